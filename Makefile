@@ -1,0 +1,42 @@
+# Two commands for everybody: `make train` and `make test`. PYTHON picks the interpreter, CPU=1 the small CPU build of torch.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP_FLAGS := $(if $(CPU),--extra-index-url https://download.pytorch.org/whl/cpu)
+STAMP := $(VENV)/.installed
+
+.PHONY: train test test-slow test-gpu lint format env clean help
+help:  ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+train: $(STAMP)  ## make the environment and the demo data, and train the demo on whatever device there is
+	$(BIN)/python tools/datasets/make_demo.py nuscenes
+	$(BIN)/python tools/train.py configs/demo/lss_swin_nuscenes.py
+
+test: $(STAMP)  ## run the tests (slow and GPU ones excluded)
+	$(BIN)/python -m pytest
+
+test-slow: $(STAMP)  ## run the slow tests: minutes each
+	$(BIN)/python -m pytest -m 'slow and not gpu'
+
+test-gpu: $(STAMP)  ## run the tests that need a CUDA device
+	$(BIN)/python -m pytest -m gpu
+
+lint: $(STAMP)  ## style, docstrings and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pydoclint --quiet mmopt tools
+	$(BIN)/lint-imports
+
+format: $(STAMP)  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+env: $(STAMP)  ## make .venv with the tested versions
+$(STAMP): setup.py $(wildcard requirements/*.txt)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -c requirements/constraints.txt -e '.[all,dev]'
+	@touch $@
+
+clean:  ## remove the environment and caches
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -1,0 +1,5 @@
+"""Data sets and transforms, task by task; importing this package registers them."""
+
+from mmopt.datasets import bev, common
+
+__all__ = ['bev', 'common']

@@ -1,0 +1,1 @@
+"""nuScenes in the single-camera BEV layout."""

@@ -1,0 +1,1 @@
+"""Runner, loops, schedulers, checkpoints: what runs a model without knowing its task."""

@@ -1,0 +1,1 @@
+"""Optimizer wrappers: precision and accumulation."""

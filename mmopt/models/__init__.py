@@ -1,0 +1,5 @@
+"""Models, task by task; importing this package registers them."""
+
+from mmopt.models import bev, common
+
+__all__ = ['bev', 'common']

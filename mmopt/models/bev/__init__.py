@@ -1,0 +1,1 @@
+"""Bird's-eye-view segmentation."""

@@ -1,0 +1,1 @@
+"""Backbones and blocks that several tasks share."""

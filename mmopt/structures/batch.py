@@ -1,0 +1,88 @@
+"""Collated batches: how many samples they hold, how they are cut into micro-batches, how they move to a device.
+
+A batch is any nesting of dicts, lists and tuples. Tensors carry the sample axis first; a list is one entry per sample
+(``data_samples``) or, when its entries are tensors of unequal shape, likewise.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from mmengine.structures import BaseDataElement
+from torch import Tensor
+
+__all__ = ['batch_size', 'move_to', 'split_batch']
+
+
+def batch_size(batch: Any) -> int:
+    """Count the samples of a collated batch.
+
+    Args:
+        batch: A collated batch; see the module's docstring.
+
+    Returns:
+        The length of the sample axis, which all parts share.
+
+    Raises:
+        ValueError: If the batch holds neither a tensor nor a list, or its parts disagree about the number.
+    """
+    sizes = set(_sizes(batch))
+    if len(sizes) != 1:
+        raise ValueError(
+            f'The batch has no single sample count: its tensors and lists give {sorted(sizes)}. '
+            'Every tensor needs the sample axis first, every list one entry per sample.'
+        )
+    return sizes.pop()
+
+
+def _sizes(part: Any) -> Iterator[int]:
+    if isinstance(part, Tensor):
+        if part.dim():
+            yield len(part)
+    elif isinstance(part, dict):
+        for value in part.values():
+            yield from _sizes(value)
+    elif isinstance(part, list | tuple):
+        yield len(part)
+
+
+def split_batch(batch: Any, size: int) -> list[Any]:
+    """Cut a collated batch into micro-batches of at most ``size`` samples, in order, as views.
+
+    Args:
+        batch: A collated batch; see the module's docstring.
+        size: Samples per part, at least 1; the last part takes what is left.
+
+    Returns:
+        The parts; the batch itself when ``size`` covers it.
+
+    Raises:
+        ValueError: If ``size`` is below 1 or the batch has no single sample count.
+    """
+    if size < 1:
+        raise ValueError(f'split_batch: size must be at least 1, got {size}.')
+    total = batch_size(batch)
+    if size >= total:
+        return [batch]
+    return [_slice(batch, start, min(start + size, total)) for start in range(0, total, size)]
+
+
+def _slice(part: Any, start: int, stop: int) -> Any:
+    if isinstance(part, Tensor):
+        return part[start:stop] if part.dim() else part
+    if isinstance(part, dict):
+        return {key: _slice(value, start, stop) for key, value in part.items()}
+    if isinstance(part, list | tuple):
+        return part[start:stop]
+    return part
+
+
+def move_to(batch: Any, device: torch.device, *, non_blocking: bool = True) -> Any:
+    """Copy every tensor of a batch to ``device``; what is there already is passed through."""
+    if isinstance(batch, Tensor | BaseDataElement):
+        return batch.to(device, non_blocking=non_blocking)
+    if isinstance(batch, dict):
+        return {key: move_to(value, device, non_blocking=non_blocking) for key, value in batch.items()}
+    if isinstance(batch, list | tuple):
+        return type(batch)(move_to(value, device, non_blocking=non_blocking) for value in batch)
+    return batch

@@ -1,0 +1,14 @@
+"""What travels beside the input tensor of one sample."""
+
+from mmengine.structures import BaseDataElement
+
+__all__ = ['DataSample']
+
+
+class DataSample(BaseDataElement):
+    """Labels, geometry and predictions of one sample.
+
+    Tensors are set as fields (``sample.label_bits = ...``) and follow ``.to(device)``; facts such as ``img_path``,
+    ``ori_shape`` and ``sample_idx`` go into the metainfo. Ground truth carries no prefix, what a model predicts is
+    ``pred_*``. Every task documents its fields in its data set.
+    """

@@ -1,0 +1,1 @@
+"""Helpers that know nothing of mmopt: memory, seeding, distribution, terminal."""
