@@ -25,7 +25,6 @@ from mmopt.utils.errors import DataError, DataNotFoundError
 __all__ = ['NuScenesBEVDataset']
 
 _IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
-_IGNORE_BIT = 14
 
 
 # The second name is DiffBEV's.
@@ -122,14 +121,14 @@ class NuScenesBEVDataset(SeededDataset):
         if not folder.is_dir():
             raise self._not_found(f'the folder {folder} does not exist')
         paths: dict[str, str] = {}
-        for entry in os.scandir(folder):
-            stem, suffix = os.path.splitext(entry.name)
+        for name in sorted(os.listdir(folder)):
+            stem, suffix = os.path.splitext(name)
             # Names with a leading dot are what editors and macOS leave behind.
             if suffix.lower() not in suffixes or stem.startswith('.'):
                 continue
             if stem in paths:
-                raise DataError(f'{folder}: {stem} is there twice, as {Path(paths[stem]).name} and {entry.name}.')
-            paths[stem] = entry.path
+                raise DataError(f'{folder}: {stem} is there twice, as {Path(paths[stem]).name} and {name}.')
+            paths[stem] = os.path.join(folder, name)
         if not paths:
             raise self._not_found(f'the folder {folder} holds no {" or ".join(suffixes)} file')
         return paths
@@ -164,20 +163,24 @@ class NuScenesBEVDataset(SeededDataset):
         )
 
     def draw(self, sample: DataSample, image: Tensor | np.ndarray) -> np.ndarray:
-        """Draw camera image, prediction (``pred_maps``, if there is one) and ground truth side by side."""
-        bits_ZX = sample.label_bits.cpu().numpy()
-        maps_CZX = (bits_ZX >> np.arange(len(self.metainfo['classes']))[:, None, None] & 1).astype(bool)
+        """Draw camera image, prediction (``pred_bits``, if there is one) and ground truth side by side."""
         height, width = sample.ori_shape[:2]
+        num_classes = len(self.metainfo['classes'])
+        truth_MZX = _unpack(sample.label_bits, num_classes + 1)
         return draw_bev_sample(
             to_uint8_image(image, sample),
-            maps_CZX,
-            bits_ZX >> _IGNORE_BIT & 1 == 0,
-            sample.pred_maps.cpu().numpy() if 'pred_maps' in sample else None,
+            truth_MZX[:-1],
+            ~truth_MZX[-1],
+            _unpack(sample.pred_bits, num_classes) if 'pred_bits' in sample else None,
             title=Path(sample.img_path).stem,
             classes=self.metainfo['classes'],
             palette=self.metainfo['palette'],
             aspect=width / height,
         )
+
+
+def _unpack(bits_ZX: Tensor, num_maps: int) -> np.ndarray:
+    return (bits_ZX.cpu().numpy() >> np.arange(num_maps)[:, None, None] & 1).astype(bool)
 
 
 def _require(holds: bool, lonely: Iterable[str], kind: str, place: Path, other: Path) -> None:

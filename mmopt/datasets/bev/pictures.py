@@ -15,7 +15,7 @@ __all__ = ['draw_bev_map', 'draw_bev_sample']
 
 _BACKGROUND = (20, 22, 27)
 _FREE = (46, 50, 58)  # a cell that counts and holds no class
-_HATCH = (34, 37, 43)
+_HATCH = (44, 48, 56)
 _TEXT = (232, 234, 238)
 _FAINT = (128, 134, 144)
 _CELL_PX = 3
@@ -124,9 +124,8 @@ def draw_bev_sample(
 def _draw_legend(
     classes: Sequence[str], palette: Sequence[Sequence[int]], occurs: Sequence[bool], width: int
 ) -> np.ndarray:
-    entries = [
-        (name.replace('_', ' '), color, seen) for name, color, seen in zip(classes, palette, occurs, strict=True)
-    ]
+    names = [name.replace('_', ' ') for name in classes]
+    entries = list(zip(names, palette, occurs, strict=True))
     entries.append(('not counted', None, True))
     swatch, size = 18, 15
     cell = max(text_size(name, size)[0] for name, _, _ in entries) + swatch + 32
@@ -140,7 +139,7 @@ def _draw_legend(
         field = legend[top : top + swatch, left : left + swatch]
         if color is None:
             rows, columns = np.ogrid[:swatch, :swatch]
-            field[:] = np.where(((rows + columns) % 6 < 2)[..., None], np.multiply(_HATCH, 2), _HATCH)
+            field[:] = np.where(((rows + columns) % 6 < 2)[..., None], np.multiply(_HATCH, 1.8), _BACKGROUND)
         else:
             field[:] = color if seen else np.multiply(color, 0.35) + np.multiply(_BACKGROUND, 0.65)
         write_text(legend, name, left + swatch + 8, top, size=size, color=_TEXT if seen else _FAINT)

@@ -84,9 +84,7 @@ def load_annotations(
     """
     if not with_calib:
         if reduce_zero_label:
-            raise ValueError(
-                'LoadAnnotations: reduce_zero_label=True is not supported; store labels with 255 = ignore.'
-            )
+            raise ValueError('LoadAnnotations: reduce_zero_label=True is unsupported; store labels with 255 = ignore.')
         return MMCVLoadAnnotations(imdecode_backend=imdecode_backend, **kwargs)
     if reduce_zero_label or kwargs:
         raise ValueError(

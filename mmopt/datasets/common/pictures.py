@@ -47,7 +47,7 @@ def to_uint8_image(image: Tensor | np.ndarray, sample: DataSample) -> np.ndarray
 
 @cache
 def _font(size: int, bold: bool):
-    # Pillow and DejaVu come with matplotlib, which MMEngine requires; OpenCV's stroke fonts are hard to read when small.
+    # Pillow and DejaVu come with matplotlib, which we require; OpenCV's stroke fonts are hard to read when small.
     import matplotlib
     from PIL import ImageFont
 

@@ -1,8 +1,9 @@
 """Image transforms of all tasks: resize, photometric distortion, normalisation, packing.
 
-They take mmcv-1's arguments and follow mmcv-1's numbers; randomness comes from ``results['rng']`` alone. Distorting and
-normalising in the loader costs 10 ms per image: the shipped configs draw the parameters here (DrawPhotometric) and leave
-the arithmetic to the model's data preprocessor.
+They take mmcv-1's arguments and follow mmcv-1's numbers; randomness comes from ``results['rng']`` alone. Distorting
+and normalising 800x600 in the loader costs 2.1 + 0.8 ms per image on one core and makes the batch four times as many
+bytes: the shipped configs draw the parameters of the distortion here (DrawPhotometric) and leave the arithmetic to the
+model's data preprocessor.
 """
 
 from collections.abc import Sequence
