@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
+from mmopt.config.schema import canonical_policy
+
 __all__ = ['LR_POLICIES', 'MOMENTUM_POLICIES', 'YOLOX', 'Horizon', 'Policy', 'make_policy']
 
 
@@ -355,7 +357,7 @@ def make_policy(name: str, keys: dict[str, Any], *, momentum: bool) -> Policy:
     """Build a policy from the keys of its section.
 
     Args:
-        name: A key of :data:`LR_POLICIES` or :data:`MOMENTUM_POLICIES`.
+        name: A key of :data:`LR_POLICIES` or :data:`MOMENTUM_POLICIES`, or all in lower case as MMCV allows.
         keys: MMCV's keys; ``min_lr``, ``min_momentum`` and their ratios included.
         momentum: Choose the momentum policies.
 
@@ -366,8 +368,7 @@ def make_policy(name: str, keys: dict[str, Any], *, momentum: bool) -> Policy:
         ValueError: If the name or a key is unknown, or a value is out of range.
     """
     policies = MOMENTUM_POLICIES if momentum else LR_POLICIES
-    if name not in policies:
-        raise ValueError(f'Unknown policy {name!r}; known: {", ".join(policies)}.')
+    name = canonical_policy('momentum_config' if momentum else 'lr_config', name)
     prefix = 'min_momentum' if momentum else 'min_lr'
     renamed = {'minimum': prefix, 'minimum_ratio': f'{prefix}_ratio'}
     own = {renamed.get(field.name, field.name): field.name for field in fields(policies[name])}

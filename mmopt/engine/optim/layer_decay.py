@@ -58,8 +58,8 @@ def _layer_rule(decay_type: str, backbone: str) -> Callable[[str, int], int]:
     if 'layer_wise' in decay_type and is_vit:
         return _vit_layer
     raise ValueError(
-        f"paramwise_cfg.decay_type={decay_type!r} has no rule for the backbone {backbone}: 'layer_wise' knows ConvNeXt, "
-        "BEiT and MAE, 'stage_wise' ConvNeXt."
+        f"paramwise_cfg.decay_type={decay_type!r} has no rule for backbone {backbone}: 'layer_wise' knows "
+        "ConvNeXt, BEiT and MAE, 'stage_wise' ConvNeXt."
     )
 
 
@@ -165,8 +165,8 @@ class TSMOptimWrapperConstructor(MMCV1OptimWrapperConstructor):
                 norms += [param for param in own if param.requires_grad]
             elif own and not list(module.children()):
                 raise ValueError(
-                    f'{type(self).__name__}: no rule for {type(module).__name__}, which has parameters; use the default '
-                    'constructor with custom_keys.'
+                    f'{type(self).__name__}: no rule for {type(module).__name__}, which has parameters; use the '
+                    'default constructor with custom_keys.'
                 )
         *weights, last_weight = weights
         *biases, last_bias = biases

@@ -55,7 +55,8 @@ def iter_default_settings(
         base_weight_decay: Its weight decay, None where it is not given.
 
     Yields:
-        One setting per parameter; a shared parameter comes once for each of its places unless ``bypass_duplicate``.
+        ParamSetting: One per parameter; a shared parameter comes once for each of its places unless
+            ``bypass_duplicate``.
     """
     multipliers = {
         key: paramwise_cfg.get(key, 1.0)
@@ -90,9 +91,8 @@ def iter_default_settings(
 def _walk(module: nn.Module, prefix: str, in_deformable: bool) -> Iterator[tuple[str, nn.Module, bool]]:
     """Yield modules depth first. ``named_children`` skips a child that its parent has twice, as MMCV does."""
     yield prefix, module, in_deformable
-    is_deformable = type(module).__name__ in _DEFORMABLE or any(
-        base.__name__ in _DEFORMABLE for base in type(module).__mro__
-    )
+    # By name: importing mmcv.ops fails without compiled operators.
+    is_deformable = any(base.__name__ in _DEFORMABLE for base in type(module).__mro__)
     for name, child in module.named_children():
         yield from _walk(child, f'{prefix}.{name}' if prefix else name, is_deformable)
 
