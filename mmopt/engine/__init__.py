@@ -1,6 +1,6 @@
 """Runner, loops, schedulers, checkpoints: what runs a model without knowing its task."""
 
-from mmopt.engine import hooks, optim
+from mmopt.engine import ema, hooks, optim, schedulers
 from mmopt.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
 from mmopt.engine.runner import EpochBasedRunner, IterBasedRunner
 
@@ -11,6 +11,8 @@ __all__ = [
     'IterBasedTrainLoop',
     'TestLoop',
     'ValLoop',
+    'ema',
     'hooks',
     'optim',
+    'schedulers',
 ]
