@@ -35,14 +35,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     from mmengine.dist import is_main_process
 
     from mmopt.apis.config import load_config
-    from mmopt.apis.run import test
+    from mmopt.apis.run import evaluate
     from mmopt.apis.summary import format_metrics
 
     cfg = load_config(**config_arguments(args))
     if args.work_dir is None:
         # Not in the training's work dir: its latest.log would then be this test's.
         cfg.work_dir = str(Path(cfg.work_dir, 'test'))
-    metrics = test(cfg, args.checkpoint, show_dir=args.show_dir, num_pictures=args.num_pictures)
+    metrics = evaluate(cfg, args.checkpoint, show_dir=args.show_dir, num_pictures=args.num_pictures)
     if not is_main_process():
         return 0
     print(f'{args.checkpoint}\n{format_metrics(metrics)}')

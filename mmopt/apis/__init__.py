@@ -12,9 +12,9 @@ _HOME = dict(
     build_runner='run',
     config_arguments='flags',
     describe_run='preflight',
+    evaluate='run',
     load_config='config',
     run_tool='cli',
-    test='run',
     train='run',
 )
 

@@ -116,15 +116,14 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _known_types() -> dict[str, dict[str, type]]:
-    from mmengine.registry import root
+    from mmengine.registry import Registry, root
 
     import mmopt.registry as ours
 
-    nodes = [getattr(ours, name) for name in ours.__all__] + [value for value in vars(root).values()]
+    nodes = [node for module in (root, ours) for node in vars(module).values() if isinstance(node, Registry)]
     known: dict[str, dict[str, type]] = {}
     for node in nodes:
-        if hasattr(node, 'module_dict'):
-            known.setdefault(node.name, {}).update(node.module_dict)
+        known.setdefault(node.name, {}).update(node.module_dict)
     return known
 
 

@@ -1,6 +1,6 @@
 """Choose the GPU before anything starts CUDA.
 
-Import this before mmengine, whose import asks CUDA for its devices: afterwards ``CUDA_VISIBLE_DEVICES`` is no longer read.
+Use this before mmengine is imported, which asks CUDA for its devices: afterwards nobody reads ``CUDA_VISIBLE_DEVICES``.
 """
 
 import os

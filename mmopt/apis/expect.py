@@ -40,7 +40,7 @@ def parse_expectations(cfg: Mapping | Sequence[Mapping] | None) -> list[dict[str
             )
         if 'metric' not in entry or ('above' in entry) == ('baseline' in entry):
             raise UserError(
-                f"expect={entry}: needs a metric and either above=<number> or baseline=dict(type='...'), margin=<number>."
+                f"expect={entry}: needs a metric, and above=<number> or baseline=dict(type='...'), margin=<number>."
             )
         if 'baseline' in entry:
             _baseline(entry['baseline'])

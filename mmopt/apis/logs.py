@@ -115,7 +115,7 @@ def _stitch(log: RunLog, entries: Sequence[dict]) -> None:
             first = last if first is None else first
             place = last
         else:
-            # Evaluations are numbered by iteration or, in epoch-based runs, by epoch: then they follow what was trained.
+            # Evaluations are numbered by iteration or by epoch; those by epoch follow what was trained.
             place = max(int(entry.get('step', 0)), last or 0)
         for key, value in entry.items():
             if key not in _META and isinstance(value, int | float) and not isinstance(value, bool):

@@ -13,9 +13,7 @@ from mmopt.utils.terminal import number, paint, rows
 
 __all__ = ['Preflight', 'describe_run']
 
-_CPU_FP16 = (
-    'fp16 on a CPU is emulated, about 6 times slower than fp32; --precision bf16 is about 2 times faster than it'
-)
+_CPU_FP16 = 'fp16 on a CPU is emulated: about 6 times slower than fp32, where --precision bf16 is about 2 times faster'
 
 
 @dataclass(frozen=True)
@@ -244,7 +242,8 @@ def _schedule_warnings(cfg: Mapping, facts: Facts, length: _Length) -> Iterator[
     loop = cfg['train_cfg']
     if cfg.get('val_cfg') and loop.get('val_interval', 1) > length.units:
         then = 'evaluates only at the end' if loop.get('val_at_end', True) else 'never evaluates'
-        yield f'evaluation.interval={loop["val_interval"]} is longer than the run ({length.units} {length.unit}): it {then}.'
+        run = f'the run ({length.units} {length.unit})'
+        yield f'evaluation.interval={loop["val_interval"]} is longer than {run}: it {then}.'
     checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
     if checkpoint.get('interval', 1) > length.units and not checkpoint.get('save_last', True):
         yield f'checkpoint_config.interval={checkpoint["interval"]} is longer than the run: it saves no checkpoint.'

@@ -24,7 +24,7 @@ from mmopt.engine import checkpoint_io
 from mmopt.registry import RUNNERS
 from mmopt.utils.errors import UserError
 
-__all__ = ['build_runner', 'preflight', 'set_start', 'test', 'train']
+__all__ = ['build_runner', 'evaluate', 'preflight', 'set_start', 'train']
 
 NUM_PICTURES = 4
 
@@ -101,38 +101,6 @@ def preflight(cfg: Config) -> Preflight:
     return describe_run(cfg, collect_facts(cfg, start_iter=_iters_done(cfg)))
 
 
-class _Clock(Hook):
-    """Keep the seconds of each iteration of this session: a resumed run's message hub holds older ones, too."""
-
-    priority = 'VERY_LOW'
-
-    def __init__(self) -> None:
-        self.times_s: list[float] = []
-        self.start_iter = 0
-
-    def before_train(self, runner: Runner) -> None:
-        self.start_iter = runner.iter
-        self._last = time.perf_counter()
-
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        # Evaluations and checkpoints lie between two iterations and do not count; waiting for data does.
-        if batch_idx and self._paused:
-            self._last = time.perf_counter()
-        self._paused = False
-
-    _paused = False
-
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
-    ) -> None:
-        now = time.perf_counter()
-        self.times_s.append(now - self._last)
-        self._last = now
-
-    def before_val(self, runner: Runner) -> None:
-        self._paused = True
-
-
 def train(cfg: Config, *, num_pictures: int = NUM_PICTURES) -> Summary:
     """Print the preflight block, train, and print the summary.
 
@@ -149,21 +117,18 @@ def train(cfg: Config, *, num_pictures: int = NUM_PICTURES) -> Summary:
         print(f'{block}\n', flush=True)
     started = time.perf_counter()
     runner = build_runner(cfg)
-    clock = _Clock()
-    runner.register_hook(clock)
     runner.train()
-    return _finish(cfg, runner, clock, time.perf_counter() - started, expectations, num_pictures)
+    return _finish(cfg, runner, time.perf_counter() - started, expectations, num_pictures)
 
 
-def _finish(
-    cfg: Config, runner: Runner, clock: _Clock, wall_s: float, expectations: list[dict], num_pictures: int
-) -> Summary:
+def _finish(cfg: Config, runner: Runner, wall_s: float, expectations: list[dict], num_pictures: int) -> Summary:
     work_dir = Path(cfg.work_dir)
     log = read_run(work_dir) if any(work_dir.glob('*/vis_data/scalars.json')) else RunLog(work_dir.name)
     metrics = _scalars(runner.val_loop.metrics) if runner.val_loop is not None else {}
     main = _main_metric(cfg, metrics)
     rule = ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('rule')
     pictures = _pictures(runner, work_dir / 'pictures', num_pictures)
+    times_s = _times_of_this_session(cfg, runner)
     results = []
     if expectations:
         best = {key: (log.best(key, rule if key == main else None) or (0, value))[1] for key, value in metrics.items()}
@@ -172,8 +137,8 @@ def _finish(
         metrics=metrics,
         best=log.best(main, rule) if main else None,
         main_metric=main,
-        iters=len(clock.times_s),
-        seconds_per_iter=median_iteration(clock.times_s),
+        iters=len(times_s),
+        seconds_per_iter=median_iteration(times_s),
         wall_s=wall_s,
         peak_memory=_peak_memory(runner.message_hub.log_scalars),
         places=_places(work_dir, log, pictures),
@@ -188,6 +153,15 @@ def _finish(
 
 def _scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
     return {key: float(value) for key, value in metrics.items() if isinstance(value, int | float)}
+
+
+def _times_of_this_session(cfg: Config, runner: Runner) -> list[float]:
+    """Return the seconds of each iteration; the message hub of a resumed run begins with those before it."""
+    if 'train/time' not in runner.message_hub.log_scalars:
+        return []
+    values, _ = runner.message_hub.get_scalar('train/time').data
+    num_iters = runner.iter - (_iters_done(cfg) or 0)
+    return [float(value) for value in values[-num_iters:]] if num_iters > 0 else []
 
 
 def _main_metric(cfg: Config, metrics: Mapping[str, float]) -> str | None:
@@ -249,7 +223,7 @@ class _ProgressBar(Hook):
         self._bar.close()
 
 
-def test(
+def evaluate(
     cfg: Config, checkpoint: str, *, show_dir: str | None = None, num_pictures: int = NUM_PICTURES
 ) -> dict[str, float]:
     """Compute the metrics of a checkpoint, and draw pictures.
@@ -278,6 +252,3 @@ def test(
         loader = runner.test_dataloader
         save_pictures(runner, loader.dataset, loader.collate_fn, show_dir, num_pictures)
     return metrics
-
-
-test.__test__ = False  # not a test case to pytest
