@@ -140,10 +140,13 @@ def _unregistered(name: str, registry: str) -> str:
 
 
 def _unexpected(call: str, name: str) -> str:
-    for members in _known_types().values():
-        if call in members:
-            known = _arguments(members[call])
-            return f'{call} has no argument {name!r}. {_did_you_mean(nearest(name, known), known)}'
+    registered = [target for members in _known_types().values() for target in members.values()]
+    for target in registered:
+        # A base that is not registered itself complains about what its registered child handed on.
+        for part in inspect.getmro(target) if inspect.isclass(target) else [target]:
+            if getattr(part, '__name__', None) == call:
+                known = _arguments(part)
+                return f'{call} has no argument {name!r}. {_did_you_mean(nearest(name, known), known)}'
     return f'{call}() has no argument {name!r}; MMOPT_DEBUG=1 shows who passed it.'
 
 

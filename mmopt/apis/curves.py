@@ -137,6 +137,7 @@ def plot_curves(logs: Sequence[RunLog], keys: Sequence[str], path: str | Path, t
     num_rows = -(-len(keys) // num_columns)
     figure = Figure(figsize=(4.6 * num_columns, 3.1 * num_rows + 0.5), layout='constrained', facecolor='white')
     FigureCanvasAgg(figure)
+    last = max((_points(log, key)[-1][0] for log in logs for key in keys if _points(log, key)), default=0) or 1
     for place, key in enumerate(keys):
         axes = figure.add_subplot(num_rows, num_columns, place + 1)
         for index, log in enumerate(logs):
@@ -148,6 +149,7 @@ def plot_curves(logs: Sequence[RunLog], keys: Sequence[str], path: str | Path, t
         axes.tick_params(labelsize=9, color='#999999')
         if place >= len(keys) - num_columns:
             axes.set_xlabel('iteration', fontsize=9)
+        axes.set_xlim(0, 1.02 * last)
         _scale(axes, logs, key)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     if len(logs) > 1 and handles:
@@ -184,4 +186,6 @@ def _scale(axes, logs: Sequence[RunLog], key: str) -> None:
     if 'loss' in key and positive and len(positive) == len(values) and max(values) > 20 * min(values):
         axes.set_yscale('log')
     elif values and min(values) >= 0:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.08 * max(values) or 1)
+    if values and max(map(abs, values)) < 0.01:
+        axes.ticklabel_format(axis='y', style='sci', scilimits=(0, 0))

@@ -14,10 +14,16 @@ def raised(function, *args, **kwargs) -> BaseException:
     return caught.value
 
 
+class CliToyBase:
+    def __init__(self, channels: int) -> None:
+        self.channels = channels
+
+
 @MODELS.register_module()
-class CliToyModel:
-    def __init__(self, channels: int, **kwargs) -> None:
-        pass
+class CliToyModel(CliToyBase):
+    def __init__(self, depth: int = 1, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.depth = depth
 
 
 def leave(main) -> int:
@@ -71,9 +77,9 @@ def test_a_type_of_another_registry_is_recognised():
     assert 'It is a hook, not a model.' in explain(raised(MODELS.build, dict(type='EMAHook')))
 
 
-def test_an_unknown_argument_names_the_nearest():
-    error = raised(torch.nn.Linear, 1, 1, bais=False)
-    assert explain(error) == "Linear has no argument 'bais'. Did you mean bias?"
+def test_an_unknown_argument_names_the_nearest_of_all_bases():
+    error = raised(MODELS.build, dict(type='CliToyModel', chanels=1))
+    assert explain(error) == "CliToyBase has no argument 'chanels'. Did you mean channels?"
 
 
 def test_a_missing_file_is_named():
