@@ -38,14 +38,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if warning := select_gpus(gpu_ids(args)):
         print(f'warning: {warning}', file=sys.stderr)
     from mmopt.apis.config import load_config, without_validation
-    from mmopt.apis.run import preflight, set_start, train
+    from mmopt.apis.run import iters_done, preflight, set_start, train
 
     cfg = load_config(**config_arguments(args))
     set_start(cfg, load_from=args.load_from, resume_from=args.resume_from, auto_resume=args.auto_resume)
     if args.no_validate:
         without_validation(cfg)
     if args.dry_run:
-        print(preflight(cfg))
+        print(preflight(cfg, iters_done(cfg)))
         return 0
     return train(cfg).exit_code
 

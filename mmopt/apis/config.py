@@ -4,10 +4,13 @@ File -> options merged in the dialect the file is written in -> :func:`mmopt.con
 the lowered config, so that they mean the same for dialect and native configs.
 """
 
+import traceback
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import mmengine
 from mmengine.config import Config
 
 from mmopt.config import lower
@@ -77,16 +80,37 @@ def read_config(path: str | Path, options: Sequence[str] = ()) -> Config:
         raise missing_file(path, 'config', suffix='.py')
     try:
         cfg = Config.fromfile(path)
-    except FileNotFoundError as error:
-        # Config.fromfile was given a file that exists, so a base is what is missing.
-        raise UserError(
-            f'{path}: a file named in _base_ is missing: {error}. Paths count from {path.parent}.'
-        ) from error
-    except (SyntaxError, NameError, AttributeError, KeyError, TypeError, ImportError) as error:
-        raise UserError(f'{path}: cannot be read: {type(error).__name__}: {" ".join(str(error).split())}') from error
+    except Exception as error:
+        message = _explain_broken(path, error)
+        with warnings.catch_warnings():
+            # mmengine leaves a temporary file open when a config is broken: it closes here, with its frames.
+            warnings.simplefilter('ignore', ResourceWarning)
+            traceback.clear_frames(error.__traceback__)
+        raise UserError(message) from error
     if options:
         merge_options(cfg, parse_options(list(options)))
     return cfg
+
+
+def _explain_broken(path: Path, error: Exception) -> str:
+    """Name the line of a config, or of one of its bases, that cannot be run."""
+    text = ' '.join(str(error).split())
+    if isinstance(error, FileNotFoundError):
+        # Config.fromfile was given a file that exists, so a base is what is missing.
+        return f'{path}: a file in _base_ is missing: {text}. Paths count from the folder of the file that names them.'
+    if isinstance(error, SyntaxError):
+        # mmengine parses copies with made-up names, so only here can it be told which file is meant.
+        try:
+            compile(path.read_text(encoding='utf-8'), str(path), 'exec')
+        except SyntaxError as ours:
+            return f'{path}:{ours.lineno}: {ours.msg}: {(ours.text or "").strip()}'
+        return f'{path}: one of its _base_ files cannot be read: {text}'
+    # Neither this file nor mmengine, but what they ran.
+    readers = (Path(__file__), Path(mmengine.__file__).parent)
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [frame for frame in frames if not any(Path(frame.filename).is_relative_to(reader) for reader in readers)]
+    place = f'{inside[-1].filename}:{inside[-1].lineno}' if inside else str(path)
+    return f'{place}: {type(error).__name__}: {text}'
 
 
 def merge_options(cfg: Config, options: dict[str, Any]) -> None:
@@ -168,8 +192,6 @@ def set_precision(cfg: Config, precision: str) -> None:
         wrapper['dtype'] = _DTYPES[precision]
     if precision == 'fp16':
         wrapper['loss_scale'] = scale
-    # Delete first: setting a dict merges nothing, but leaves keys of the old one in mmengine's ConfigDict views.
-    del cfg['optim_wrapper']
     cfg['optim_wrapper'] = wrapper
 
 

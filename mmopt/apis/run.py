@@ -24,7 +24,7 @@ from mmopt.engine import checkpoint_io
 from mmopt.registry import RUNNERS
 from mmopt.utils.errors import UserError
 
-__all__ = ['build_runner', 'evaluate', 'preflight', 'set_start', 'train']
+__all__ = ['build_runner', 'evaluate', 'iters_done', 'preflight', 'set_start', 'train']
 
 NUM_PICTURES = 4
 
@@ -74,7 +74,7 @@ def set_start(
         raise missing_file(path, 'checkpoint', suffix='.pth')
 
 
-def _iters_done(cfg: Config) -> int | None:
+def iters_done(cfg: Config) -> int | None:
     """Return the iteration at which a resumed run starts; None for a new run."""
     if not cfg.get('resume') or not cfg.get('load_from'):
         return None
@@ -84,11 +84,12 @@ def _iters_done(cfg: Config) -> int | None:
     return checkpoint.get('meta', {}).get('iter', 0)
 
 
-def preflight(cfg: Config) -> Preflight:
+def preflight(cfg: Config, start_iter: int | None = None) -> Preflight:
     """Build the data sets, look at the machine, and describe the run.
 
     Args:
         cfg: A lowered config.
+        start_iter: From :func:`iters_done`.
 
     Returns:
         The block to print.
@@ -98,7 +99,7 @@ def preflight(cfg: Config) -> Preflight:
     """
     if not cfg.get('train_dataloader') or not cfg.get('train_cfg'):
         raise UserError(f'{cfg.filename}: the config has no training data (data.train), so there is nothing to train.')
-    return describe_run(cfg, collect_facts(cfg, start_iter=_iters_done(cfg)))
+    return describe_run(cfg, collect_facts(cfg, start_iter=start_iter))
 
 
 def train(cfg: Config, *, num_pictures: int = NUM_PICTURES) -> Summary:
@@ -112,23 +113,27 @@ def train(cfg: Config, *, num_pictures: int = NUM_PICTURES) -> Summary:
         The summary; its ``exit_code`` tells whether the config's expectations hold.
     """
     expectations = parse_expectations(cfg.get('expect'))
-    block = preflight(cfg)
+    # Read now: the run may replace the very checkpoint that it goes on from.
+    start_iter = iters_done(cfg)
+    block = preflight(cfg, start_iter)
     if is_main_process():
         print(f'{block}\n', flush=True)
     started = time.perf_counter()
     runner = build_runner(cfg)
     runner.train()
-    return _finish(cfg, runner, time.perf_counter() - started, expectations, num_pictures)
+    return _finish(cfg, runner, start_iter or 0, time.perf_counter() - started, expectations, num_pictures)
 
 
-def _finish(cfg: Config, runner: Runner, wall_s: float, expectations: list[dict], num_pictures: int) -> Summary:
+def _finish(
+    cfg: Config, runner: Runner, start_iter: int, wall_s: float, expectations: list[dict], num_pictures: int
+) -> Summary:
     work_dir = Path(cfg.work_dir)
     log = read_run(work_dir) if any(work_dir.glob('*/vis_data/scalars.json')) else RunLog(work_dir.name)
     metrics = _scalars(runner.val_loop.metrics) if runner.val_loop is not None else {}
     main = _main_metric(cfg, metrics)
     rule = ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('rule')
     pictures = _pictures(runner, work_dir / 'pictures', num_pictures)
-    times_s = _times_of_this_session(cfg, runner)
+    times_s = _times_of_this_session(runner, start_iter)
     results = []
     if expectations:
         best = {key: (log.best(key, rule if key == main else None) or (0, value))[1] for key, value in metrics.items()}
@@ -155,12 +160,12 @@ def _scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
     return {key: float(value) for key, value in metrics.items() if isinstance(value, int | float)}
 
 
-def _times_of_this_session(cfg: Config, runner: Runner) -> list[float]:
+def _times_of_this_session(runner: Runner, start_iter: int) -> list[float]:
     """Return the seconds of each iteration; the message hub of a resumed run begins with those before it."""
     if 'train/time' not in runner.message_hub.log_scalars:
         return []
     values, _ = runner.message_hub.get_scalar('train/time').data
-    num_iters = runner.iter - (_iters_done(cfg) or 0)
+    num_iters = runner.iter - start_iter
     return [float(value) for value in values[-num_iters:]] if num_iters > 0 else []
 
 
