@@ -1,5 +1,6 @@
 """Train and test from a lowered config: what ``tools/train.py`` and ``tools/test.py`` call."""
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,10 +8,8 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
-from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
-from tqdm import tqdm
 
 from mmopt.apis.config import missing_file
 from mmopt.apis.curves import choose_keys, plot_curves
@@ -19,6 +18,7 @@ from mmopt.apis.facts import collect_facts
 from mmopt.apis.logs import RunLog, read_run
 from mmopt.apis.pictures import can_draw, save_pictures
 from mmopt.apis.preflight import Preflight, describe_run
+from mmopt.apis.progress import ProgressBar, ProjectedEnd
 from mmopt.apis.summary import Summary, median_iteration
 from mmopt.engine import checkpoint_io
 from mmopt.registry import RUNNERS
@@ -84,6 +84,12 @@ def iters_done(cfg: Config) -> int | None:
     return checkpoint.get('meta', {}).get('iter', 0)
 
 
+def _is_first_process(cfg: Config) -> bool:
+    """Tell it from the environment: the process group is not started yet."""
+    names = dict(pytorch='RANK', slurm='SLURM_PROCID')
+    return int(os.environ.get(names.get(cfg.get('launcher'), ''), 0)) == 0
+
+
 def preflight(cfg: Config, start_iter: int | None = None) -> Preflight:
     """Build the data sets, look at the machine, and describe the run.
 
@@ -116,10 +122,11 @@ def train(cfg: Config, *, num_pictures: int = NUM_PICTURES) -> Summary:
     # Read now: the run may replace the very checkpoint that it goes on from.
     start_iter = iters_done(cfg)
     block = preflight(cfg, start_iter)
-    if is_main_process():
+    if _is_first_process(cfg):
         print(f'{block}\n', flush=True)
     started = time.perf_counter()
     runner = build_runner(cfg)
+    runner.register_hook(ProjectedEnd())
     runner.train()
     return _finish(cfg, runner, start_iter or 0, time.perf_counter() - started, expectations, num_pictures)
 
@@ -157,7 +164,9 @@ def _finish(
 
 
 def _scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
-    return {key: float(value) for key, value in metrics.items() if isinstance(value, int | float)}
+    # Tensors and NumPy's scalars have item(); lists and arrays are for the log only.
+    plain = {key: value.item() if getattr(value, 'shape', None) == () else value for key, value in metrics.items()}
+    return {key: value for key, value in plain.items() if isinstance(value, int | float)}
 
 
 def _times_of_this_session(runner: Runner, start_iter: int) -> list[float]:
@@ -215,19 +224,6 @@ def _next_command(cfg: Config, work_dir: Path) -> str:
     return f'python tools/test.py {cfg.filename} {checkpoint} --show-dir {work_dir / "test_pictures"}'
 
 
-class _ProgressBar(Hook):
-    """A bar over the test loop; silent where standard error is no terminal."""
-
-    def before_test_epoch(self, runner: Runner) -> None:
-        self._bar = tqdm(total=len(runner.test_dataloader), desc='test', unit='batch', disable=None, leave=False)
-
-    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        self._bar.update()
-
-    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        self._bar.close()
-
-
 def evaluate(
     cfg: Config, checkpoint: str, *, show_dir: str | None = None, num_pictures: int = NUM_PICTURES
 ) -> dict[str, float]:
@@ -251,7 +247,7 @@ def evaluate(
         raise missing_file(checkpoint, 'checkpoint', suffix='.pth')
     cfg.load_from, cfg.resume = checkpoint, False
     runner = build_runner(cfg)
-    runner.register_hook(_ProgressBar())
+    runner.register_hook(ProgressBar())
     metrics = _scalars(runner.test())
     if show_dir is not None and is_main_process():
         loader = runner.test_dataloader
