@@ -22,5 +22,6 @@ else
 fi
 threads=$(( $(nproc) / num_processes ))
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(( threads > 0 ? threads : 1 ))}
+export MKL_NUM_THREADS=${MKL_NUM_THREADS:-$OMP_NUM_THREADS}
 exec "${PYTHON:-python}" -m torch.distributed.run "${rendezvous[@]}" --nproc-per-node "$num_processes" \
     "$(dirname "$0")/train.py" "$config" --launcher pytorch "$@"

@@ -52,7 +52,18 @@ def run_tool(main: Callable[[], int | None]) -> NoReturn:
         place = f' [rank {rank}]' if rank not in (None, '0') else ''
         print(f'{paint("error:", "red", sys.stderr)}{place} {text}', file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
+    _leave_process_group()
     sys.exit(code or 0)
+
+
+def _leave_process_group() -> None:
+    """Say good-bye to the other ranks: NCCL complains otherwise. Not after an error: then nobody answers."""
+    if 'torch' not in sys.modules:
+        return
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def explain(error: BaseException) -> str | None:

@@ -8,13 +8,11 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import mmengine
 from mmengine.config import Config
 
-from mmopt.config import lower
-from mmopt.config.options import parse_options
+from mmopt.config import apply_options, lower
 from mmopt.utils.errors import UserError
 from mmopt.utils.terminal import nearest
 
@@ -87,9 +85,7 @@ def read_config(path: str | Path, options: Sequence[str] = ()) -> Config:
             warnings.simplefilter('ignore', ResourceWarning)
             traceback.clear_frames(error.__traceback__)
         raise UserError(message) from error
-    if options:
-        merge_options(cfg, parse_options(list(options)))
-    return cfg
+    return Config(apply_options(cfg.to_dict(), options), filename=str(path)) if options else cfg
 
 
 def _explain_broken(path: Path, error: Exception) -> str:
@@ -111,22 +107,6 @@ def _explain_broken(path: Path, error: Exception) -> str:
     inside = [frame for frame in frames if not any(Path(frame.filename).is_relative_to(reader) for reader in readers)]
     place = f'{inside[-1].filename}:{inside[-1].lineno}' if inside else str(path)
     return f'{place}: {type(error).__name__}: {text}'
-
-
-def merge_options(cfg: Config, options: dict[str, Any]) -> None:
-    """Merge parsed options into a config that was just read.
-
-    Args:
-        cfg: Is changed.
-        options: Values by (dotted) key, or nested.
-
-    Raises:
-        UserError: If a key leads through something that is not a dict or a list.
-    """
-    try:
-        cfg.merge_from_dict(options)
-    except (TypeError, KeyError, IndexError) as error:
-        raise UserError(f'--options {", ".join(options)}: {" ".join(str(error).split())}') from error
 
 
 def load_config(

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from mmopt.apis.cli import explain
 from mmopt.apis.config import load_config, set_precision, without_validation
 from mmopt.utils.errors import UserError
 
@@ -67,3 +68,25 @@ def test_a_batch_changed_by_options_alone_notes_what_the_rate_was_written_for(na
     both = load_config(native, options=['train_dataloader.batch_size=8', 'optim_wrapper.optimizer.lr=0.2'])
     assert 'auto_scale_lr' not in both
     assert 'auto_scale_lr' not in load_config(native)
+
+
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        ('runner.max_iter=3', r'runner.max_iter.*did you mean max_iters\?'),
+        ('data.samples_per_gpus=3', r'data.samples_per_gpus.*did you mean samples_per_gpu\?'),
+        ('optimzer.lr=3', r'optimzer.*did you mean optimizer\?'),
+        ('runner.max_iters', 'write key=value without spaces'),
+    ],
+)
+def test_a_mistyped_option_is_one_line_that_names_the_nearest_key(tmp_path, option, message):
+    path = tmp_path / 'dialect.py'
+    path.write_text(
+        "data = dict(samples_per_gpu=4, workers_per_gpu=0, train=dict(type='ToyDataset'))\n"
+        "optimizer = dict(type='SGD', lr=0.1)\n"
+        "lr_config = dict(policy='fixed')\n"
+        "runner = dict(type='IterBasedRunner', max_iters=8)\n"
+    )
+    with pytest.raises(ValueError, match=message) as caught:
+        load_config(path, options=[option])
+    assert '\n' not in explain(caught.value)
