@@ -95,7 +95,7 @@ def _explain_broken(path: Path, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         # Config.fromfile was given a file that exists, so a base is what is missing.
         base = os.path.relpath(error.filename) if error.filename else text
-        return f'{path}: {base}, named in _base_, does not exist; paths count from the folder of the file that names it.'
+        return f'{path}: {base}, named in _base_, does not exist; paths count from the file that names it.'
     if isinstance(error, SyntaxError):
         # mmengine parses copies with made-up names, so only here can it be told which file is meant.
         try:
