@@ -15,6 +15,7 @@ import torch
 from mmcv.transforms import BaseTransform
 from mmcv.transforms import Resize as MMCVResize
 
+from mmopt.ops.photometric import draw_photometric
 from mmopt.registry import TRANSFORMS
 from mmopt.structures import DataSample
 
@@ -166,8 +167,6 @@ class DrawPhotometric(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Add the parameters to ``results``."""
-        from mmopt.ops.photometric import draw_photometric
-
         results['photometric'] = draw_photometric(results['rng'], **self.ranges)
         results['fields'].append('photometric')
         return results
