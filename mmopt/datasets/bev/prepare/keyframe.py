@@ -1,9 +1,9 @@
 """Views of one key frame: a folder of images with ``keyframe.json`` and a raster of the drivable area.
 
-The file gives poses (``ego2global``, ``lidar2ego``, per camera ``cam2img`` and ``lidar2cam``), boxes in the LiDAR's frame
-(``center_lwh_yaw_lidar``: geometric centre, length, width, height, yaw; ``category`` is a class name, or null for an
-object of no class), and where the raster lies in the world. Crossings, walkways and car parks are not in it: their maps
-are empty.
+The file gives poses (``ego2global``, ``lidar2ego``, per camera ``cam2img`` and ``lidar2cam``), boxes in the LiDAR's
+frame (``center_lwh_yaw_lidar``: geometric centre, length, width, height, yaw; ``category`` is a class name, or null for
+an object of no class), and where the raster lies in the world. Crossings, walkways and car parks are not in it: their
+maps are empty.
 """
 
 import json

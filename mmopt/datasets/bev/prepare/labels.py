@@ -10,9 +10,7 @@ from mmopt.datasets.bev.prepare.rasterise import GRID_SHAPE, footprints, world_t
 from mmopt.datasets.bev.prepare.views import GROUND_CLASSES, IGNORE, View, transform
 from mmopt.datasets.bev.prepare.visibility import hidden_behind_boxes, hidden_in_lidar, in_field_of_view, load_sweep
 
-__all__ = ['OCCLUSIONS', 'make_label']
-
-OCCLUSIONS = ('lidar', 'boxes', 'none')
+__all__ = ['make_label']
 
 
 def make_label(view: View, occlusion: str) -> np.ndarray:

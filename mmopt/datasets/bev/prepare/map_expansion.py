@@ -1,7 +1,7 @@
 """A small reader of nuScenes' map expansion (``maps/expansion/<location>.json``, version 1.3).
 
-A map is a set of tables. ``node`` gives x and y in the world, ``polygon`` lists the nodes of an outline and of its holes,
-and the layers refer to polygons: ``drivable_area`` to several each (``polygon_tokens``), the others to one.
+A map is a set of tables. ``node`` gives x and y in the world, ``polygon`` lists the nodes of an outline and of its
+holes, and the layers refer to polygons: ``drivable_area`` to several each (``polygon_tokens``), the others to one.
 
 Deviation from PON: outlines that cross themselves are mended, not left out.
 """
@@ -15,7 +15,12 @@ from typing import Any
 import numpy as np
 
 from mmopt.datasets.bev.prepare.rasterise import (
-    CELL_M, GRID_SHAPE, X_MIN_M, Z_MIN_M, fill_polygon, grid_to_world,
+    CELL_M,
+    GRID_SHAPE,
+    X_MIN_M,
+    Z_MIN_M,
+    fill_polygon,
+    grid_to_world,
 )  # fmt: skip
 from mmopt.datasets.bev.prepare.views import transform
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError

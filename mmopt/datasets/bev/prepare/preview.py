@@ -1,7 +1,7 @@
 """A picture by which people see whether a label is right: what is on disk, laid back over the camera image.
 
-The map is projected onto the ground plane under the car, so it bends away from the road on slopes; outlines of the boxes
-are drawn in full. Beside the image stands the map itself.
+The map is projected onto the ground plane under the car, so it bends away from the road on slopes; outlines of the
+boxes are drawn in full. Beside the image stands the map itself.
 """
 
 import cv2

@@ -1,10 +1,10 @@
 """From polygons and boxes to maps in the camera's frame.
 
 The grid is that of PON (Roddick and Cipolla, "Predicting Semantic Map Representations from Images using Pyramid
-Occupancy Networks", CVPR 2020, https://arxiv.org/abs/2003.13402), which DiffBEV follows: x in [-25, 25) m to the right,
-z in [1, 50) m forward, 0.25 m per cell. Cell (row, column) stands for the point z = 1 + 0.25 row, x = -25 + 0.25 column;
-vertices are rounded to the nearest such point and outlines belong to their polygon, so that small objects (a cone has
-0.3 m) never fall between the points.
+Occupancy Networks", CVPR 2020, https://arxiv.org/abs/2003.13402), which DiffBEV follows: x in [-25, 25) m to the
+right, z in [1, 50) m forward, 0.25 m per cell. Cell (row, column) stands for the point z = 1 + 0.25 row,
+x = -25 + 0.25 column; vertices are rounded to the nearest such point and outlines belong to their polygon, so that
+small objects (a cone has 0.3 m) never fall between the points.
 
 Deviation from PON: a hole in one polygon does not erase what another polygon of the same layer covers there.
 

@@ -16,8 +16,8 @@ __all__ = ['official_split', 'read_split_file']
 _MINI_VAL = '103 916'
 _MINI_TRAIN = '61 553 655 757 796 1077 1094 1100'
 _TRAINVAL_VAL = (
-    '3 12-18 35-36 38-39 92-110 221 268-278 329-332 344-346 519-524 552-565 625-627 629-630 632-638 770-771 775 777-778 '
-    '780-784 794-800 802 904-917 919-931 962-963 966-969 971-972 1059-1073'
+    '3 12-18 35-36 38-39 92-110 221 268-278 329-332 344-346 519-524 552-565 625-627 629-630 632-638 770-771 775 '
+    '777-778 780-784 794-800 802 904-917 919-931 962-963 966-969 971-972 1059-1073'
 )
 
 
@@ -43,10 +43,10 @@ def official_split(version: str, names: Sequence[str]) -> dict[str, str]:
         UserError: If the version has no official split.
     """
     if version == 'v1.0-mini':
-        split = {name: 'train' for name in _scenes(_MINI_TRAIN)} | {name: 'val' for name in _scenes(_MINI_VAL)}
+        split = dict.fromkeys(_scenes(_MINI_TRAIN), 'train') | dict.fromkeys(_scenes(_MINI_VAL), 'val')
     elif version == 'v1.0-trainval':
         # The test scenes are in tables of their own, so what is not for validation is for training.
-        split = dict.fromkeys(names, 'train') | {name: 'val' for name in _scenes(_TRAINVAL_VAL)}
+        split = dict.fromkeys(names, 'train') | dict.fromkeys(_scenes(_TRAINVAL_VAL), 'val')
     else:
         raise UserError(
             f'{version} has no official split into train and val: hand one in with --split-file '

@@ -195,9 +195,7 @@ def _samples(tables: _Tables, scene_to_split: dict[str, str]) -> dict[str, tuple
     for token, name, log in tables.rows('scene', 'token', 'name', 'log_token'):
         if name in scene_to_split:
             scenes[token] = (name, _get(locations, log, tables, 'scene', 'log'))
-    return {
-        token: scenes[scene] for token, scene in tables.rows('sample', 'token', 'scene_token') if scene in scenes
-    }
+    return {token: scenes[scene] for token, scene in tables.rows('sample', 'token', 'scene_token') if scene in scenes}
 
 
 def _calibrations(tables: _Tables) -> dict[str, tuple[str, np.ndarray, list]]:
