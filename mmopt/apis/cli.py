@@ -1,9 +1,10 @@
 """The outermost frame of every tool: what is the user's to mend ends in one line, not in a traceback.
 
-Errors raised on purpose (by mmopt, MMEngine or mmcv, or by the operating system about a file) become one line and exit
-code 2; Ctrl-C becomes 130. Anything else is a bug and keeps its traceback. ``MMOPT_DEBUG=1`` shows all tracebacks.
+Errors raised on purpose (a ``raise`` in mmopt, MMEngine or mmcv, or the operating system about a file) become one line
+and exit code 2; Ctrl-C becomes 130. Anything else is a bug and keeps its traceback, as all do with ``MMOPT_DEBUG=1``.
 """
 
+import dis
 import inspect
 import os
 import re
@@ -89,6 +90,8 @@ def explain(error: BaseException) -> str | None:
         return f'{error.filename}: {error.strerror or message}.'
     if _is_out_of_memory(error):
         return f'out of memory: {message} Lower data.samples_per_gpu (--options data.samples_per_gpu=N).'
+    if isinstance(error, ModuleNotFoundError) and (error.name or '').split('.')[0] not in ('', 'mmopt'):
+        return f'{message}: install it (pip install {error.name.split(".")[0]}), or run in the environment that has it.'
     if isinstance(error, SyntaxError):
         return f'{error.filename}:{error.lineno}: {error.msg}: {(error.text or "").strip()}'
     if isinstance(error, ValueError | TypeError | KeyError | OSError | ImportError) and _is_deliberate(error):
@@ -101,19 +104,25 @@ def _debug() -> bool:
 
 
 def _is_deliberate(error: BaseException) -> bool:
-    """Tell whether the raising line is ours or MMEngine's: a ValueError out of NumPy is nobody's message to a user."""
+    """Tell whether a ``raise`` of ours or MMEngine's made it: what NumPy or ``1 < None`` raise is no message."""
     trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
+    if trace is None:
+        return False
+    while trace.tb_next is not None:
         trace = trace.tb_next
-    module = '' if trace is None else trace.tb_frame.f_globals.get('__name__', '')
-    return module.split('.')[0] in _DELIBERATE
+    module = trace.tb_frame.f_globals.get('__name__', '')
+    instruction = trace.tb_frame.f_code.co_code[trace.tb_lasti]
+    return module.split('.')[0] in _DELIBERATE and instruction == dis.opmap['RAISE_VARARGS']
 
 
 def _from_worker(raw: str) -> str | None:
     """Cut a data loader worker's traceback down to its message, if the raising line is ours or MMEngine's."""
-    files = re.findall(r'^  File "(?P<path>.+?)", line \d+', raw, flags=re.MULTILINE)
+    frames = re.findall(r'^  File "(?P<path>.+?)", line \d+.*\n +(?P<line>.*)', raw, flags=re.MULTILINE)
     raised = re.search(r'^(?:\w+\.)*\w*(?:Error|Exception): (?P<message>.*)\Z', raw, flags=re.MULTILINE | re.DOTALL)
-    if not files or raised is None or not set(_DELIBERATE) & set(re.split(r'[\\/]', files[-1])):
+    if not frames or raised is None:
+        return None
+    path, line = frames[-1]
+    if not set(_DELIBERATE) & set(re.split(r'[\\/]', path)) or not line.startswith('raise'):
         return None
     return ' '.join(raised['message'].split())
 

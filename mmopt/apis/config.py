@@ -4,6 +4,7 @@ File -> options merged in the dialect the file is written in -> :func:`mmopt.con
 the lowered config, so that they mean the same for dialect and native configs.
 """
 
+import os
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -93,7 +94,8 @@ def _explain_broken(path: Path, error: Exception) -> str:
     text = ' '.join(str(error).split())
     if isinstance(error, FileNotFoundError):
         # Config.fromfile was given a file that exists, so a base is what is missing.
-        return f'{path}: a file in _base_ is missing: {text}. Paths count from the folder of the file that names them.'
+        base = os.path.relpath(error.filename) if error.filename else text
+        return f'{path}: {base}, named in _base_, does not exist; paths count from the file that names it.'
     if isinstance(error, SyntaxError):
         # mmengine parses copies with made-up names, so only here can it be told which file is meant.
         try:

@@ -153,7 +153,7 @@ def _length(cfg: Mapping, facts: Facts) -> _Length:
 
 def _length_text(length: _Length) -> str:
     epochs = length.max_iters / length.iters_per_epoch
-    text = number(epochs, 3)
+    text = f'{epochs:,.0f}' if epochs >= 100 else number(epochs, 3)
     return f'{number(length.max_iters)} iterations ({text} epoch{"" if text == "1" else "s"})'
 
 

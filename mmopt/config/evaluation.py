@@ -72,7 +72,7 @@ def lower_validation(evaluation: Mapping[str, Any], run: RunLength) -> dict[str,
         run: The run's length.
 
     Returns:
-        The keys of the training loop's config: ``val_interval``, ``val_begin`` (None: no shift), ``val_at_end``,
+        The keys of the training loop's config: ``val_interval``, ``val_start`` (None: no shift), ``val_at_end``,
         ``dynamic_intervals``.
 
     Raises:
@@ -98,7 +98,7 @@ def lower_validation(evaluation: Mapping[str, Any], run: RunLength) -> dict[str,
         raise ConfigError(f'evaluation.start must not be negative, got {start!r}.')
     return dict(
         val_interval=interval,
-        val_begin=start,
+        val_start=start,
         dynamic_intervals=_dynamic_intervals(evaluation.get('dynamic_intervals')),
         val_at_end=evaluation.get('at_end', True),
     )

@@ -143,6 +143,11 @@ class TrainLoop(BaseLoop):
         runner.call_hook('after_train_iter', batch_idx=batch_idx, data_batch=batch, outputs=outputs)
         self._iter += 1
 
+    def _evaluate_at_start(self, done: int) -> None:
+        """Evaluate before the first step where mmcv does: it asks for the point that this step will reach."""
+        if self.val_start is not None and done >= self.val_start:
+            self._evaluate_if_due(done + 1)
+
     def _evaluate_if_due(self, done: int) -> None:
         due = done >= self.val_begin and should_evaluate(
             done, self.val_interval, self.val_start, self.dynamic_intervals
@@ -210,6 +215,7 @@ class IterBasedTrainLoop(TrainLoop):
         runner = self.runner
         runner.call_hook('before_train_epoch')
         runner.model.train()
+        self._evaluate_at_start(self.iters_done)
         batches = self._stream()
         try:
             while self.iters_done < self.max_iters and not self.stop_training:
@@ -265,6 +271,7 @@ class EpochBasedTrainLoop(TrainLoop):
             The model.
         """
         self._begin()
+        self._evaluate_at_start(self.epochs_done)
         try:
             while self.epochs_done < self.max_epochs and not self.stop_training:
                 self._run_epoch()

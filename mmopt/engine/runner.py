@@ -318,8 +318,8 @@ class IterBasedRunner(Runner):
         named = self.param_schedulers if isinstance(self.param_schedulers, dict) else {'': self.param_schedulers}
         if states is None:  # a checkpoint of mmcv 1.x: closed forms jump to the position
             for item in sum(named.values(), []):
-                if hasattr(item, 'set_position'):
-                    item.set_position(iters_done)
+                if hasattr(item, 'set_iteration'):
+                    item.set_iteration(iters_done)
             return
         for name, items in named.items():
             for item, state in zip(items, states[name] if name else states, strict=True):

@@ -94,6 +94,16 @@ def test_a_value_error_is_a_message_only_where_we_raised_it():
     assert explain(raised(torch.zeros(2).view, 3)) is None
 
 
+def test_a_slip_in_our_own_code_is_a_bug_and_no_message():
+    from mmopt.structures import split_batch
+
+    assert explain(raised(split_batch, dict(inputs=torch.zeros(1)), None)) is None
+
+
+def test_a_package_that_is_not_installed_is_named():
+    assert 'pip install no_such_package' in explain(raised(__import__, 'no_such_package.part'))
+
+
 def test_an_error_of_a_worker_is_cut_down_to_its_message():
     class Broken(Dataset):
         def __len__(self) -> int:

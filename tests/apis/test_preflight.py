@@ -79,6 +79,11 @@ def test_the_precision_is_named(wrapper, text):
     assert entries(changed(optim_wrapper=wrapper))['precision'] == text
 
 
+def test_many_epochs_are_a_plain_number():
+    cfg = changed(train_cfg=dict(max_iters=200_000))
+    assert entries(cfg)['length'] == '200,000 iterations (2,000 epochs)'
+
+
 def test_epoch_based_runs_count_epochs():
     cfg = changed(train_cfg=dict(max_iters=None, max_epochs=12, val_interval=1))
     assert entries(cfg)['length'] == '1,200 iterations (12 epochs)'
