@@ -106,8 +106,8 @@ def prepare(options: Options, say: Callable[[str], object] = print) -> Summary:
     views, settings = _find_views(options, summary, say)
     views = _require_files(views, settings['occlusion'], options.skip_missing, summary)
     layout = Layout(options.out, options.link)
-    layout.agree_on(settings, options.force)
     layout.make_folders()
+    layout.agree_on(settings, options.force)
     layout.write_calibration({view.name: view.intrinsics_33 for view in views})
     todo = [
         view for view in views if options.force or not layout.is_finished(view.splits, view.name, view.image.suffix)

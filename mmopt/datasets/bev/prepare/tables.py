@@ -30,7 +30,7 @@ def iter_records(path: Path, columns: Sequence[str]) -> Iterator[tuple]:
         columns: What to take from each record.
 
     Yields:
-        The columns of one record.
+        tuple: The columns of one record.
 
     Raises:
         DataNotFoundError: If the table is missing.
