@@ -33,7 +33,9 @@ class FakeRunner:
         self.num_saved += 1
         hub = checkpoint_io.message_hub_state(self.message_hub)
         meta = dict(iter=self.iter, mmopt_version='0')
-        checkpoint_io.save(path, dict(meta=meta, state_dict=dict(a=torch.ones(1)), message_hub=hub))
+        state = dict(meta=meta, state_dict=dict(a=torch.ones(1)), message_hub=hub, optimizer=dict(state={}))
+        self.hook.before_save_checkpoint(self, state)
+        checkpoint_io.save(path, state)
 
     def resume(self, path: Path, iters_done: int) -> None:
         self.iter = iters_done
@@ -137,6 +139,24 @@ def test_is_what_a_config_of_scope_mmopt_builds():
     )
     assert type(hook) is CheckpointHook
     assert hook.priority == 'VERY_LOW'
+
+
+def test_another_folder_and_name_can_be_given(tmp_path):
+    options = dict(out_dir=str(tmp_path / 'out'), filename_tmpl='step{}.pth', max_keep_ckpts=1, save_best='mIoU')
+    work_dir = tmp_path / 'run'
+    work_dir.mkdir()
+    assert FakeRunner(work_dir, CheckpointHook(5, by_epoch=False, **options)).train(miou(at5=0.5)) == [
+        'last_checkpoint'
+    ]
+    assert names(tmp_path / 'out' / 'run') == ['best_mIoU.pth', 'best_mIoU_iter_5.pth', 'step10.pth']
+    assert checkpoint_io.find_latest(work_dir) == tmp_path / 'out' / 'run' / 'step10.pth'
+
+
+def test_without_the_optimizer_only_the_best_can_be_resumed(tmp_path):
+    hook = CheckpointHook(5, by_epoch=False, save_optimizer=False, save_best='mIoU')
+    FakeRunner(tmp_path, hook).train(miou(at5=0.5))
+    assert checkpoint_io.load(tmp_path / 'iter_5.pth')['optimizer'] is None
+    assert checkpoint_io.load(tmp_path / 'best_mIoU.pth')['optimizer'] == dict(state={})
 
 
 # ---------------------------------------------------------------- the best
@@ -275,6 +295,7 @@ def test_all_ranks_gather_and_only_rank_0_touches_the_folder(tmp_path, monkeypat
         (dict(save_best='x'), r"save_best='x': cannot tell whether more or less is better; say evaluation.rule="),
         (dict(save_best=True), r"must be a metric's name, a list of them, 'auto' or None, got True"),
         (dict(save_best='mIoU', rule='more'), r"rule must be 'greater' or 'less', got 'more'"),
+        (dict(filename_tmpl='last.pth'), r"filename_tmpl needs one '{}' for the number, got 'last.pth'"),
         (dict(save_best=['a', 'b', 'c'], rule=['less', 'less']), 'rule has 2 entries for the 3 metrics'),
     ],
 )
