@@ -314,3 +314,29 @@ def test_a_metric_that_is_no_number_is_named(tmp_path):
     runner = FakeRunner(tmp_path, CheckpointHook(by_epoch=False, save_best='mIoU'))
     with pytest.raises(UserError, match=r'its value is no single number but \[0.5\]'):
         runner.train({2: dict(mIoU=[0.5])})
+
+
+# ---------------------------------------------------------------- in the background
+def test_writing_in_the_background_leaves_the_same_files(tmp_path):
+    options = dict(interval=2, by_epoch=False, save_best='mIoU', max_keep_ckpts=2)
+    scores = miou(at2=0.1, at4=0.5, at6=0.3, at10=0.6)
+    files = []
+    for background in (False, True):
+        hook = CheckpointHook(**options, background=background)
+        runner = FakeRunner(tmp_path / str(background), hook)
+        Path(runner.work_dir).mkdir()
+        runner.train(scores)
+        hook.after_train(runner)
+        files.append(names(runner.work_dir))
+    assert files[0] == files[1]
+    assert best_score(tmp_path / 'True' / 'best_mIoU.pth') == 0.6
+
+
+def test_an_error_in_the_background_stops_the_training(tmp_path, monkeypatch):
+    def fail(*_args):
+        raise checkpoint_io.CheckpointWriteError('no space')
+
+    monkeypatch.setattr(checkpoint_io, 'write_pointer', fail)
+    runner = FakeRunner(tmp_path, CheckpointHook(interval=2, by_epoch=False, background=True))
+    with pytest.raises(checkpoint_io.CheckpointWriteError, match='no space'):
+        runner.train()

@@ -159,8 +159,8 @@ def describe_missing(path: Path) -> str:
     Returns:
         One line.
     """
-    if str(path).startswith(('http:/', 'https:/', 'torchvision:/', 'open-mmlab:/', 'modelzoo:/')):
-        return f'{path}: checkpoints are read from disk: download it and give the path of the file.'
+    if str(path).startswith(('torchvision:/', 'open-mmlab:/', 'openmmlab:/', 'modelzoo:/')):
+        return f'{path}: a name in a model zoo of mmcv: download the file and give its path or its https address.'
     if path.is_dir():
         latest = find_latest(path)
         found = f'its newest checkpoint is {latest}' if latest else 'it holds no checkpoint'

@@ -1,7 +1,8 @@
 """When to save a checkpoint, which to delete, and which is the best: mmcv 1.7.2's rules and names."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ class CheckpointHook(Hook):
         filename_tmpl: File name with ``{}`` for the number; None: ``iter_{}.pth`` or ``epoch_{}.pth``.
         save_best: Metric name, several, or ``'auto'`` (the first metric of the first evaluation); None: no best.
         rule: ``'greater'`` or ``'less'``, for all or one per metric; None: by key words in the name.
+        background: Write in a thread while training goes on; costs a copy of the state in memory.
 
     Raises:
         UserError: If ``rule``, ``save_best`` or ``filename_tmpl`` is none of these, or a metric has no rule and a name
@@ -89,6 +91,7 @@ class CheckpointHook(Hook):
         filename_tmpl: str | None = None,
         save_best: str | Sequence[str] | None = None,
         rule: str | Sequence[str | None] | None = None,
+        background: bool = False,
     ) -> None:
         self.interval = interval
         self.by_epoch = by_epoch
@@ -102,6 +105,7 @@ class CheckpointHook(Hook):
         self.rules = _parse_rules(save_best, rule)
         self._auto = 'auto' in self.rules
         self._saved: tuple[int, Path] | None = None
+        self._writer = checkpoint_io.BackgroundWriter() if background else None
         self._training = False
         self._weights_only = False
 
@@ -142,6 +146,8 @@ class CheckpointHook(Hook):
         data_batch: Any = None,
         outputs: Mapping | None = None,
     ) -> None:
+        if self._writer is not None:
+            self._writer.check()
         if self.by_epoch:
             return
         if self.every_n_train_iters(runner, self.interval) or (self.save_last and self.is_last_train_iter(runner)):
@@ -165,19 +171,36 @@ class CheckpointHook(Hook):
         for name, rule in self.rules.items():
             self._compare(runner, name, rule, _find_score(metrics, name))
 
+    def after_train(self, runner: Runner) -> None:
+        if self._writer is not None:
+            self._writer.join()
+
     # ---------------------------------------------------------------- saving
     def _save(self, runner: Runner, step: int) -> None:
         path = Path(self.folder(runner), self.filename_tmpl.format(step))
         runner.logger.info(f'Saving checkpoint at {step} {self.unit}s')
         runner.message_hub.update_info('last_ckpt', path.name)
         self._weights_only = not self.save_optimizer
-        runner.save_checkpoint(path)
+        self._write(runner, path, partial(self._after_save, Path(runner.work_dir), path, step))
         self._weights_only = False
         self._saved = (step, path)
+
+    def _after_save(self, work_dir: Path, path: Path, step: int) -> None:
+        in_work_dir = self.out_dir is None
+        checkpoint_io.write_pointer(work_dir, path.name if in_work_dir else str(path.absolute()))
+        self._prune(path.parent, step)
+
+    def _write(self, runner: Runner, path: Path, then: Callable[[], None]) -> None:
+        """Save on all ranks (they gather their random states), and let rank 0 do what follows the writing."""
+        if self._writer is None:
+            runner.save_checkpoint(path)
+            if is_main_process():
+                then()
+            return
+        with self._writer.collect():
+            runner.save_checkpoint(path)
         if is_main_process():
-            in_work_dir = self.out_dir is None
-            checkpoint_io.write_pointer(Path(runner.work_dir), path.name if in_work_dir else str(path.absolute()))
-            self._prune(path.parent, step)
+            self._writer.start(then)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if self._weights_only:
@@ -216,10 +239,8 @@ class CheckpointHook(Hook):
         path = Path(self.folder(runner), f'best_{label}_{self.unit}_{step}.pth')
         best[name] = dict(score=score, file=path.name)
         runner.message_hub.update_info('best_checkpoints', best)
-        runner.save_checkpoint(path)
+        self._write(runner, path, partial(self._switch, path, label, step, previous))
         runner.logger.info(f'Best {name} so far: {score:.4f} at {step} {self.unit}s, saved as {path.name}.')
-        if is_main_process():
-            self._switch(path, label, step, previous)
 
     def _switch(self, path: Path, label: str, step: int, previous: Mapping | None) -> None:
         checkpoint_io.switch_link(path.with_name(f'best_{label}.pth'), path)
