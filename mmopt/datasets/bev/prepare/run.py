@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -182,7 +183,9 @@ def _start_worker() -> None:
 
 
 def _label_all(views: list[View], layout: Layout, occlusion: str, num_workers: int) -> None:
-    bar = tqdm(total=len(views), unit='image', desc='labels', disable=None if views else True)
+    # In a log file a line every half minute is enough.
+    seconds = 0.1 if sys.stderr.isatty() else 30
+    bar = tqdm(total=len(views), unit='image', desc='labels', mininterval=seconds, disable=not views)
     with bar:
         if num_workers == 0 or len(views) < 2:
             for view in views:
