@@ -1,8 +1,8 @@
 """A tiny nuScenes whose geometry can be worked out by hand.
 
 The car stands at world (100, 200), looking along the world's +y. The front camera sits 1 m before its origin and 1.5 m
-above the ground, level, so a world point has x = world x - 100 to the right and z = world y - 201 ahead. The back camera
-sits at the origin and looks along -y: x = 100 - world x, z = 200 - world y.
+above the ground, level, so a world point has x = world x - 100 to the right and z = world y - 201 ahead. The back
+camera sits at the origin and looks along -y: x = 100 - world x, z = 200 - world y.
 """
 
 import json
@@ -104,7 +104,9 @@ def make_root(tmp_path) -> Callable[..., Path]:
         for scene in scenes:
             for channel, suffix in (('CAM_FRONT', 'jpg'), ('CAM_BACK', 'jpg'), ('LIDAR_TOP', 'pcd.bin')):
                 file = f'samples/{channel}/{scene}.{suffix}'
-                common = dict(sample_token=f's-{scene}', calibrated_sensor_token=f'cs-{channel}', width=1600, height=900)
+                common = dict(
+                    sample_token=f's-{scene}', calibrated_sensor_token=f'cs-{channel}', width=1600, height=900
+                )
                 tables['sample_data'] += [
                     dict(token=f'{channel}-{scene}', ego_pose_token='ego', filename=file, is_key_frame=True, **common),
                     dict(token=f'{channel}-{scene}-between', ego_pose_token='elsewhere', filename='sweeps/none.jpg',

@@ -60,10 +60,7 @@ def test_the_summary_counts_cells_that_count(run):
 def test_a_second_run_keeps_finished_samples_and_force_makes_them_anew(run):
     out, _ = run()
     label = out / 'ann_bev_dir/train/CAM_FRONT-scene-0061.png'
-    good, good_time = label.read_bytes(), label.stat().st_mtime_ns
-    label.with_name('CAM_FRONT-scene-0061.png').write_bytes(good)
-    first_time = label.stat().st_mtime_ns
-    assert first_time >= good_time
+    good, first_time = label.read_bytes(), label.stat().st_mtime_ns
     (out / 'ann_bev_dir/val/CAM_FRONT-scene-0103.png').unlink()
     _, summary = run()
     assert (summary.made, summary.kept) == (1, 1)
@@ -193,17 +190,21 @@ def test_a_wrong_source_is_named(tmp_path):
         prepare(Options(source=tmp_path / 'nowhere', out=tmp_path / 'out'))
 
 
+def start_tool(*arguments: object) -> subprocess.Popen:
+    env = os.environ | dict(PYTHONPATH=str(TOOL.parents[2]))
+    command = [sys.executable, TOOL, *map(str, arguments), '--workers', '2', '--preview', '0']
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            start_new_session=True)  # fmt: skip
+
+
 def test_two_workers_make_what_one_process_makes(make_root, tmp_path):
     root = make_root(('scene-0061', 'scene-0103', 'scene-0553'))
-    command = [sys.executable, TOOL, root, '--preview', '0']
-    env = os.environ | dict(PYTHONPATH=str(TOOL.parents[2]))
-    for out, workers in (('one', '0'), ('two', '2')):
-        done = subprocess.run(
-            [*command, '--out', tmp_path / out, '--workers', workers], env=env, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-    assert '3 samples made' in done.stdout
-    assert '3/3' in done.stderr  # the progress bar
+    process = start_tool(root, '--out', tmp_path / 'two')
+    prepare(Options(source=root, out=tmp_path / 'one', num_workers=0, num_previews=0))
+    stdout, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+    assert '3 samples made' in stdout
+    assert '3/3' in stderr  # the progress bar
     files = sorted(path.relative_to(tmp_path / 'one') for path in (tmp_path / 'one').rglob('*.*'))
     assert len(files) == 8  # three images, three labels, calib.json, prepare.json
     for file in files:
@@ -213,26 +214,27 @@ def test_two_workers_make_what_one_process_makes(make_root, tmp_path):
 def test_a_killed_run_goes_on_where_it_stopped(make_root, tmp_path):
     scenes = tuple(f'scene-{number:04d}' for number in (61, 103, 553, 655, 757, 796, 916, 1077, 1094, 1100))
     root, out = make_root(scenes), tmp_path / 'out'
-    command = [sys.executable, TOOL, root, '--preview', '0', '--workers', '2', '--out', out, '--occlusion', 'boxes']
-    env = os.environ | dict(PYTHONPATH=str(TOOL.parents[2]))
-    process = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                               start_new_session=True)  # fmt: skip
+    process = start_tool(root, '--out', out, '--occlusion', 'boxes')
     labels = out / 'ann_bev_dir'
-    while process.poll() is None and not list(labels.rglob('*.png')):
-        time.sleep(0.005)
+    while process.poll() is None and not list(labels.rglob('CAM*.png')):
+        time.sleep(0.002)
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    for path in labels.rglob('CAM*.png'):
+    process.communicate()
+    whole = list(labels.rglob('CAM*.png'))
+    for path in whole:
         assert cv2.imread(str(path), cv2.IMREAD_UNCHANGED).shape == (196, 200)
-    done = subprocess.run(command[:-4] + ['--out', out, '--occlusion', 'boxes'], env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert len(list(labels.rglob('*.png'))) == 10
+    summary = prepare(Options(source=root, out=out, occlusion='boxes', num_workers=0, num_previews=0))
+    assert (summary.made, summary.kept) == (10 - len(whole), len(whole))
+    assert whole
     assert not list(out.rglob('.prepare-*'))
 
 
-def test_the_tool_ends_in_one_line_when_there_is_nothing_to_read(tmp_path):
-    env = os.environ | dict(PYTHONPATH=str(TOOL.parents[2]))
-    done = subprocess.run([sys.executable, TOOL, tmp_path], env=env, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert 'neither a nuScenes folder' in done.stderr
-    assert 'Traceback' not in done.stderr
+def test_an_error_in_a_worker_reaches_the_user_as_it_is(make_root, tmp_path):
+    root = make_root()
+    for path in (root / 'samples/LIDAR_TOP').iterdir():
+        path.write_bytes(bytes(42))
+    process = start_tool(root, '--out', tmp_path / 'out')
+    _, stderr = process.communicate()
+    assert process.returncode == 2
+    assert stderr.rstrip().splitlines()[-1].endswith('Download it again.')
+    assert 'Traceback' not in stderr
