@@ -50,7 +50,7 @@ class IterBasedRunner(Runner):
 
     default_train_loop: type[TrainLoop] = IterBasedTrainLoop
 
-    def __init__(self, *args, **kwargs) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._pending_rng: dict | None = None
         self._config_text: str | None = None
         super().__init__(*args, **kwargs)
