@@ -21,11 +21,9 @@ class NoGround:
 
 
 def make_view(*boxes: tuple[tuple, tuple], pitch: float = 0.0) -> View:
-    """A camera 1.5 m above the origin that looks along the ego's and the world's +x; boxes are (x right, z, bottom), size.
+    """Place a camera 1.5 m above the origin, looking along the +x of both the car and the world, ``pitch`` rad down.
 
-    Args:
-        boxes: Per box (x to the right, z ahead, height of its bottom) and (length ahead, width, height).
-        pitch: Angle by which the camera looks down.
+    A box is ((x to the right, z ahead, height of its bottom), (length ahead, width, height)).
     """
     camera_to_world_44 = pose([0, 0, 1.5], [0.5, -0.5, 0.5, -0.5]) @ pose(
         [0, 0, 0], [np.cos(pitch / 2), -np.sin(pitch / 2), 0, 0]
