@@ -1,5 +1,6 @@
 """Metrics."""
 
 from mmopt.evaluation.bev_iou import BEVIoU, count_confusion
+from mmopt.evaluation.image_blind import bev_image_blind, image_blind_iou
 
-__all__ = ['BEVIoU', 'count_confusion']
+__all__ = ['BEVIoU', 'bev_image_blind', 'count_confusion', 'image_blind_iou']

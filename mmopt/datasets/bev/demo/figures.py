@@ -30,11 +30,40 @@ def _person(rng: np.random.Generator, height: float, spread: float, seat: float 
     polygons = []
     for side in (-1, 1):
         foot, low = side * spread, 0.0 if not seat else 0.25
-        polygons.append((((side * 0.02, hip), (side * 0.16, hip), (foot + 0.06, low + 0.06), (foot - 0.06, low + 0.06)), legs))
-        polygons.append((((foot - 0.08, low + 0.07), (foot + 0.08, low + 0.07), (foot + 0.10, low), (foot - 0.08, low)), (0.08, 0.07, 0.07)))
+        polygons.append(
+            (((side * 0.02, hip), (side * 0.16, hip), (foot + 0.06, low + 0.06), (foot - 0.06, low + 0.06)), legs)
+        )
+        polygons.append(
+            (
+                ((foot - 0.08, low + 0.07), (foot + 0.08, low + 0.07), (foot + 0.10, low), (foot - 0.08, low)),
+                (0.08, 0.07, 0.07),
+            )
+        )
         hand = side * (wide + 0.07 + rng.uniform(0, 0.08))
-        polygons.append((((side * (wide - 0.06), shoulder), (side * (wide + 0.03), shoulder - 0.03), (hand + 0.04, hip + 0.02), (hand - 0.04, hip)), dark))
-    polygons.append((((-0.17, hip - 0.04), (0.17, hip - 0.04), (wide, shoulder), (0.09, shoulder + 0.06), (-0.09, shoulder + 0.06), (-wide, shoulder)), coat))
+        polygons.append(
+            (
+                (
+                    (side * (wide - 0.06), shoulder),
+                    (side * (wide + 0.03), shoulder - 0.03),
+                    (hand + 0.04, hip + 0.02),
+                    (hand - 0.04, hip),
+                ),
+                dark,
+            )
+        )
+    polygons.append(
+        (
+            (
+                (-0.17, hip - 0.04),
+                (0.17, hip - 0.04),
+                (wide, shoulder),
+                (0.09, shoulder + 0.06),
+                (-0.09, shoulder + 0.06),
+                (-wide, shoulder),
+            ),
+            coat,
+        )
+    )
     angle = np.linspace(0, 2 * np.pi, 14, endpoint=False)
     circle = [(head[0] + 0.095 * np.cos(t), head[1] + 0.12 * np.sin(t)) for t in angle]
     hair = [(head[0] + 0.105 * np.cos(t), head[1] + 0.03 + 0.10 * np.sin(t)) for t in np.linspace(-0.2, np.pi + 0.2, 9)]
@@ -93,7 +122,9 @@ def make_motorcycle(size: tuple[float, float, float], rng: np.random.Generator) 
     at = length / 2 - 0.31
     body = frustum((-at - 0.1, at - 0.25, 0.15, 0.35), (-at - 0.25, at - 0.35, 0.11, 0.80), paint, 1)
     patch(body.faces[1], (0.2, 0.8), (0.55, 0.85), (0.8, 0.08, 0.06), glow=1.0)
-    fork = frustum((at - 0.15, at + 0.05, 0.06, 0.35), (at - 0.42, at - 0.22, 0.14, 1.05), tuple(0.8 * c for c in paint), 1)
+    fork = frustum(
+        (at - 0.15, at + 0.05, 0.06, 0.35), (at - 0.42, at - 0.22, 0.14, 1.05), tuple(0.8 * c for c in paint), 1
+    )
     patch(fork.faces[0], (0.1, 0.9), (0.62, 0.92), (0.95, 0.95, 0.88), glow=1.0)
     bar = box((at - 0.45, at - 0.38), width / 2, (1.0, 1.06), _TYRE, 1)
     seat = box((-at - 0.2, 0.15), 0.14, (0.76, 0.86), (0.10, 0.09, 0.09), 1)
@@ -109,7 +140,9 @@ def make_cone(size: tuple[float, float, float], rng: np.random.Generator) -> lis
     half = length / 2
     orange = (0.92, 0.34 + 0.06 * rng.random(), 0.08)
     foot = box((-half, half), half, (0.0, 0.06), (0.16, 0.14, 0.13))
-    body = frustum((-0.72 * half, 0.72 * half, 0.72 * half, 0.06), (-0.14 * half, 0.14 * half, 0.14 * half, height), orange, 1)
+    body = frustum(
+        (-0.72 * half, 0.72 * half, 0.72 * half, 0.06), (-0.14 * half, 0.14 * half, 0.14 * half, height), orange, 1
+    )
     for face in body.faces[:4]:
         patch(face, (0.0, 1.0), (0.34, 0.50), (0.94, 0.94, 0.92))
         patch(face, (0.0, 1.0), (0.66, 0.80), (0.94, 0.94, 0.92))

@@ -30,7 +30,7 @@ def noise_tile(seed: int = 0, octaves: int = 5) -> np.ndarray:
         padded = np.pad(grid, 2, mode='wrap')
         step = _TILE // size
         large = cv2.resize(padded, None, fx=step, fy=step, interpolation=cv2.INTER_CUBIC)
-        total += large[2 * step : -2 * step, 2 * step : -2 * step] * 0.75**octave
+        total += large[2 * step : -2 * step, 2 * step : -2 * step] * 0.85**octave
     return (total - total.mean()) / total.std()
 
 
@@ -74,14 +74,14 @@ def draw_ground(
 
     asphalt = np.float32(rng.uniform(0.24, 0.40)) * np.array((0.99, 1.0, 1.03), np.float32)
     paving = _pick(rng, ((0.62, 0.59, 0.55), (0.66, 0.50, 0.42), (0.56, 0.57, 0.58)))
-    grass = _pick(rng, ((0.30, 0.40, 0.17), (0.40, 0.43, 0.22), (0.25, 0.36, 0.16)))
+    grass = _pick(rng, ((0.29, 0.37, 0.18), (0.38, 0.39, 0.22), (0.25, 0.33, 0.17)))
     concrete = _pick(rng, ((0.50, 0.48, 0.46), (0.46, 0.44, 0.47)))
 
-    rough = _noise(x, z, 3.1, width_z)
-    blotch = _noise(x, z, 29.0, width_z, seed=1)
+    rough = _noise(x, z, 2.3, width_z)
+    blotch = _noise(x, z, 31.0, width_z, seed=1)
     soft = 0.55 * rough + 0.45 * blotch
 
-    image = grass * (1 + 0.24 * soft[..., None])
+    image = grass * (1 + 0.2 * soft[..., None])
     joints = np.maximum(stripes(s, 0.6, 0.035, width_s), stripes(d, 0.6, 0.035, width_d))
     _lay(image, paving * (1 + 0.05 * soft - 0.22 * joints)[..., None], share['walkway'])
     _lay(image, concrete * (1 + 0.07 * soft)[..., None], share['carpark'])
@@ -92,7 +92,7 @@ def draw_ground(
     for _ in range(rng.integers(0, 3)):
         start, begin = rng.uniform(5, 30), rng.uniform(*street.edges)
         patch += band(s, start, start + rng.uniform(2, 12), width_s) * band(d, begin, begin + street.lane_m, width_d)
-    wear = 1 + 0.08 * rough + 0.07 * blotch + 0.035 * tracks - 0.16 * np.minimum(patch, 1)
+    wear = 1 + 0.05 * rough + 0.045 * blotch + 0.035 * tracks - 0.16 * np.minimum(patch, 1)
     _lay(image, asphalt * wear[..., None], share['road'])
 
     chipped = np.clip(0.92 + 0.12 * rough, 0.5, 1)

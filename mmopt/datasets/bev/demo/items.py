@@ -78,7 +78,8 @@ def far_to_near(items: Sequence[Item]) -> list[Item]:
     normals_I42 = np.stack([normals for normals, _ in edges])
     offsets_I4 = np.stack([offsets for _, offsets in edges])
     distance_I = np.hypot(*corners_I42.mean(1).T)
-    # beyond[i, j]: some edge line of i has all of j on its outer side; the camera (origin) is on side 0 < offset or not.
+    # outside[i, j, e]: edge line e of i has all of j on its outer side; the camera, at the origin, is on the inner
+    # side where the offset is positive.
     outside = (np.einsum('iec,jkc->ijek', normals_I42, corners_I42) >= offsets_I4[:, None, :, None] - 1e-6).all(-1)
     camera_inside = offsets_I4[:, None, :] > 0
     in_front = (outside & camera_inside).any(-1)  # j lies beyond i

@@ -131,6 +131,4 @@ def _fill(image_HW3: np.ndarray, polygons: list[tuple[list[np.ndarray], np.ndarr
     if scale > 1:
         buffer = cv2.resize(buffer, (int(width), int(height)), interpolation=cv2.INTER_AREA)
         alpha = cv2.resize(alpha, (int(width), int(height)), interpolation=cv2.INTER_AREA)
-    blend(
-        image_HW3, int(low[1]), int(low[0]), buffer.astype(np.float32) / 255, alpha.astype(np.float32) / 255
-    )
+    blend(image_HW3, int(low[1]), int(low[0]), buffer.astype(np.float32) / 255, alpha.astype(np.float32) / 255)

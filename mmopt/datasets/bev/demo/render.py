@@ -88,7 +88,9 @@ def _draw_shadows(camera: Camera, world: World) -> np.ndarray:
     cast = cv2.GaussianBlur(cast, (0, 0), 1.6 if world.light.name in ('sun', 'dusk') else 9.0)
     contact = cv2.GaussianBlur(contact, (0, 0), 3.0)
     strength = 1.6 * world.light.shadow
-    return np.clip(cast.astype(np.float32) * (min(strength, 0.92) / 255) + contact.astype(np.float32) * (0.75 / 255), 0, 1)
+    return np.clip(
+        cast.astype(np.float32) * (min(strength, 0.92) / 255) + contact.astype(np.float32) * (0.75 / 255), 0, 1
+    )
 
 
 def _fill_on_ground(mask_RW: np.ndarray, camera: Camera, polygon_N2: np.ndarray, top: int, value: int) -> None:

@@ -130,9 +130,7 @@ def _add_windows(
             face.decals.append(Face(windows[0], rgb, holes=tuple(windows[1:])))
 
 
-def _add_trees(
-    items: list[Item], street: Street, traffic: list[Item], index: int, rng: np.random.Generator
-) -> None:
+def _add_trees(items: list[Item], street: Street, traffic: list[Item], index: int, rng: np.random.Generator) -> None:
     side, outwards = street.sides[index], -1 if index == 0 else 1
     edge = street.edges[index]
     if rng.random() < 0.25:
@@ -150,9 +148,7 @@ def _add_trees(
             items.append(trunk)
 
 
-def _add_lamps(
-    items: list[Item], street: Street, traffic: list[Item], index: int, rng: np.random.Generator
-) -> None:
+def _add_lamps(items: list[Item], street: Street, traffic: list[Item], index: int, rng: np.random.Generator) -> None:
     side, outwards = street.sides[index], -1 if index == 0 else 1
     if rng.random() < 0.4:
         return
@@ -170,9 +166,23 @@ def _make_lamp(towards_road: int) -> list[Solid]:
     steel = (0.42, 0.43, 0.45)
     reach = (0.0, 1.8 * towards_road)
     pole = box((-0.07, 0.07), 0.07, (0.0, 7.4), steel)
-    arm = Solid([Face(np.array([(0, reach[0], 7.3), (0, reach[1], 7.45), (0, reach[1], 7.53), (0, reach[0], 7.42)]), steel)], 1, flat=True)
+    arm = Solid(
+        [Face(np.array([(0, reach[0], 7.3), (0, reach[1], 7.45), (0, reach[1], 7.53), (0, reach[0], 7.42)]), steel)],
+        1,
+        flat=True,
+    )
     ends = (reach[1], reach[1] - 0.55 * towards_road)
-    head = Solid([Face(np.array([(0, ends[0], 7.4), (0, ends[1], 7.35), (0, ends[1], 7.47), (0, ends[0], 7.54)]), (0.9, 0.88, 0.8), 1.0)], 2, flat=True)
+    head = Solid(
+        [
+            Face(
+                np.array([(0, ends[0], 7.4), (0, ends[1], 7.35), (0, ends[1], 7.47), (0, ends[0], 7.54)]),
+                (0.9, 0.88, 0.8),
+                1.0,
+            )
+        ],
+        2,
+        flat=True,
+    )
     return [pole, arm, head]
 
 

@@ -51,7 +51,9 @@ def _tree(number: int) -> tuple[np.ndarray, np.ndarray]:
     for level, x, y, radius in sorted(blobs):
         color = np.clip(leaf * (0.45 + 0.75 * level), 0, 255)
         for target, value in ((rgb, color.tolist()), (alpha, 255)):
-            cv2.ellipse(target, (round(x), round(y)), (round(radius), round(0.7 * radius)), 30 * level, 0, 360, value, -1)
+            cv2.ellipse(
+                target, (round(x), round(y)), (round(radius), round(0.7 * radius)), 30 * level, 0, 360, value, -1
+            )
     return rgb, alpha
 
 
@@ -121,12 +123,12 @@ def draw_sky(camera: Camera, light: Light, rng: np.random.Generator) -> np.ndarr
     line = noise_tile(3)
     for distance, metres in ((0.72, 34.0), (0.5, 17.0)):
         row = int(rng.integers(512))
-        columns = np.arange(width) * (512 / width)
+        columns = np.arange(width) * (200 / width)
         ridge = cv2.remap(
             line, columns[None].astype(np.float32), np.full((1, width), row, np.float32), cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_WRAP,
         )[0]  # fmt: skip
-        top = (metres - CAM_FRONT_HEIGHT_M) / 330 * (1 + 0.22 * ridge)
+        top = (metres - CAM_FRONT_HEIGHT_M) / 330 * (1 + 0.16 * ridge)
         cover = np.clip((top[None] - slope_v) * matrix[1, 1] / 2, 0, 1)
         green = np.array((0.26, 0.32, 0.24), np.float32) * (np.asarray(light.sky) + 0.4 * np.asarray(light.sun))
         color = (green * (1 - distance) + horizon * distance).astype(np.float32)

@@ -226,9 +226,7 @@ def _sample_lanes(rng: np.random.Generator, lane_m: float) -> tuple[tuple[float,
     return tuple(((index - middle) * lane_m, direction) for index, direction in enumerate(directions))
 
 
-def _sample_side(
-    rng: np.random.Generator, cross: CrossStreet | None, crossings: list[tuple[float, float]]
-) -> Side:
+def _sample_side(rng: np.random.Generator, cross: CrossStreet | None, crossings: list[tuple[float, float]]) -> Side:
     # What is parked must leave crossings free.
     taken = [*crossings, (cross.start - 4, cross.stop + 4)] if cross else crossings
     bays, lot = (0.0, 0.0), (0.0, 0.0)

@@ -8,13 +8,11 @@ from mmopt.datasets.bev.demo import figures, vehicles
 from mmopt.datasets.bev.demo.items import Item, overlaps
 from mmopt.datasets.bev.demo.solids import Solid
 from mmopt.datasets.bev.demo.street import Street
+from mmopt.datasets.bev.nuscenes import NuScenesBEVDataset
 
 __all__ = ['CLASSES', 'KINDS', 'sample_traffic']
 
-CLASSES = (
-    'drivable_area', 'ped_crossing', 'walkway', 'carpark', 'car', 'truck', 'bus', 'trailer', 'construction_vehicle',
-    'pedestrian', 'motorcycle', 'bicycle', 'traffic_cone', 'barrier',
-)  # fmt: skip
+CLASSES: tuple[str, ...] = NuScenesBEVDataset.METAINFO['classes']
 """Classes in the order of the label's bits."""
 
 _Shape = Callable[[tuple[float, float, float], np.random.Generator], list[Solid]]

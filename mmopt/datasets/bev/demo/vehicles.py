@@ -192,21 +192,55 @@ def make_construction_vehicle(size: tuple[float, float, float], rng: np.random.G
     tracks = []
     for side in (-1, 1):
         inner, outer = 0.28 * width * side, 0.5 * width * side
-        profile = [(rear, 0.4), (rear + 0.4, 0.0), (0.3 * half - 0.4, 0.0), (0.3 * half, 0.4), (0.3 * half - 0.3, 0.85), (rear + 0.3, 0.85)]
+        profile = [
+            (rear, 0.4),
+            (rear + 0.4, 0.0),
+            (0.3 * half - 0.4, 0.0),
+            (0.3 * half, 0.4),
+            (0.3 * half - 0.3, 0.85),
+            (rear + 0.3, 0.85),
+        ]
         track = prism(profile, (min(inner, outer), max(inner, outer)), (0.13, 0.13, 0.13))
         for index, face in enumerate(track.faces[:2]):
             if (index == 0) == (side < 0):
                 for f in np.linspace(rear + 0.55, 0.3 * half - 0.55, 5):
                     face.decals.append(disc((f, outer, 0.38), 0.2, (0.32, 0.32, 0.32)))
         tracks.append(track)
-    house = frustum((rear, 0.22 * half, 0.46 * width, 0.9), (rear + 0.15, 0.22 * half, 0.44 * width, 0.62 * height), paint, 1)
+    house = frustum(
+        (rear, 0.22 * half, 0.46 * width, 0.9), (rear + 0.15, 0.22 * half, 0.44 * width, 0.62 * height), paint, 1
+    )
     patch(house.faces[1], (0.1, 0.9), (0.15, 0.6), _DARK)
     patch(house.faces[1], (0.05, 0.95), (0.7, 0.9), (0.12, 0.12, 0.12))
-    cab = frustum((-0.30 * half, 0.34 * half, 0.22 * width, 0.62 * height), (-0.28 * half, 0.24 * half, 0.2 * width, height), paint, 2)
+    cab = frustum(
+        (-0.30 * half, 0.34 * half, 0.22 * width, 0.62 * height),
+        (-0.28 * half, 0.24 * half, 0.2 * width, height),
+        paint,
+        2,
+    )
     for face in cab.faces[:4]:
         patch(face, (0.10, 0.90), (0.10, 0.86), _GLASS)
     thick = 0.30
-    lower = prism([(0.2 * half, 0.45 * height), (0.2 * half + 0.4, 0.42 * height), (0.72 * half, 0.97 * height), (0.66 * half, height)], (-thick, thick), paint, 1)
-    upper = prism([(0.60 * half, height), (0.72 * half, 0.99 * height), (half, 0.36 * height), (half - 0.3, 0.34 * height)], (-thick, thick), paint, 1)
-    bucket = prism([(half - 0.75, 0.55), (half - 0.5, 0.12), (half, 0.30), (half, 0.40 * height)], (-0.45, 0.45), (0.24, 0.23, 0.22), 1)
+    lower = prism(
+        [
+            (0.2 * half, 0.45 * height),
+            (0.2 * half + 0.4, 0.42 * height),
+            (0.72 * half, 0.97 * height),
+            (0.66 * half, height),
+        ],
+        (-thick, thick),
+        paint,
+        1,
+    )
+    upper = prism(
+        [(0.60 * half, height), (0.72 * half, 0.99 * height), (half, 0.36 * height), (half - 0.3, 0.34 * height)],
+        (-thick, thick),
+        paint,
+        1,
+    )
+    bucket = prism(
+        [(half - 0.75, 0.55), (half - 0.5, 0.12), (half, 0.30), (half, 0.40 * height)],
+        (-0.45, 0.45),
+        (0.24, 0.23, 0.22),
+        1,
+    )
     return [*tracks, house, cab, lower, upper, bucket]
