@@ -2,7 +2,6 @@
 
 import copy
 import random
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -57,10 +56,7 @@ def build_dataloader(loader_cfg: DataLoader | Mapping[str, Any], seed: int) -> D
         cfg['collate_fn'] = dict(cfg['collate_fn'], type=_function(cfg['collate_fn']['type']))
     if 'worker_init_fn' not in cfg:
         cfg['worker_init_fn'] = dict(type=init_worker, num_workers=num_workers, rank=get_rank(), seed=seed)
-    with warnings.catch_warnings():
-        # More workers than cores: the preflight block says so in one line, with the remedy.
-        warnings.filterwarnings('ignore', 'This DataLoader will create')
-        loader = Runner.build_dataloader(cfg, seed=seed)
+    loader = Runner.build_dataloader(cfg, seed=seed)
     # Every iterator draws a base seed; from the global generator that would shift the model's dropout.
     loader.generator = torch.Generator().manual_seed(seed)
     return loader
