@@ -56,16 +56,19 @@ def set_start(
         cfg: A lowered config; is changed.
         load_from: Start with these weights.
         resume_from: Go on from this checkpoint.
-        auto_resume: Go on from the newest checkpoint of the work dir if there is one.
+        auto_resume: Go on from the newest checkpoint of the work dir if there is one, else begin with the weights of
+            ``load_from``.
 
     Raises:
         UserError: If a checkpoint does not exist.
     """
+    # The config says so itself: with weights to begin with, or without (MMEngine's wording).
+    auto_resume = auto_resume or cfg.pop('auto_resume', False) or bool(cfg.get('resume') and not cfg.get('load_from'))
     if load_from is not None:
         cfg.load_from, cfg.resume = load_from, False
     if resume_from is not None:
         cfg.load_from, cfg.resume = resume_from, True
-    elif auto_resume or (cfg.get('resume') and not cfg.get('load_from')):
+    elif auto_resume:
         newest = checkpoint_io.find_latest(Path(cfg.work_dir))
         cfg.resume = newest is not None
         if newest is not None:
@@ -253,6 +256,7 @@ def evaluate(
     if not Path(checkpoint).is_file():
         raise missing_file(checkpoint, 'checkpoint', suffix='.pth')
     cfg.load_from, cfg.resume = checkpoint, False
+    cfg.pop('auto_resume', None)
     runner = build_runner(cfg)
     runner.register_hook(ProgressBar())
     metrics = _scalars(runner.test())

@@ -15,6 +15,7 @@ import mmengine
 import torch
 from mmengine.device import get_device
 from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
+from mmengine.hooks import EMAHook
 from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.runner import Runner
@@ -224,9 +225,16 @@ class IterBasedRunner(Runner):
         checkpoint_io.save(Path(path), state)
 
     def load_or_resume(self) -> None:
-        """Resume (``resume=True``: from ``load_from``, else from the newest checkpoint of the work dir) or load."""
+        """Resume (``resume=True``: from ``load_from``, else from the newest checkpoint of the work dir) or load.
+
+        With ``auto_resume=True`` in the config the newest checkpoint of the work dir goes before ``load_from``.
+        """
         if self._has_loaded:
             return
+        if self.cfg.get('auto_resume') and not self._resume:
+            newest = checkpoint_io.find_latest(Path(self.work_dir))
+            if newest is not None:
+                self._load_from, self._resume = str(newest), True
         if self._resume:
             path = self._load_from or checkpoint_io.find_latest(Path(self.work_dir))
             if path is None:
@@ -279,6 +287,9 @@ class IterBasedRunner(Runner):
         self._resume_seed(meta.get('seed'))
         loop = self.train_loop
         if isinstance(loop, TrainLoop):
+            if loop.unit == 'epoch' and checkpoint['source_format'] == 'mmcv1' and meta['at_epoch_end']:
+                # With another number of GPUs an epoch has another length: its epochs are what counts, as in mmcv.
+                meta['iter'] = meta['epoch'] * len(self.train_dataloader)
             loop.set_position(meta['iter'])
         else:
             loop._iter, loop._epoch = meta['iter'], meta.get('epoch', 0)
@@ -303,7 +314,8 @@ class IterBasedRunner(Runner):
             filename,
             map_location=map_location,
             allow_pickle=self.cfg.get('allow_pickle', False),
-            for_resume=self._resume,
+            # Averages are exchanged with the weights for MMEngine's hook; without one, nobody would change them back.
+            for_resume=self._resume and any(isinstance(hook, EMAHook) for hook in self.hooks),
         )
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         return checkpoint
