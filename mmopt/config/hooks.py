@@ -105,7 +105,8 @@ def lower_logging(log_config: Mapping[str, Any], run: RunLength) -> dict[str, di
         if kind == 'TextLoggerHook':
             check_keys('log_config.hooks.TextLoggerHook', hook, (*_COMMON_LOG_KEYS, *_TEXT_KEYS, 'file_client_args'))
             logger |= {key: hook[key] for key in _TEXT_KEYS if hook.get(key) is not None}
-            by_epoch = hook.get('by_epoch', by_epoch) and not run.iter_based
+            if not hook.get('by_epoch', True) and not run.iter_based:
+                by_epoch = logger['by_epoch'] = False
             continue
         if kind not in _BACKENDS:
             reason = _LOG_REMEDIES.get(kind, f'known: TextLoggerHook, {", ".join(_BACKENDS)}')

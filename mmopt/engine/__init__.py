@@ -1,6 +1,6 @@
 """Runner, loops, schedulers, checkpoints: what runs a model without knowing its task."""
 
-from mmopt.engine import ema, hooks, optim, schedulers
+from mmopt.engine import ema, hooks, log_processor, optim, schedulers
 from mmopt.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
 from mmopt.engine.runner import EpochBasedRunner, IterBasedRunner
 
@@ -13,6 +13,7 @@ __all__ = [
     'ValLoop',
     'ema',
     'hooks',
+    'log_processor',
     'optim',
     'schedulers',
 ]

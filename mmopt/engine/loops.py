@@ -106,6 +106,11 @@ class TrainLoop(BaseLoop):
         """Samples of one iteration over all ranks."""
         return (self.dataloader.batch_size or 1) * get_world_size()
 
+    @property
+    def iters_since_break(self) -> int:
+        """Finished iterations since the last evaluation: log lines do not average across it, as in mmcv."""
+        return self.iters_done - max(self._evaluated_at, 0)
+
     def _begin(self) -> None:
         self.step = TrainStep(self.runner.model, self.runner.optim_wrapper, self.micro_batch)
         self.runner.call_hook('before_train')
@@ -261,6 +266,11 @@ class EpochBasedTrainLoop(TrainLoop):
     def max_iters(self) -> int:
         """Iterations of the run."""
         return self.max_epochs * len(self.dataloader)
+
+    @property
+    def iters_since_break(self) -> int:
+        """Finished iterations of the running epoch: log lines do not average over two, as in mmcv."""
+        return self.iters_done - self.epochs_done * len(self.dataloader)
 
     def set_position(self, iters_done: int) -> None:
         """Go on after this many finished iterations."""
