@@ -27,14 +27,14 @@ from mmopt.engine import checkpoint_io
 from mmopt.engine.loading import build_dataloader
 from mmopt.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, TrainLoop, ValLoop
 from mmopt.engine.optim import AmpOptimWrapper, OptimWrapper
+from mmopt.engine.optim.half_on_cpu import autocast
+from mmopt.engine.optim.precision import DTYPES
 from mmopt.engine.step import unwrap
 from mmopt.registry import RUNNERS
 from mmopt.utils.distributed import init_distributed, local_rank
 from mmopt.utils.malloc import keep_freed_pages
 
 __all__ = ['EpochBasedRunner', 'IterBasedRunner']
-
-_AUTOCAST = {'float16': torch.float16, 'bfloat16': torch.bfloat16}
 
 
 @RUNNERS.register_module()
@@ -168,7 +168,7 @@ class IterBasedRunner(Runner):
             return wrapper.autocast(device_type)
         cfg = self.cfg.get('optim_wrapper') or {}
         if cfg.get('type') in ('AmpOptimWrapper', AmpOptimWrapper):
-            return torch.autocast(device_type, _AUTOCAST[cfg.get('dtype', 'float16')])
+            return autocast(device_type, DTYPES[cfg.get('dtype', 'float16')])
         return nullcontext()
 
     # ---------------------------------------------------------------- checkpoints
