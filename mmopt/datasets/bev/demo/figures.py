@@ -26,7 +26,7 @@ def _person(rng: np.random.Generator, height: float, spread: float, seat: float 
     hip = seat or 0.50 * height
     shoulder = height - 0.16 * height if not seat else height - 0.30
     head = (0.0, height - 0.12)
-    wide = 0.21
+    wide = 0.19
     polygons = []
     for side in (-1, 1):
         foot, low = side * spread, 0.0 if not seat else 0.25
@@ -39,7 +39,7 @@ def _person(rng: np.random.Generator, height: float, spread: float, seat: float 
                 (0.08, 0.07, 0.07),
             )
         )
-        hand = side * (wide + 0.07 + rng.uniform(0, 0.08))
+        hand = side * (wide + 0.03 + rng.uniform(0, 0.08))
         polygons.append(
             (
                 (
