@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-from mmcv.cnn import build_activation_layer, build_norm_layer
+from mmcv.cnn import build_activation_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmopt.models.common.norm import build_norm
 from mmopt.registry import MODELS
 
 __all__ = ['NUSCENES_PRIORS', 'PyramidHead']
@@ -35,7 +36,7 @@ class _Bottleneck(nn.Module):
         out_channels = self.expansion * channels
 
         def norm(width: int) -> nn.Module:
-            return build_norm_layer(norm_cfg, width)[1]
+            return build_norm(norm_cfg, width)
 
         self.conv1 = nn.Conv2d(in_channels, channels, 1, bias=False)
         self.norm1 = norm(channels)
@@ -49,10 +50,14 @@ class _Bottleneck(nn.Module):
         self.act = build_activation_layer(act_cfg)
         self.shortcut = nn.Identity()
         if upsample:
-            conv = nn.ConvTranspose2d(in_channels, out_channels, 2, stride=2, bias=False)
-            self.shortcut = nn.Sequential(conv, norm(out_channels))
+            self.shortcut = nn.Sequential()
+            self.shortcut.conv = nn.ConvTranspose2d(in_channels, out_channels, 2, stride=2, bias=False)
+            self.shortcut.norm = norm(out_channels)
         elif in_channels != out_channels:
-            self.shortcut = nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, bias=False), norm(out_channels))
+            self.shortcut = nn.Sequential()
+            self.shortcut.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+            # Named, and not number 1 of a sequence, so that the no-decay key 'norm' finds it.
+            self.shortcut.norm = norm(out_channels)
 
     def forward(self, grid_BCZX: Tensor) -> Tensor:
         branch = self.act(self.norm1(self.conv1(grid_BCZX)))
