@@ -5,6 +5,7 @@
 """
 
 import bisect
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -89,6 +90,8 @@ class TrainLoop(BaseLoop):
         self._epoch = 0
         self._evaluated_at = -1
         self._loader_iter: Iterator | None = None
+        self._step_end = 0.0
+        self._waited_s = 0.0
         runner.visualizer.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
 
     @property
@@ -109,6 +112,14 @@ class TrainLoop(BaseLoop):
     def _begin(self) -> None:
         self.step = TrainStep(self.runner.model, self.runner.optim_wrapper, self.micro_batch)
         self.runner.call_hook('before_train')
+        self._step_end = time.perf_counter()
+
+    def _next(self, batches: Iterator) -> Any:
+        """Take a batch, or None at the end of the epoch, and note how long that took."""
+        start = time.perf_counter()
+        batch = next(batches, None)
+        self._waited_s = time.perf_counter() - start
+        return batch
 
     def _open(self, epoch: int, iters_into_epoch: int) -> Iterator:
         """Start the loader at a position; a sampler that cannot jump is replayed, which the log says."""
@@ -143,6 +154,10 @@ class TrainLoop(BaseLoop):
         runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=batch)
         outputs = self.step(batch)
         self.iters_done += 1
+        # From one step's end to the next: hooks and the wait for data are part of an iteration, evaluations are not.
+        now = time.perf_counter()
+        outputs = {**outputs, 'data_time': self._waited_s, 'time': now - self._step_end}
+        self._step_end = now
         runner.call_hook('after_train_iter', batch_idx=batch_idx, data_batch=batch, outputs=outputs)
         self._iter += 1
 
@@ -160,8 +175,10 @@ class TrainLoop(BaseLoop):
 
     def _evaluate(self) -> None:
         self._evaluated_at = self.iters_done
+        start = time.perf_counter()
         self.runner.val_loop.run()
         self.runner.model.train()
+        self._step_end += time.perf_counter() - start
 
     def _end(self) -> nn.Module:
         if self.val_at_end and self.runner.val_loop is not None and self._evaluated_at != self.iters_done:
@@ -222,7 +239,7 @@ class IterBasedTrainLoop(TrainLoop):
         batches = self._stream()
         try:
             while self.iters_done < self.max_iters and not self.stop_training:
-                self._run_iter(self._iter, next(batches))
+                self._run_iter(self._iter, self._next(batches))
                 self._evaluate_if_due(self.iters_done)
         finally:
             self._close()
@@ -288,8 +305,11 @@ class EpochBasedTrainLoop(TrainLoop):
         runner.call_hook('before_train_epoch')
         runner.model.train()
         first = self.iters_done - self.epochs_done * len(self.dataloader)
-        for batch_idx, batch in enumerate(self._open(self._epoch, first), start=first):
+        batches = self._open(self._epoch, first)
+        batch_idx = first
+        while (batch := self._next(batches)) is not None:
             self._run_iter(batch_idx, batch)
+            batch_idx += 1
         self.epochs_done += 1
         runner.call_hook('after_train_epoch')
         self._epoch += 1

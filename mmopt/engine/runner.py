@@ -7,6 +7,7 @@ the loader, asserts a GPU for AMP and calls CUDA when it starts a process group 
 import logging
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import mmengine
 import torch
 from mmengine.device import get_device
 from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
+from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.runner import Runner
@@ -54,6 +56,7 @@ class IterBasedRunner(Runner):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._pending_rng: dict | None = None
         self._config_text: str | None = None
+        self._hook_calls: dict[str, tuple[int, list[Callable]]] = {}
         super().__init__(*args, **kwargs)
         # While building, the console shows warnings only: environment, config and hooks are for the log file.
         self._console_level(logging.INFO)
@@ -170,6 +173,31 @@ class IterBasedRunner(Runner):
         if cfg.get('type') in ('AmpOptimWrapper', AmpOptimWrapper):
             return autocast(device_type, DTYPES[cfg.get('dtype', 'float16')])
         return nullcontext()
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call the hooks that do something at this point.
+
+        MMEngine calls all of them; most answer with an empty method, twice per iteration.
+
+        Args:
+            fn_name: Name of the point, e.g. ``'after_train_iter'``.
+            **kwargs: Passed on to the hooks.
+        """
+        for call in self._calls(fn_name):
+            call(self, **kwargs)
+
+    def _calls(self, fn_name: str) -> list[Callable]:
+        found = self._hook_calls.get(fn_name)
+        if found is None or found[0] != len(self._hooks):  # a hook was registered since
+            stage = fn_name.replace('_train_', '_').replace('_val_', '_').replace('_test_', '_')
+            empty = {getattr(Hook, fn_name, None), getattr(Hook, f'_{stage}', None)}
+            calls = []
+            for hook in self._hooks:
+                own = {getattr(type(hook), fn_name, None), getattr(type(hook), f'_{stage}', None)}
+                if hasattr(hook, fn_name) and not own <= empty:
+                    calls.append(getattr(hook, fn_name))
+            found = self._hook_calls[fn_name] = (len(self._hooks), calls)
+        return found[1]
 
     # ---------------------------------------------------------------- checkpoints
     def _text_of_config(self) -> str:
