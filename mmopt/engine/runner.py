@@ -34,6 +34,7 @@ from mmopt.engine.optim.precision import DTYPES
 from mmopt.engine.step import unwrap
 from mmopt.registry import RUNNERS
 from mmopt.utils.distributed import init_distributed, local_rank
+from mmopt.utils.errors import UserError
 from mmopt.utils.malloc import keep_freed_pages
 
 __all__ = ['EpochBasedRunner', 'IterBasedRunner']
@@ -225,7 +226,11 @@ class IterBasedRunner(Runner):
                 epoch=getattr(loop, 'epochs_done', self.epoch),
                 seed=self.seed,
                 world_size=get_world_size(),
-                global_batch=getattr(loop, 'global_batch', None),
+                **(
+                    dict(samples=loop.samples_done, epoch_length=len(loop.dataloader))
+                    if isinstance(loop, TrainLoop)
+                    else {}
+                ),
                 experiment_name=self.experiment_name,
                 time=time.strftime('%Y%m%d_%H%M%S'),
                 mmopt_version=mmopt.__version__,
@@ -307,9 +312,10 @@ class IterBasedRunner(Runner):
         self._resume_seed(meta.get('seed'))
         loop = self.train_loop
         if isinstance(loop, TrainLoop):
-            loop.set_position(meta['iter'])
+            loop.set_position(meta)
         else:
             loop._iter, loop._epoch = meta['iter'], meta.get('epoch', 0)
+        is_exact = loop.iter == meta['iter']
         if 'message_hub' in checkpoint:
             checkpoint_io.restore_message_hub(self.message_hub, checkpoint['message_hub'])
         if resume_optimizer and checkpoint.get('optimizer') is not None:
@@ -318,13 +324,14 @@ class IterBasedRunner(Runner):
                 state = checkpoint_io.remap_optimizer_state(state, self.optim_wrapper.optimizer)
             self.optim_wrapper.load_state_dict(state)
         if resume_param_scheduler:
-            self._resume_schedulers(checkpoint.get('param_schedulers'), meta['iter'])
+            self._resume_schedulers(checkpoint.get('param_schedulers'), loop.iter)
+        partial_grads = checkpoint.get('partial_grads', {}) if is_exact else {}
         for name, param in unwrap(self.model).named_parameters():
-            if name in checkpoint.get('partial_grads', {}):
-                param.grad = checkpoint['partial_grads'][name].to(param.device)
+            if name in partial_grads:
+                param.grad = partial_grads[name].to(param.device)
         if len(checkpoint.get('rng', ())) == get_world_size():
             self._pending_rng = checkpoint['rng'][get_rank()]
-        self.logger.info(f'Resumed {filename} after {meta["iter"]} iterations.')
+        self.logger.info(f'Resumed {filename} after {loop.iter} iterations.')
 
     def _read(self, filename: str | Path, map_location: Any) -> dict:
         checkpoint = checkpoint_io.load(
@@ -359,8 +366,16 @@ class IterBasedRunner(Runner):
                     item.set_iteration(iters_done)
             return
         for name, items in named.items():
-            for item, state in zip(items, states[name] if name else states, strict=True):
+            saved = states[name] if name else states
+            if len(saved) != len(items):
+                raise UserError(
+                    f'The checkpoint has {len(saved)} schedulers, the config {len(items)}: bring lr_config and '
+                    'momentum_config back to what the run began with, or start with its weights (--load-from).'
+                )
+            for item, state in zip(items, saved, strict=True):
                 item.load_state_dict(state)
+                if hasattr(item, 'set_iteration'):
+                    item.set_iteration(iters_done)
 
     def restore_rng_state(self) -> None:
         """Put back the random state of a resumed run; called once the loader is made, before anything is drawn."""
