@@ -94,7 +94,6 @@ def _from_mmcv1(content: Mapping, path: Path, *, for_resume: bool) -> dict:
     checkpoint = dict(content, source_format='mmcv1', meta=_lenient(content['meta']))
     meta = checkpoint['meta']
     by_iteration = _is_iteration_based(checkpoint, path)
-    meta['at_epoch_end'] = not by_iteration
     if by_iteration:
         meta['iter'] = meta.get('iter', -1) + 1
         # mmcv stores the pass that is running, counted from 1.

@@ -26,12 +26,12 @@ def _person(rng: np.random.Generator, height: float, spread: float, seat: float 
     hip = seat or 0.50 * height
     shoulder = height - 0.16 * height if not seat else height - 0.30
     head = (0.0, height - 0.12)
-    wide = 0.21
+    wide = 0.19
     polygons = []
     for side in (-1, 1):
         foot, low = side * spread, 0.0 if not seat else 0.25
         polygons.append(
-            (((side * 0.02, hip), (side * 0.16, hip), (foot + 0.06, low + 0.06), (foot - 0.06, low + 0.06)), legs)
+            (((side * 0.02, hip), (side * 0.16, hip), (foot + 0.075, low + 0.06), (foot - 0.075, low + 0.06)), legs)
         )
         polygons.append(
             (
@@ -39,7 +39,7 @@ def _person(rng: np.random.Generator, height: float, spread: float, seat: float 
                 (0.08, 0.07, 0.07),
             )
         )
-        hand = side * (wide + 0.07 + rng.uniform(0, 0.08))
+        hand = side * (wide + 0.03 + rng.uniform(0, 0.08))
         polygons.append(
             (
                 (
@@ -120,15 +120,16 @@ def make_motorcycle(size: tuple[float, float, float], rng: np.random.Generator) 
     length, width, height = size
     paint = _pick(rng, _CLOTHES)
     at = length / 2 - 0.31
-    body = frustum((-at - 0.1, at - 0.25, 0.15, 0.35), (-at - 0.25, at - 0.35, 0.11, 0.80), paint, 1)
-    patch(body.faces[1], (0.2, 0.8), (0.55, 0.85), (0.8, 0.08, 0.06), glow=1.0)
-    fork = frustum(
-        (at - 0.15, at + 0.05, 0.06, 0.35), (at - 0.42, at - 0.22, 0.14, 1.05), tuple(0.8 * c for c in paint), 1
-    )
-    patch(fork.faces[0], (0.1, 0.9), (0.62, 0.92), (0.95, 0.95, 0.88), glow=1.0)
-    bar = box((at - 0.45, at - 0.38), width / 2, (1.0, 1.06), _TYRE, 1)
-    seat = box((-at - 0.2, 0.15), 0.14, (0.76, 0.86), (0.10, 0.09, 0.09), 1)
-    solids = [*_two_wheeler(length, 0.31, 0.14, 0.55), body, seat, fork, bar]
+    steel = (0.24, 0.24, 0.26)
+    engine = frustum((-0.30, 0.26, 0.13, 0.22), (-0.36, 0.34, 0.12, 0.60), steel)
+    tank = frustum((-0.08, 0.42, 0.13, 0.60), (-0.04, 0.34, 0.10, 0.88), paint, 1)
+    tail = frustum((-at - 0.12, -0.02, 0.09, 0.62), (-at - 0.22, -0.06, 0.10, 0.76), paint, 1)
+    patch(tail.faces[1], (0.1, 0.9), (0.15, 0.85), (0.8, 0.08, 0.06), glow=1.0)
+    fork = frustum((at - 0.06, at + 0.04, 0.06, 0.30), (at - 0.34, at - 0.24, 0.10, 1.02), steel, 1)
+    patch(fork.faces[0], (0.1, 0.9), (0.66, 0.94), (0.95, 0.95, 0.88), glow=1.0)
+    bar = box((at - 0.40, at - 0.34), width / 2, (1.0, 1.06), _TYRE, 1)
+    seat = box((-at - 0.16, 0.0), 0.12, (0.76, 0.84), (0.10, 0.09, 0.09), 1)
+    solids = [*_two_wheeler(length, 0.31, 0.12, 0.62), engine, tail, seat, tank, fork, bar]
     if height > 1.4:
         solids.append(cutout(_person(rng, height, 0.24, seat=0.82), layer=2, f=-0.15))
     return solids

@@ -3,6 +3,7 @@
 Shape letters: I items, 4 corners.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -39,6 +40,13 @@ class Item:
         half_l, half_w = self.size[0] / 2, self.size[1] / 2
         local = [(half_l, -half_w, 0), (half_l, half_w, 0), (-half_l, half_w, 0), (-half_l, -half_w, 0)]
         return place(np.array(local), *self.pose)[:, [0, 2]]
+
+    def meets(self, other: 'Item') -> bool:
+        """Tell whether two footprints have a common point."""
+        reach = (math.hypot(*self.size[:2]) + math.hypot(*other.size[:2])) / 2
+        if math.hypot(self.pose[0] - other.pose[0], self.pose[1] - other.pose[1]) > reach:
+            return False
+        return overlaps(self.corners_42, other.corners_42)
 
 
 def _edges(corners_42: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ Shape letters: N points, H W picture.
 import cv2
 import numpy as np
 
-from mmopt.datasets.bev.demo.camera import CAM_FRONT_HEIGHT_M, Camera, clip_near
+from mmopt.datasets.bev.demo.camera import CAM_FRONT_HEIGHT_M, NEAR_M, Camera, clip_near
 from mmopt.datasets.bev.demo.light import Light, shade
 from mmopt.datasets.bev.demo.solids import Face, Solid, place
 
@@ -88,11 +88,11 @@ def _collect(
     normal_3: np.ndarray,
     pose: tuple[float, float, float],
 ) -> None:
-    contours = []
-    for contour in (points_N3, *(place(hole, *pose) for hole in face.holes)):
-        clipped = clip_near(contour)
-        if len(clipped) >= 3:
-            contours.append(camera.project(clipped))
+    contours = [points_N3]
+    if face.holes:
+        ends = np.cumsum([len(hole) for hole in face.holes[:-1]])
+        contours += np.split(place(np.concatenate(face.holes), *pose), ends)
+    contours = _project(camera, contours)
     if not contours:
         return
     distance = float(np.linalg.norm(points_N3.mean(0)))
@@ -104,6 +104,16 @@ def _collect(
     polygons.append((contours, rgb))
     for decal in face.decals:
         _collect(polygons, camera, light, decal, place(decal.points_N3, *pose), normal_3, pose)
+
+
+def _project(camera: Camera, contours: list[np.ndarray]) -> list[np.ndarray]:
+    """Clip and project contours; those behind the camera are left out."""
+    points = contours[0] if len(contours) == 1 else np.concatenate(contours)
+    if points[:, 2].min() < NEAR_M:
+        clipped = [clip_near(contour) for contour in contours]
+        return [camera.project(contour) for contour in clipped if len(contour) >= 3]
+    # All at once: a wall has hundreds of windows.
+    return np.split(camera.project(points), np.cumsum([len(contour) for contour in contours[:-1]]))
 
 
 def _fill(image_HW3: np.ndarray, polygons: list[tuple[list[np.ndarray], np.ndarray]]) -> None:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from mmopt.datasets.bev.demo.items import Item, overlaps
-from mmopt.datasets.bev.demo.solids import Face, Solid, box, patch
+from mmopt.datasets.bev.demo.items import Item
+from mmopt.datasets.bev.demo.solids import Face, Solid, box, patch, patch_points
 from mmopt.datasets.bev.demo.sprites import NUM_TREES
 from mmopt.datasets.bev.demo.street import Street
 
@@ -60,7 +60,7 @@ def _is_free(item: Item, street: Street, others: list[Item], surfaces: tuple[str
     share = street.regions(*street.to_road(points[..., 0], points[..., 1]), 0.4, 0.4)
     if any(share[name].any() for name in surfaces):
         return False
-    return not any(overlaps(corners, other.corners_42) for other in others)
+    return not any(item.meets(other) for other in others)
 
 
 def _add_building(
@@ -111,23 +111,20 @@ def _add_windows(
     num_rows = max(1, min(_MAX_WINDOWS, int((height - 1) / storey)))
     num_columns = max(1, min(_MAX_WINDOWS, int(extent / bay)))
     wide, tall = (0.92, 0.86) if curtain else (0.58, 0.55)
-    shades: dict[int, list[np.ndarray]] = {}
-    for row in range(num_rows):
-        shop = row == 0
-        low = (row * storey + (0.75 if shop else storey * (1 - tall) / 2 + 0.3)) / height
-        high = min(low + (storey * (0.66 if shop else tall)) / height, 0.985)
-        for column in range(num_columns):
-            share = 0.88 if shop else wide
-            start = (column + (1 - share) / 2) / num_columns
-            probe = patch(face, (start, start + share / num_columns), (low, high), glass)
-            face.decals.pop()
-            shades.setdefault(int(rng.choice(4, p=(0.5, 0.2, 0.12, 0.18))), []).append(probe.points_N3)
-    for shade, windows in shades.items():
-        rgb = tuple(float(c * (1.0, 0.75, 1.35, 1.0)[shade]) for c in glass)
-        if shade == 3:
-            face.decals.append(Face(windows[0], rgb, holes=tuple(windows[1:]), lit=_LIT))
-        else:
-            face.decals.append(Face(windows[0], rgb, holes=tuple(windows[1:])))
+    rows, columns = (index.ravel() for index in np.indices((num_rows, num_columns)))
+    shop = rows == 0
+    low = (rows * storey + np.where(shop, 0.75, storey * (1 - tall) / 2 + 0.3)) / height
+    high = np.minimum(low + storey * np.where(shop, 0.66, tall) / height, 0.985)
+    share = np.where(shop, 0.88, wide)
+    start = (columns + (1 - share) / 2) / num_columns
+    windows_K43 = patch_points(face, (start, start + share / num_columns), (low, high))
+    shades = rng.choice(4, len(rows), p=(0.5, 0.2, 0.12, 0.18))
+    for shade, factor in enumerate((1.0, 0.75, 1.35, 1.0)):
+        chosen = windows_K43[shades == shade]
+        if len(chosen):
+            lit = _LIT if shade == 3 else None
+            rgb = tuple(factor * c for c in glass)
+            face.decals.append(Face(chosen[0], rgb, lit=lit, holes=tuple(chosen[1:])))
 
 
 def _add_trees(items: list[Item], street: Street, traffic: list[Item], index: int, rng: np.random.Generator) -> None:
@@ -193,5 +190,5 @@ def _add_towers(items: list[Item], street: Street, rng: np.random.Generator) -> 
         size = (rng.uniform(15, 30), rng.uniform(15, 30), rng.uniform(12, 60))
         pose = (rng.uniform(-0.75, 0.75) * z, z, rng.uniform(-0.6, 0.6))
         tower = Item('building', None, pose, size)
-        if not any(overlaps(tower.corners_42, other.corners_42) for other in items):
+        if not any(tower.meets(other) for other in items):
             items.append(Item('building', None, pose, size, _make_building(size, rng, plain=True)))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ['Face', 'Solid', 'box', 'cutout', 'disc', 'frustum', 'patch', 'place', 'prism']
+__all__ = ['Face', 'Solid', 'box', 'cutout', 'disc', 'frustum', 'patch', 'patch_points', 'place', 'prism']
 
 
 @dataclass(frozen=True)
@@ -127,15 +127,28 @@ def patch(
     Returns:
         The patch.
     """
-    lower_left, lower_right, upper_right, upper_left = face.points_N3
-    corners = []
-    for share_a, share_b in ((a[0], b[0]), (a[1], b[0]), (a[1], b[1]), (a[0], b[1])):
-        low = lower_left + share_a * (lower_right - lower_left)
-        high = upper_left + share_a * (upper_right - upper_left)
-        corners.append(low + share_b * (high - low))
-    decal = Face(np.array(corners), rgb, glow)
+    decal = Face(patch_points(face, a, b), rgb, glow)
     face.decals.append(decal)
     return decal
+
+
+def patch_points(face: Face, a: tuple, b: tuple) -> np.ndarray:
+    """Return the corners (..., 4, 3) of rectangles on a four-cornered face.
+
+    Args:
+        face: The face.
+        a: Left and right ends as shares of the face's width: numbers, or arrays for many rectangles.
+        b: Lower and upper ends as shares of its height.
+
+    Returns:
+        Lower left, lower right, upper right, upper left.
+    """
+    lower_left, lower_right, upper_right, upper_left = face.points_N3
+    share_a = np.stack([a[0], a[1], a[1], a[0]], -1)[..., None]
+    share_b = np.stack([b[0], b[0], b[1], b[1]], -1)[..., None]
+    low = lower_left + share_a * (lower_right - lower_left)
+    high = upper_left + share_a * (upper_right - upper_left)
+    return low + share_b * (high - low)
 
 
 def cutout(polygons_ru: Iterable[tuple[Sequence[tuple[float, float]], tuple]], layer: int = 0, f: float = 0.0) -> Solid:

@@ -18,7 +18,7 @@ __all__ = ['NUM_TREES', 'draw_sky', 'draw_tree']
 
 NUM_TREES = 5
 _SIZE_HW = (384, 320)
-_LEAVES = ((0.25, 0.36, 0.15), (0.33, 0.42, 0.18), (0.22, 0.33, 0.19), (0.40, 0.40, 0.17), (0.28, 0.38, 0.22))
+_LEAVES = ((0.25, 0.36, 0.15), (0.33, 0.42, 0.18), (0.22, 0.33, 0.19), (0.35, 0.35, 0.16), (0.28, 0.38, 0.22))
 
 
 @lru_cache(maxsize=NUM_TREES)
@@ -36,18 +36,18 @@ def _tree(number: int) -> tuple[np.ndarray, np.ndarray]:
 
     fill(np.array([(middle - 9, height), (middle + 9, height), (middle + 4, 150), (middle - 4, 150)]), bark)
     for _ in range(7):
-        low, tip = rng.uniform(190, 250), np.array((middle + rng.uniform(-90, 90), rng.uniform(80, 190)))
+        low, tip = rng.uniform(190, 250), np.array((middle + rng.uniform(-55, 55), rng.uniform(110, 190)))
         fill(np.array([(middle - 4, low), (middle + 4, low), tip]), bark * 0.9)
     leaf = np.array(_LEAVES[number]) * 255
-    centers = [(middle + rng.normal(0, 58), 128 + rng.normal(0, 46), rng.uniform(28, 52)) for _ in range(16)]
+    centers = [(middle + rng.normal(0, 58), 128 + rng.normal(0, 46), rng.uniform(26, 48)) for _ in range(18)]
     blobs = []
     for cx, cy, radius in centers:
-        for _ in range(70):
+        for _ in range(150):
             angle, reach = rng.uniform(0, 2 * np.pi), radius * np.sqrt(rng.random())
             x, y = cx + reach * np.cos(angle), cy + 0.8 * reach * np.sin(angle)
             # Lighter above and at the upper rim of its cluster.
             level = 0.62 + 0.30 * (1 - y / 260) - 0.34 * (y - cy) / radius + rng.normal(0, 0.10)
-            blobs.append((level, x, y, rng.uniform(2.5, 7)))
+            blobs.append((level, x, y, rng.uniform(1.8, 4.6)))
     for level, x, y, radius in sorted(blobs):
         color = np.clip(leaf * (0.45 + 0.75 * level), 0, 255)
         for target, value in ((rgb, color.tolist()), (alpha, 255)):

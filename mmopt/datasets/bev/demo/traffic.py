@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mmopt.datasets.bev.demo import figures, vehicles
-from mmopt.datasets.bev.demo.items import Item, overlaps
+from mmopt.datasets.bev.demo.items import Item
 from mmopt.datasets.bev.demo.solids import Solid
 from mmopt.datasets.bev.demo.street import Street
 from mmopt.datasets.bev.nuscenes import NuScenesBEVDataset
@@ -59,8 +59,8 @@ class _Scene:
             return None
         # A gap of at least 0.3 m all around; barriers stand end to end.
         gap = 0.0 if kind == 'barrier' else 0.3
-        grown = Item(kind, None, item.pose, (size[0] + gap, size[1] + gap, size[2])).corners_42
-        if any(overlaps(grown, other.corners_42) for other in self.items):
+        grown = Item(kind, None, item.pose, (size[0] + gap, size[1] + gap, size[2]))
+        if any(grown.meets(other) for other in self.items):
             return None
         item = Item(kind, item.category, item.pose, size, make(size, rng))
         self.items.append(item)
