@@ -4,7 +4,6 @@
 (inside ``after_train_iter`` the running iteration is not yet counted).
 """
 
-import bisect
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,36 +15,11 @@ from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmopt.engine.evaluation_points import should_evaluate
 from mmopt.engine.step import TrainStep, unwrap
 from mmopt.registry import LOOPS
 
-__all__ = ['EpochBasedTrainLoop', 'EvaluationLoop', 'IterBasedTrainLoop', 'TestLoop', 'ValLoop', 'should_evaluate']
-
-
-def should_evaluate(
-    done: int,
-    interval: int,
-    start: int | None = None,
-    dynamic_intervals: Sequence[tuple[int, int]] | None = None,
-) -> bool:
-    """Tell whether mmcv 1.x evaluates after ``done`` iterations (or epochs).
-
-    Args:
-        done: Finished iterations (epochs), from 1.
-        interval: Evaluate every so many.
-        start: First point; the interval counts from there. None: from 0.
-        dynamic_intervals: ``(milestone, interval)`` pairs: from ``milestone`` on the new interval holds.
-
-    Returns:
-        Whether to evaluate.
-    """
-    if dynamic_intervals:
-        milestones = [milestone for milestone, _ in dynamic_intervals]
-        place = bisect.bisect(milestones, done)
-        interval = dynamic_intervals[place - 1][1] if place else interval
-    if start is None:
-        return done % interval == 0
-    return done >= start and (done - start) % interval == 0
+__all__ = ['EpochBasedTrainLoop', 'EvaluationLoop', 'IterBasedTrainLoop', 'TestLoop', 'ValLoop']
 
 
 class TrainLoop(BaseLoop):

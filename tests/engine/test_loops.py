@@ -1,6 +1,6 @@
 import pytest
 
-from mmopt.engine.loops import should_evaluate
+from mmopt.engine.evaluation_points import should_evaluate
 
 
 def points(last: int, *args, **kwargs) -> list[int]:
