@@ -1,4 +1,4 @@
-"""Loops: when a step runs, when an evaluation, and where a resumed run goes on.
+"""Training loops: when a step runs, when an evaluation, and where a resumed run goes on.
 
 ``iters_done`` and ``epochs_done`` count what is finished; ``iter`` and ``epoch`` keep MMEngine's meaning for its hooks
 (inside ``after_train_iter`` the running iteration is not yet counted).
@@ -9,17 +9,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
 from mmengine.dist import get_world_size
-from mmengine.evaluator import Evaluator
 from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmopt.engine.step import TrainStep, unwrap
+from mmopt.engine.step import TrainStep
 from mmopt.registry import LOOPS
 
-__all__ = ['EpochBasedTrainLoop', 'EvaluationLoop', 'IterBasedTrainLoop', 'TestLoop', 'ValLoop', 'should_evaluate']
+__all__ = ['EpochBasedTrainLoop', 'IterBasedTrainLoop', 'TrainLoop', 'should_evaluate']
 
 
 def should_evaluate(
@@ -344,64 +342,3 @@ class EpochBasedTrainLoop(TrainLoop):
         self.epochs_done += 1
         runner.call_hook('after_train_epoch')
         self._epoch += 1
-
-
-class EvaluationLoop(BaseLoop):
-    """Predict a data set and compute its metrics; the training's random state stays as it was.
-
-    Args:
-        runner: The runner.
-        dataloader: The loader or its config.
-        evaluator: The evaluator or its config.
-    """
-
-    mode: str
-
-    def __init__(self, runner: Any, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list) -> None:
-        super().__init__(runner, dataloader)
-        dataset = self.dataloader.dataset
-        self.evaluator = evaluator if isinstance(evaluator, Evaluator) else runner.build_evaluator(evaluator)
-        self.evaluator.dataset_meta = getattr(dataset, 'metainfo', None)
-        for metric in self.evaluator.metrics:
-            if hasattr(metric, 'dataset'):
-                metric.dataset = dataset
-        self.metrics: dict[str, float] = {}
-        """What the last run gave."""
-
-    def run(self) -> dict[str, float]:
-        """Evaluate once.
-
-        Returns:
-            The metrics.
-        """
-        runner = self.runner
-        module = unwrap(runner.model)
-        devices = range(torch.cuda.device_count())
-        runner.call_hook(f'before_{self.mode}')
-        runner.call_hook(f'before_{self.mode}_epoch')
-        module.eval()
-        with torch.no_grad(), torch.random.fork_rng(devices), runner.autocast():
-            for batch_idx, batch in enumerate(self.dataloader):
-                runner.call_hook(f'before_{self.mode}_iter', batch_idx=batch_idx, data_batch=batch)
-                outputs = module.val_step(batch)
-                self.evaluator.process(data_samples=outputs, data_batch=batch)
-                runner.call_hook(f'after_{self.mode}_iter', batch_idx=batch_idx, data_batch=batch, outputs=outputs)
-            self.metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
-        runner.call_hook(f'after_{self.mode}_epoch', metrics=self.metrics)
-        runner.call_hook(f'after_{self.mode}')
-        return self.metrics
-
-
-@LOOPS.register_module()
-class ValLoop(EvaluationLoop):
-    """Evaluate while training."""
-
-    mode = 'val'
-
-
-@LOOPS.register_module()
-class TestLoop(EvaluationLoop):
-    """Evaluate a trained model."""
-
-    mode = 'test'
-    __test__ = False  # not a test case to pytest

@@ -26,9 +26,11 @@ from torch.utils.data import DataLoader
 
 import mmopt
 from mmopt.engine import checkpoint_io
+from mmopt.engine.evaluation_loops import TestLoop, ValLoop
 from mmopt.engine.loading import build_dataloader
-from mmopt.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, TrainLoop, ValLoop
+from mmopt.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TrainLoop
 from mmopt.engine.optim import AmpOptimWrapper, OptimWrapper
+from mmopt.engine.optim.accumulation import waiting_gradients
 from mmopt.engine.optim.half_on_cpu import autocast
 from mmopt.engine.optim.precision import DTYPES
 from mmopt.engine.step import unwrap
@@ -172,7 +174,7 @@ class IterBasedRunner(Runner):
             return wrapper.autocast(device_type)
         cfg = self.cfg.get('optim_wrapper') or {}
         if cfg.get('type') in ('AmpOptimWrapper', AmpOptimWrapper):
-            return autocast(device_type, DTYPES[cfg.get('dtype', 'float16')])
+            return autocast(device_type, DTYPES[cfg.get('dtype') or 'float16'])
         return nullcontext()
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
@@ -217,6 +219,8 @@ class IterBasedRunner(Runner):
             path: The file.
         """
         rng_of_ranks = all_gather_object(checkpoint_io.rng_state())
+        is_waiting = isinstance(self.optim_wrapper, OptimWrapper) and self.optim_wrapper.in_window
+        partial_grads = waiting_gradients(unwrap(self.model)) if is_waiting else {}
         if not is_main_process():
             return
         loop, module = self.train_loop, unwrap(self.model)
@@ -249,10 +253,8 @@ class IterBasedRunner(Runner):
                 if isinstance(self.param_schedulers, dict)
                 else [item.state_dict() for item in self.param_schedulers]
             )
-        if isinstance(self.optim_wrapper, OptimWrapper) and self.optim_wrapper.in_window:
-            state['partial_grads'] = {
-                name: param.grad.cpu() for name, param in module.named_parameters() if param.grad is not None
-            }
+        if partial_grads:
+            state['partial_grads'] = partial_grads
         self.call_hook('before_save_checkpoint', checkpoint=state)
         checkpoint_io.save(Path(path), state)
 
