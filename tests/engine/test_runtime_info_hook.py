@@ -6,6 +6,8 @@ from mmengine.optim import OptimWrapperDict
 
 from mmopt.engine.hooks import RuntimeInfoHook
 from mmopt.engine.optim import OptimWrapper
+from tests.engine.test_runner import build
+from tests.engine.toy import toy_config
 
 
 def wrapper(lr: float) -> OptimWrapper:
@@ -30,3 +32,13 @@ def test_one_optimizer_logs_its_rate():
 def test_several_optimizers_log_one_rate_each():
     both = OptimWrapperDict(generator=wrapper(0.5), critic=wrapper(0.25))
     assert logged(both) == {'train/generator.lr': 0.5, 'train/critic.lr': 0.25}
+
+
+def test_no_history_grows_with_the_run(tmp_path):
+    """Each update of MMEngine's histories copies them, and every checkpoint holds them."""
+    cfg = toy_config(tmp_path, max_iters=8, default_hooks=dict(runtime_info=dict(type='RuntimeInfoHook', max_history=3)))
+    runner = build(cfg)
+    runner.train()
+    lengths = {key: len(value.data[0]) for key, value in runner.message_hub.log_scalars.items() if 'train/' in key}
+    assert {'train/time', 'train/data_time', 'train/loss', 'train/lr'} <= lengths.keys()
+    assert max(lengths.values()) <= 4  # one reading of memory per log line
