@@ -36,8 +36,8 @@ def test_several_optimizers_log_one_rate_each():
 
 def test_no_history_grows_with_the_run(tmp_path):
     """Each update of MMEngine's histories copies them, and every checkpoint holds them."""
-    cfg = toy_config(tmp_path, max_iters=8, default_hooks=dict(runtime_info=dict(type='RuntimeInfoHook', max_history=3)))
-    runner = build(cfg)
+    hooks = dict(runtime_info=dict(type='RuntimeInfoHook', max_history=3))
+    runner = build(toy_config(tmp_path, max_iters=8, default_hooks=hooks))
     runner.train()
     lengths = {key: len(value.data[0]) for key, value in runner.message_hub.log_scalars.items() if 'train/' in key}
     assert {'train/time', 'train/data_time', 'train/loss', 'train/lr'} <= lengths.keys()
