@@ -223,6 +223,8 @@ class IterBasedTrainLoop(TrainLoop):
         super().__init__(runner, dataloader, **kwargs)
         if int(max_iters) != max_iters or max_iters < 1:
             raise ValueError(f'max_iters must be a positive whole number, got {max_iters!r}.')
+        if not len(self.dataloader) and not getattr(self.dataloader.sampler, 'endless', False):
+            raise ValueError(_no_batch(self.dataloader))
         self.max_iters = int(max_iters)
         self.max_epochs = 1  # MMEngine's hooks read it; an iteration-based run is one epoch to them
 
@@ -281,10 +283,7 @@ class EpochBasedTrainLoop(TrainLoop):
             raise ValueError(f'max_epochs must be a positive whole number, got {max_epochs!r}.')
         self.max_epochs = int(max_epochs)
         if not len(self.dataloader):
-            raise ValueError(
-                f'An epoch has no batch: {len(self.dataloader.dataset)} samples make no full batch of '
-                f'{self.dataloader.batch_size} and drop_last is on; lower data.samples_per_gpu.'
-            )
+            raise ValueError(_no_batch(self.dataloader))
 
     @property
     def max_iters(self) -> int:
@@ -342,3 +341,10 @@ class EpochBasedTrainLoop(TrainLoop):
         self.epochs_done += 1
         runner.call_hook('after_train_epoch')
         self._epoch += 1
+
+
+def _no_batch(dataloader: DataLoader) -> str:
+    return (
+        f'An epoch has no batch: {len(dataloader.dataset)} samples make no full batch of {dataloader.batch_size} and '
+        'drop_last is on; lower data.samples_per_gpu.'
+    )
