@@ -35,6 +35,7 @@ from mmopt.engine.optim.half_on_cpu import autocast
 from mmopt.engine.optim.precision import DTYPES
 from mmopt.engine.step import unwrap
 from mmopt.registry import RUNNERS
+from mmopt.structures import move_to
 from mmopt.utils.distributed import init_distributed, local_rank
 from mmopt.utils.errors import UserError
 from mmopt.utils.malloc import keep_freed_pages
@@ -223,7 +224,7 @@ class IterBasedRunner(Runner):
         partial_grads = waiting_gradients(unwrap(self.model)) if is_waiting else {}
         if not is_main_process():
             return
-        loop, module = self.train_loop, unwrap(self.model)
+        loop, module, cpu = self.train_loop, unwrap(self.model), torch.device('cpu')
         state = dict(
             meta=dict(
                 iter=getattr(loop, 'iters_done', self.iter + 1),
@@ -242,8 +243,8 @@ class IterBasedRunner(Runner):
                 cfg=self._text_of_config(),
                 dataset_meta=getattr(self.train_dataloader.dataset, 'metainfo', None),
             ),
-            state_dict=_to_cpu(module.state_dict()),
-            optimizer=_to_cpu(self.optim_wrapper.state_dict()),
+            state_dict=move_to(module.state_dict(), cpu, non_blocking=False),
+            optimizer=move_to(self.optim_wrapper.state_dict(), cpu, non_blocking=False),
             message_hub=self.message_hub_state(),
             rng=rng_of_ranks,
         )
@@ -391,13 +392,3 @@ class EpochBasedRunner(IterBasedRunner):
     """The same runner, whose native configs without ``by_epoch`` count epochs."""
 
     default_train_loop = EpochBasedTrainLoop
-
-
-def _to_cpu(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.detach().cpu()
-    if isinstance(value, dict):
-        return {key: _to_cpu(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_to_cpu(item) for item in value)
-    return value
