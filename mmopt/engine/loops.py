@@ -1,4 +1,4 @@
-"""Loops: when a step runs, when an evaluation, and where a resumed run goes on.
+"""Training loops: when a step runs, when an evaluation, and where a resumed run goes on.
 
 ``iters_done`` and ``epochs_done`` count what is finished; ``iter`` and ``epoch`` keep MMEngine's meaning for its hooks
 (inside ``after_train_iter`` the running iteration is not yet counted).
@@ -8,18 +8,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
 from mmengine.dist import get_world_size
-from mmengine.evaluator import Evaluator
 from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 from torch.utils.data import DataLoader
 
 from mmopt.engine.evaluation_points import should_evaluate
-from mmopt.engine.step import TrainStep, unwrap
+from mmopt.engine.step import TrainStep
 from mmopt.registry import LOOPS
 
-__all__ = ['EpochBasedTrainLoop', 'EvaluationLoop', 'IterBasedTrainLoop', 'TestLoop', 'ValLoop']
+__all__ = ['EpochBasedTrainLoop', 'IterBasedTrainLoop', 'TrainLoop']
 
 
 class TrainLoop(BaseLoop):
@@ -204,6 +202,8 @@ class IterBasedTrainLoop(TrainLoop):
         super().__init__(runner, dataloader, **kwargs)
         if int(max_iters) != max_iters or max_iters < 1:
             raise ValueError(f'max_iters must be a positive whole number, got {max_iters!r}.')
+        if not len(self.dataloader) and not getattr(self.dataloader.sampler, 'endless', False):
+            raise ValueError(_no_batch(self.dataloader))
         self.max_iters = int(max_iters)
         self.max_epochs = 1  # MMEngine's hooks read it; an iteration-based run is one epoch to them
 
@@ -262,10 +262,7 @@ class EpochBasedTrainLoop(TrainLoop):
             raise ValueError(f'max_epochs must be a positive whole number, got {max_epochs!r}.')
         self.max_epochs = int(max_epochs)
         if not len(self.dataloader):
-            raise ValueError(
-                f'An epoch has no batch: {len(self.dataloader.dataset)} samples make no full batch of '
-                f'{self.dataloader.batch_size} and drop_last is on; lower data.samples_per_gpu.'
-            )
+            raise ValueError(_no_batch(self.dataloader))
 
     @property
     def max_iters(self) -> int:
@@ -330,62 +327,8 @@ class EpochBasedTrainLoop(TrainLoop):
         self._epoch += 1
 
 
-class EvaluationLoop(BaseLoop):
-    """Predict a data set and compute its metrics; the training's random state stays as it was.
-
-    Args:
-        runner: The runner.
-        dataloader: The loader or its config.
-        evaluator: The evaluator or its config.
-    """
-
-    mode: str
-
-    def __init__(self, runner: Any, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list) -> None:
-        super().__init__(runner, dataloader)
-        dataset = self.dataloader.dataset
-        self.evaluator = evaluator if isinstance(evaluator, Evaluator) else runner.build_evaluator(evaluator)
-        self.evaluator.dataset_meta = getattr(dataset, 'metainfo', None)
-        for metric in self.evaluator.metrics:
-            if hasattr(metric, 'dataset'):
-                metric.dataset = dataset
-        self.metrics: dict[str, float] = {}
-        """What the last run gave."""
-
-    def run(self) -> dict[str, float]:
-        """Evaluate once.
-
-        Returns:
-            The metrics.
-        """
-        runner = self.runner
-        module = unwrap(runner.model)
-        devices = range(torch.cuda.device_count())
-        runner.call_hook(f'before_{self.mode}')
-        runner.call_hook(f'before_{self.mode}_epoch')
-        module.eval()
-        with torch.no_grad(), torch.random.fork_rng(devices), runner.autocast():
-            for batch_idx, batch in enumerate(self.dataloader):
-                runner.call_hook(f'before_{self.mode}_iter', batch_idx=batch_idx, data_batch=batch)
-                outputs = module.val_step(batch)
-                self.evaluator.process(data_samples=outputs, data_batch=batch)
-                runner.call_hook(f'after_{self.mode}_iter', batch_idx=batch_idx, data_batch=batch, outputs=outputs)
-            self.metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
-        runner.call_hook(f'after_{self.mode}_epoch', metrics=self.metrics)
-        runner.call_hook(f'after_{self.mode}')
-        return self.metrics
-
-
-@LOOPS.register_module()
-class ValLoop(EvaluationLoop):
-    """Evaluate while training."""
-
-    mode = 'val'
-
-
-@LOOPS.register_module()
-class TestLoop(EvaluationLoop):
-    """Evaluate a trained model."""
-
-    mode = 'test'
-    __test__ = False  # not a test case to pytest
+def _no_batch(dataloader: DataLoader) -> str:
+    return (
+        f'An epoch has no batch: {len(dataloader.dataset)} samples make no full batch of {dataloader.batch_size} and '
+        'drop_last is on; lower data.samples_per_gpu.'
+    )
