@@ -12,11 +12,11 @@ from mmopt.evaluation.image_blind import image_blind_iou
 
 REPO = Path(__file__).resolve().parents[3]
 
-# The baseline model with half its head channels, at under a third of the pixels, without distortion: it shall learn the
-# images by heart, in minutes on two cores.
+# The baseline model with a quarter of its head's channels and a seventh of its pixels, without distortion: it shall
+# learn the images by heart, in minutes on two cores. All six in each batch: with two, the steps undo each other.
 CONFIG = """
 _base_ = ['{base}']
-size = (448, 256)
+size = (352, 192)
 pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadBEVLabel'),
@@ -24,15 +24,24 @@ pipeline = [
     dict(type='PackBEVInputs'),
 ]
 part = dict(data_root='{data}', pipeline=pipeline)
-data = dict(samples_per_gpu=2, workers_per_gpu=0, train=part, val=part, test=part)
-model = dict(neck=dict(image_size=size[::-1]), head=dict(channels=(64, 32)))
+data = dict(samples_per_gpu=6, workers_per_gpu=0, train=part, val=part, test=part)
+model = dict(neck=dict(image_size=size[::-1]), head=dict(channels=(32, 16)))
 bf16 = dict()
-optimizer = dict(lr=1e-3)
-optimizer_config = dict(grad_clip=dict(max_norm=1.0))
+# The head takes large steps; a transformer from scratch breaks at them, and even untrained its features tell six images
+# apart. 0.99: in 200 steps Adam must forget the first ones.
+optimizer = dict(
+    lr=5e-3,
+    betas=(0.9, 0.99),
+    paramwise_cfg=dict(
+        custom_keys=dict(
+            backbone=dict(lr_mult=0.02), relative_position_bias_table=dict(lr_mult=0.02, decay_mult=0.0)
+        )
+    ),
+)
 lr_config = dict(warmup_iters=10)
-runner = dict(max_iters=300)
-checkpoint_config = dict(interval=300)
-evaluation = dict(interval=300)
+runner = dict(max_iters=200)
+checkpoint_config = dict(interval=200)
+evaluation = dict(interval=200)
 log_config = dict(interval=20)
 seed = 0
 """
