@@ -164,7 +164,7 @@ def _finish(
         metrics=metrics,
         best=log.best(main, rule) if main else None,
         main_metric=main,
-        iters=len(times_s),
+        iters=runner.iter - start_iter,
         seconds_per_iter=median_iteration(times_s),
         wall_s=wall_s,
         peak_memory=_peak_memory(runner.message_hub.log_scalars),

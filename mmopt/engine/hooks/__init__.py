@@ -3,6 +3,6 @@
 from mmopt.engine.hooks.checkpoint_hook import CheckpointHook
 from mmopt.engine.hooks.logger_hook import LoggerHook
 from mmopt.engine.hooks.peak_memory_hook import PeakMemoryHook
-from mmopt.engine.hooks.runtime_info_hook import RuntimeInfoHook
+from mmopt.engine.hooks.runtime_info_hook import IterTimerHook, RuntimeInfoHook
 
-__all__ = ['CheckpointHook', 'LoggerHook', 'PeakMemoryHook', 'RuntimeInfoHook']
+__all__ = ['CheckpointHook', 'IterTimerHook', 'LoggerHook', 'PeakMemoryHook', 'RuntimeInfoHook']
