@@ -67,7 +67,7 @@ def test_training_on_six_real_images_reaches_0_6_where_no_look_at_the_image_give
         print(f'\n{"":<24}{"trained":>8}{"image-blind":>13}')
         for name in blind:
             print(f'{name:<24}{summary.metrics[name]:>8.3f}{blind[name]:>13.3f}')
-        print(f'{summary.wall_s:.0f} s; camera, prediction, ground truth: {summary.places}')
+        print(f'{summary.wall_s:.0f} s; camera, prediction, ground truth: {summary.places["pictures"]}')
     assert blind['mIoU'] < 0.3
     assert summary.metrics['mIoU'] > 0.6
     assert len(list((tmp_path / 'run').rglob('*.jpg'))) == 6
