@@ -1,5 +1,6 @@
 """Real input: the baseline model learns six labelled images of nuScenes, made by our own tool from one key frame."""
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -8,9 +9,12 @@ import pytest
 
 from mmopt.apis import load_config, train
 from mmopt.datasets.bev.prepare import Options, prepare
+from mmopt.datasets.common.pictures import contact_sheet
 from mmopt.evaluation.image_blind import image_blind_iou
 
 REPO = Path(__file__).resolve().parents[3]
+# Not in pytest's own folder, which goes after three runs: the pictures are there to be looked at.
+WORK_DIR = REPO / 'work_dirs' / 'real_keyframe'
 
 # The baseline model with a quarter of its head's channels and a seventh of its pixels, without distortion: it shall
 # learn the images by heart, in minutes on two cores. All six in each batch: with two, the steps undo each other.
@@ -61,13 +65,17 @@ def test_training_on_six_real_images_reaches_0_6_where_no_look_at_the_image_give
 
     config = tmp_path / 'keyframe.py'
     config.write_text(CONFIG.format(base=REPO / 'configs/baseline/lss_swin_nuscenes.py', data=tmp_path / 'data'))
-    summary = train(load_config(config, work_dir=str(tmp_path / 'run')), num_pictures=6)
+    shutil.rmtree(WORK_DIR, ignore_errors=True)
+    summary = train(load_config(config, work_dir=str(WORK_DIR)), num_pictures=6)
+    pictures = [cv2.imread(str(path)) for path in sorted((WORK_DIR / 'pictures').iterdir())]
+    sheet = WORK_DIR / 'six_images.jpg'
+    cv2.imwrite(str(sheet), contact_sheet(pictures))
 
     with capsys.disabled():
         print(f'\n{"":<24}{"trained":>8}{"image-blind":>13}')
         for name in blind:
             print(f'{name:<24}{summary.metrics[name]:>8.3f}{blind[name]:>13.3f}')
-        print(f'{summary.wall_s:.0f} s; camera, prediction, ground truth: {summary.places["pictures"]}')
+        print(f'{summary.wall_s:.0f} s; camera, prediction, ground truth: {sheet}')
     assert blind['mIoU'] < 0.3
     assert summary.metrics['mIoU'] > 0.6
-    assert len(list((tmp_path / 'run').rglob('*.jpg'))) == 6
+    assert len(pictures) == 6
