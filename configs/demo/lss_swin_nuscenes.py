@@ -78,7 +78,7 @@ model = dict(
         ),
     ),
 )
-# From scratch a transformer breaks at larger rates: 1.5e-3 never left the priors. 0.98: a short run must forget its start.
+# From scratch a transformer breaks at larger rates: 1.5e-3 never left the priors. 0.98: a short run forgets its start.
 optimizer = dict(lr=6e-4, betas=(0.9, 0.98), weight_decay=0.05)
 optimizer_config = dict(grad_clip=dict(max_norm=1.0))
 lr_config = dict(warmup_iters=10)

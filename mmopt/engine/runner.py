@@ -16,7 +16,7 @@ import mmengine
 import torch
 from mmengine.device import get_device
 from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
-from mmengine.hooks import EMAHook, Hook
+from mmengine.hooks import EMAHook
 from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.runner import Runner
@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader
 import mmopt
 from mmopt.engine import checkpoint_io
 from mmopt.engine.evaluation_loops import TestLoop, ValLoop
+from mmopt.engine.hooks.dispatch import calls_at
 from mmopt.engine.loading import build_dataloader
 from mmopt.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TrainLoop
 from mmopt.engine.optim import AmpOptimWrapper, OptimWrapper
@@ -187,21 +188,11 @@ class IterBasedRunner(Runner):
             fn_name: Name of the point, e.g. ``'after_train_iter'``.
             **kwargs: Passed on to the hooks.
         """
-        for call in self._calls(fn_name):
+        cached = self._hook_calls.get(fn_name)
+        if cached is None or cached[0] != len(self._hooks):  # a hook was registered since
+            cached = self._hook_calls[fn_name] = (len(self._hooks), calls_at(self._hooks, fn_name))
+        for call in cached[1]:
             call(self, **kwargs)
-
-    def _calls(self, fn_name: str) -> list[Callable]:
-        found = self._hook_calls.get(fn_name)
-        if found is None or found[0] != len(self._hooks):  # a hook was registered since
-            stage = fn_name.replace('_train_', '_').replace('_val_', '_').replace('_test_', '_')
-            empty = {getattr(Hook, fn_name, None), getattr(Hook, f'_{stage}', None)}
-            calls = []
-            for hook in self._hooks:
-                own = {getattr(type(hook), fn_name, None), getattr(type(hook), f'_{stage}', None)}
-                if hasattr(hook, fn_name) and not own <= empty:
-                    calls.append(getattr(hook, fn_name))
-            found = self._hook_calls[fn_name] = (len(self._hooks), calls)
-        return found[1]
 
     # ---------------------------------------------------------------- checkpoints
     def _text_of_config(self) -> str:
