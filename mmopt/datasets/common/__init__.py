@@ -1,7 +1,31 @@
-"""Samplers, collation and the data set base that all tasks share."""
+"""Samplers, collation, loading, image transforms and the data set base that all tasks share."""
 
+from mmopt.datasets.common import mmcv1
 from mmopt.datasets.common.base import SeededDataset
 from mmopt.datasets.common.collate import stack_collate
+from mmopt.datasets.common.loading import LoadImageFromFile, decode_file
 from mmopt.datasets.common.sampler import EvaluationSampler, ResumableSampler
+from mmopt.datasets.common.transforms import (
+    DrawPhotometric,
+    Normalize,
+    PackInputs,
+    PhotoMetricDistortion,
+    Resize,
+    pack_inputs,
+)
 
-__all__ = ['EvaluationSampler', 'ResumableSampler', 'SeededDataset', 'stack_collate']
+__all__ = [
+    'DrawPhotometric',
+    'EvaluationSampler',
+    'LoadImageFromFile',
+    'Normalize',
+    'PackInputs',
+    'PhotoMetricDistortion',
+    'Resize',
+    'ResumableSampler',
+    'SeededDataset',
+    'decode_file',
+    'mmcv1',
+    'pack_inputs',
+    'stack_collate',
+]

@@ -1,9 +1,15 @@
 """The data set base of all tasks: MMEngine's, with a private generator per sample and errors that name the sample."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from mmengine.dataset import BaseDataset
+from torch import Tensor
 
+from mmopt.datasets.common.pictures import to_uint8_image
+from mmopt.registry import TRANSFORMS
+from mmopt.structures import DataSample
 from mmopt.utils.seeding import sample_rng
 
 __all__ = ['SeededDataset']
@@ -12,15 +18,30 @@ __all__ = ['SeededDataset']
 class SeededDataset(BaseDataset):
     """Hand each sample its own random generator and never replace a bad sample by another.
 
-    A pipeline receives ``results['rng']``, a :class:`numpy.random.Generator` that depends on (seed, epoch, index)
-    alone; transforms draw from it and from nothing else. MMEngine's data set silently draws another sample when a
-    pipeline returns None; here that is an error, because it would hide bad files and break exact resuming.
+    A pipeline receives three keys besides the sample's own: ``rng``, a :class:`numpy.random.Generator` that depends
+    on (seed, epoch, index) alone, from which transforms draw and from nothing else; ``epoch``; and ``fields``, an
+    empty list in which loaders note the keys that the packing transform puts into the :class:`DataSample`. MMEngine's
+    data set silently draws another sample when a pipeline returns None; here that is an error, because it would hide
+    bad files and break exact resuming.
+
+    A data set says how its samples are shown by overriding :meth:`draw`: ``tools/browse_dataset.py`` and
+    ``tools/test.py --show-dir`` call it and name no task.
+
+    Args:
+        *args: Passed on to :class:`mmengine.dataset.BaseDataset`.
+        pipeline: Transforms or their configs. Names are looked up in mmopt's registry first, then in mmcv's.
+        **kwargs: Passed on to :class:`mmengine.dataset.BaseDataset`.
     """
+
+    def __init__(self, *args, pipeline: Sequence[dict | Callable] = (), **kwargs) -> None:
+        # Built here: MMEngine's Compose asks the root registry, which without a default scope never sees mmopt's.
+        built = [TRANSFORMS.build(transform) if isinstance(transform, dict) else transform for transform in pipeline]
+        super().__init__(*args, pipeline=built, **kwargs)
 
     def prepare_data(self, idx: int) -> Any:
         """Run the pipeline on one sample."""
         results = self.get_data_info(idx)
-        results['rng'] = sample_rng(idx)
+        results.update(rng=sample_rng(idx), epoch=getattr(idx, 'epoch', 0), fields=[], sample_idx=int(idx))
         return self.pipeline(results)
 
     def __getitem__(self, idx: int) -> Any:
@@ -33,3 +54,15 @@ class SeededDataset(BaseDataset):
                 f'({self.get_data_info(idx)}). A transform that rejects samples must raise with the reason.'
             )
         return sample
+
+    def draw(self, sample: DataSample, image: Tensor | np.ndarray) -> np.ndarray:
+        """Draw one sample for people: here the image alone; tasks add labels and predictions (``pred_*``).
+
+        Args:
+            sample: The sample as it left the pipeline or, with predictions, the model.
+            image: Its image: uint8 (H, W, 3) RGB, or the packed ``inputs`` (3, H, W).
+
+        Returns:
+            A uint8 RGB picture (H', W', 3).
+        """
+        return to_uint8_image(image, sample)

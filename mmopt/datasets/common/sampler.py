@@ -5,6 +5,7 @@ stream is sample ``k % N`` of epoch ``k // N``. Rank ``r`` of ``W`` takes positi
 batch is one contiguous piece of the stream whatever ``W`` is, so a run may resume on another number of processes.
 """
 
+import math
 from collections.abc import Iterator, Sized
 
 import numpy as np
@@ -59,12 +60,14 @@ class ResumableSampler(Sampler[SampleIndex]):
             position: Samples consumed by all ranks since the run began; in an epoch-based run the epoch follows from
                 it, and a later :meth:`set_epoch` begins that epoch from its first sample.
         """
-        length = self.num_samples if self.endless else self._padded_length
-        self.epoch, self._start = divmod(position, length)
+        self.epoch, self._start = divmod(position, self.epoch_length)
 
     @property
-    def _padded_length(self) -> int:
-        return -(-self.num_samples // self.world_size) * self.world_size
+    def epoch_length(self) -> int:
+        """Samples of one epoch over all ranks, the repeated ones of a non-dividing world size included."""
+        if self.endless:
+            return self.num_samples
+        return math.ceil(self.num_samples / self.world_size) * self.world_size
 
     def _order(self, epoch: int) -> np.ndarray:
         if not self.shuffle:
@@ -76,7 +79,7 @@ class ResumableSampler(Sampler[SampleIndex]):
     def __iter__(self) -> Iterator[SampleIndex]:
         epoch, start = self.epoch, self._start
         if not self.endless:
-            order = np.resize(self._order(epoch), self._padded_length)  # np.resize repeats from the beginning
+            order = np.resize(self._order(epoch), self.epoch_length)  # np.resize repeats from the beginning
             for value in order[start + self.rank :: self.world_size]:
                 yield SampleIndex(value, self.seed, epoch)
             return
@@ -91,7 +94,7 @@ class ResumableSampler(Sampler[SampleIndex]):
 
     def __len__(self) -> int:
         """Count the samples of one epoch on this rank; an endless sampler, too, reports one epoch."""
-        return self._padded_length // self.world_size
+        return math.ceil(self.num_samples / self.world_size)
 
 
 @DATA_SAMPLERS.register_module()

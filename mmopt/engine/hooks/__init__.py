@@ -1,1 +1,8 @@
-"""Hooks."""
+"""Hooks: what happens beside the step."""
+
+from mmopt.engine.hooks.checkpoint_hook import CheckpointHook
+from mmopt.engine.hooks.logger_hook import LoggerHook
+from mmopt.engine.hooks.peak_memory_hook import PeakMemoryHook
+from mmopt.engine.hooks.runtime_info_hook import RuntimeInfoHook
+
+__all__ = ['CheckpointHook', 'LoggerHook', 'PeakMemoryHook', 'RuntimeInfoHook']

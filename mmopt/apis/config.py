@@ -1,0 +1,209 @@
+"""From a config file and flags to the native MMEngine config that a runner takes.
+
+File -> options merged in the dialect the file is written in -> :func:`mmopt.config.lower` -> flags. Flags come last, on
+the lowered config, so that they mean the same for dialect and native configs.
+"""
+
+import os
+import traceback
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import mmengine
+from mmengine.config import Config
+
+from mmopt.config import apply_options, lower
+from mmopt.utils.errors import UserError
+from mmopt.utils.terminal import nearest
+
+__all__ = ['load_config', 'missing_file', 'read_config', 'set_precision', 'without_validation']
+
+_DTYPES = dict(fp16='float16', bf16='bfloat16')
+
+
+def missing_file(path: str | Path, what: str, *, suffix: str = '') -> UserError:
+    """Return the error for a file that is not there, with the names of files near it.
+
+    Args:
+        path: What was asked for.
+        what: What it should have been: ``'config'``, ``'checkpoint'``.
+        suffix: Files to suggest end with it.
+
+    Returns:
+        The error, to be raised.
+    """
+    path = Path(path)
+    folder = path.parent
+    if path.is_dir():
+        candidates = [str(item) for item in sorted(path.glob(f'*{suffix}'))]
+        return UserError(f'{what} {path} is a folder, not a file. {_suggest(candidates[:3])}')
+    if not folder.is_dir():
+        while not folder.is_dir():
+            folder = folder.parent
+        return UserError(
+            f'{what} {path} does not exist: there is no folder {path.parent} (working folder {Path.cwd()}). '
+            f'{_suggest(_near_anywhere(path, folder, suffix))}'.rstrip()
+        )
+    names = [item.name for item in folder.iterdir() if item.name.endswith(suffix) and item.is_file()]
+    near = [str(folder / name) for name in nearest(path.name, names)] or _near_anywhere(path, folder.parent, suffix)
+    return UserError(f'{what} {path} does not exist. {_suggest(near)}'.rstrip())
+
+
+def _near_anywhere(path: Path, folder: Path, suffix: str) -> list[str]:
+    # Two levels: enough for configs/<kind>/<name>.py, cheap in a home folder.
+    files = [item for depth in ('*', '*/*') for item in folder.glob(depth + suffix) if item.is_file()]
+    near = nearest(path.name, [item.name for item in files[:5000]])
+    return [str(item) for name in near for item in files if item.name == name][:3]
+
+
+def _suggest(near: Sequence[str]) -> str:
+    return f'Did you mean {" or ".join(near)}?' if near else ''
+
+
+def read_config(path: str | Path, options: Sequence[str] = ()) -> Config:
+    """Read a config file in its own dialect and merge options into it.
+
+    Args:
+        path: The file.
+        options: ``key.subkey=value`` texts.
+
+    Returns:
+        The config, not lowered.
+
+    Raises:
+        UserError: If the file or one of its bases is missing or broken, or an option names an unknown key.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise missing_file(path, 'config', suffix='.py')
+    try:
+        cfg = Config.fromfile(path)
+    except Exception as error:
+        message = _explain_broken(path, error)
+        with warnings.catch_warnings():
+            # mmengine leaves a temporary file open when a config is broken: it closes here, with its frames.
+            warnings.simplefilter('ignore', ResourceWarning)
+            traceback.clear_frames(error.__traceback__)
+        raise UserError(message) from error
+    return Config(apply_options(cfg.to_dict(), options), filename=str(path)) if options else cfg
+
+
+def _explain_broken(path: Path, error: Exception) -> str:
+    """Name the line of a config, or of one of its bases, that cannot be run."""
+    text = ' '.join(str(error).split())
+    if isinstance(error, FileNotFoundError):
+        # Config.fromfile was given a file that exists, so a base is what is missing.
+        base = os.path.relpath(error.filename) if error.filename else text
+        return f'{path}: {base}, named in _base_, does not exist; paths count from the file that names it.'
+    if isinstance(error, SyntaxError):
+        # mmengine parses copies with made-up names, so only here can it be told which file is meant.
+        try:
+            compile(path.read_text(encoding='utf-8'), str(path), 'exec')
+        except SyntaxError as ours:
+            return f'{path}:{ours.lineno}: {ours.msg}: {(ours.text or "").strip()}'
+        return f'{path}: one of its _base_ files cannot be read: {text}'
+    # Neither this file nor mmengine, but what they ran.
+    readers = (Path(__file__), Path(mmengine.__file__).parent)
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [frame for frame in frames if not any(Path(frame.filename).is_relative_to(reader) for reader in readers)]
+    place = f'{inside[-1].filename}:{inside[-1].lineno}' if inside else str(path)
+    return f'{place}: {type(error).__name__}: {text}'
+
+
+def load_config(
+    path: str | Path,
+    *,
+    options: Sequence[str] = (),
+    work_dir: str | None = None,
+    precision: str | None = None,
+    seed: int | None = None,
+    deterministic: bool = False,
+    launcher: str = 'none',
+) -> Config:
+    """Read a config, apply options and flags, and lower it.
+
+    Args:
+        path: Config file, in the MMCV-1.x dialect or native.
+        options: ``key.subkey=value`` texts; they speak the dialect of the file.
+        work_dir: Default: the config's own, else ``work_dirs/<config name>``.
+        precision: ``fp32``, ``fp16`` or ``bf16``: replaces what the config says.
+        seed: Replaces the config's.
+        deterministic: Ask for deterministic kernels.
+        launcher: ``none``, ``pytorch`` or ``slurm``.
+
+    Returns:
+        A native config; its ``filename`` is the file's.
+    """
+    source = read_config(path, options)
+    lowered = lower(source.to_dict())
+    lowered['work_dir'] = work_dir or lowered.get('work_dir') or str(Path('work_dirs', Path(path).stem))
+    lowered['launcher'] = launcher
+    randomness = dict(lowered.get('randomness') or {})
+    if seed is not None:
+        randomness['seed'] = seed
+    if deterministic:
+        randomness['deterministic'] = True
+    lowered['randomness'] = randomness
+    lowered.setdefault('runner_type', 'IterBasedRunner')
+    if options:
+        _note_base_batch(lowered, path)
+    cfg = Config(lowered, filename=str(path))
+    if precision is not None:
+        set_precision(cfg, precision)
+    return cfg
+
+
+def set_precision(cfg: Config, precision: str) -> None:
+    """Replace the precision of a lowered config; an fp16 config asked for fp16 keeps its loss scale.
+
+    Args:
+        cfg: A lowered config; is changed.
+        precision: ``fp32``, ``fp16`` or ``bf16``.
+
+    Raises:
+        UserError: If the config trains nothing, so has no ``optim_wrapper``.
+    """
+    if not cfg.get('optim_wrapper'):
+        raise UserError(f'{cfg.filename}: --precision {precision} has no effect: the config has no optimizer.')
+    wrapper = dict(cfg.optim_wrapper)
+    scale = wrapper.pop('loss_scale', 'dynamic') if wrapper.pop('dtype', 'float16') == 'float16' else 'dynamic'
+    wrapper.pop('loss_scale', None)
+    wrapper['type'] = 'OptimWrapper' if precision == 'fp32' else 'AmpOptimWrapper'
+    if precision != 'fp32':
+        wrapper['dtype'] = _DTYPES[precision]
+    if precision == 'fp16':
+        wrapper['loss_scale'] = scale
+    cfg['optim_wrapper'] = wrapper
+
+
+def without_validation(cfg: Config) -> None:
+    """Take evaluation out of a lowered config, and what waits for its results."""
+    for key in ('val_cfg', 'val_dataloader', 'val_evaluator'):
+        cfg[key] = None
+    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
+    if checkpoint:
+        checkpoint.pop('save_best', None)
+        checkpoint.pop('rule', None)
+
+
+def samples_per_step(cfg: dict, world_size: int = 1) -> int | None:
+    """Return the samples behind one optimizer step: batch x accumulation x processes; None without training."""
+    loader, wrapper = cfg.get('train_dataloader'), cfg.get('optim_wrapper')
+    if not loader or not wrapper:
+        return None
+    return loader.get('batch_size', 1) * (wrapper.get('accumulative_counts') or 1) * world_size
+
+
+def _lr(cfg: dict) -> float | None:
+    return ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('lr')
+
+
+def _note_base_batch(lowered: dict, path: str | Path) -> None:
+    """Where options changed the batch and left the learning rate, note the batch that the rate was written for."""
+    if lowered.get('auto_scale_lr'):
+        return
+    before = lower(read_config(path).to_dict())
+    batch = samples_per_step(before)
+    if batch is not None and batch != samples_per_step(lowered) and _lr(before) == _lr(lowered):
+        lowered['auto_scale_lr'] = dict(base_batch_size=batch, enable=False)

@@ -1,0 +1,125 @@
+"""What the machine and the data look like: everything the preflight block cannot read from the config."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.registry import init_default_scope
+
+from mmopt.registry import DATASETS
+from mmopt.utils.memory import GIB
+
+__all__ = ['Facts', 'build_dataset', 'collect_facts', 'data_folders', 'world_size_of']
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Measured before a run.
+
+    Attributes:
+        device: What runs the model, e.g. ``'CPU'`` or ``'NVIDIA H200, 139.7 GiB'``.
+        on_gpu: Whether that is a GPU.
+        num_cores: CPU cores this process may use.
+        torch_version: Version of torch.
+        torch_has_cuda: Whether torch was built with CUDA (or ROCm).
+        gpu_driver: Whether a GPU driver is loaded on this machine.
+        world_size: Processes of the run.
+        num_train: Training samples, an epoch's worth.
+        num_val: Validation samples; None without validation.
+        folders: Data folders or files and whether each is there.
+        start_iter: Iterations done by the checkpoint that is resumed; None for a new run.
+    """
+
+    device: str
+    on_gpu: bool
+    num_cores: int
+    torch_version: str
+    torch_has_cuda: bool
+    gpu_driver: bool
+    world_size: int
+    num_train: int
+    num_val: int | None
+    folders: Mapping[str, bool]
+    start_iter: int | None = None
+
+
+def world_size_of(launcher: str) -> int:
+    """Return the number of processes, before the process group is started."""
+    if launcher == 'none':
+        return 1
+    return int(os.environ.get('SLURM_NTASKS' if launcher == 'slurm' else 'WORLD_SIZE', 1))
+
+
+def build_dataset(cfg: Config, key: str) -> Any:
+    """Build a data set of a lowered config.
+
+    Args:
+        cfg: A lowered config.
+        key: ``train_dataloader``, ``val_dataloader`` or ``test_dataloader``.
+
+    Returns:
+        The data set; None if the config has no such loader.
+    """
+    if not cfg.get(key):
+        return None
+    init_default_scope(cfg.get('default_scope', 'mmopt'))
+    return DATASETS.build(cfg[key]['dataset'])
+
+
+def data_folders(dataset: Any) -> dict[str, bool]:
+    """List what a data set reads and whether it is there.
+
+    Args:
+        dataset: A data set, or a wrapper around one (``dataset``) or several (``datasets``).
+
+    Returns:
+        Paths of ``data_prefix`` and ``ann_file``, by MMEngine's convention, and public attributes that are paths;
+        empty for data sets without them.
+    """
+    inner = getattr(dataset, 'dataset', None)
+    parts = [inner] if inner is not None else getattr(dataset, 'datasets', None)
+    if parts is not None:
+        return {path: there for part in parts for path, there in data_folders(part).items()}
+    paths = [value for key, value in vars(dataset).items() if isinstance(value, Path) and not key.startswith('_')]
+    if isinstance(dataset, BaseDataset):
+        paths += [
+            value for value in (*dataset.data_prefix.values(), dataset.ann_file) if isinstance(value, str) and value
+        ]
+    return {str(path): Path(path).exists() for path in paths}
+
+
+def collect_facts(cfg: Config, start_iter: int | None = None) -> Facts:
+    """Look at the machine and build the data sets to count their samples.
+
+    Args:
+        cfg: A lowered config.
+        start_iter: Iterations done by the checkpoint that is resumed.
+
+    Returns:
+        The facts.
+    """
+    train, val = build_dataset(cfg, 'train_dataloader'), build_dataset(cfg, 'val_dataloader')
+    on_gpu = torch.cuda.is_available()
+    if on_gpu:
+        gpu = torch.cuda.get_device_properties(torch.cuda.current_device())
+        device = f'{gpu.name}, {gpu.total_memory / GIB:.1f} GiB'
+    else:
+        device = 'CPU'
+    return Facts(
+        device=device,
+        on_gpu=on_gpu,
+        num_cores=len(os.sched_getaffinity(0)),
+        torch_version=torch.__version__,
+        torch_has_cuda=torch.version.cuda is not None or torch.version.hip is not None,
+        gpu_driver=Path('/proc/driver/nvidia/version').exists() or Path('/dev/kfd').exists(),
+        world_size=world_size_of(cfg.get('launcher', 'none')),
+        num_train=len(train),
+        num_val=None if val is None else len(val),
+        folders={**data_folders(train), **({} if val is None else data_folders(val))},
+        start_iter=start_iter,
+    )

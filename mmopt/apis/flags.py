@@ -1,0 +1,91 @@
+"""Command-line flags that all tools share. Imports nothing heavy: ``--help`` answers at once."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from mmopt.utils.errors import UserError
+
+__all__ = ['add_config_flags', 'check_launch', 'config_arguments', 'prepare_work_dir']
+
+PRECISIONS = ('fp32', 'fp16', 'bf16')
+LAUNCHERS = ('none', 'pytorch', 'slurm')
+
+
+def add_config_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the config and what changes it: every tool that reads a config takes the same flags."""
+    parser.add_argument('config', help='config file, e.g. configs/baseline/lss_swin_nuscenes.py')
+    group = parser.add_argument_group('config')
+    group.add_argument('--work-dir', metavar='DIR', help='checkpoints and logs; default work_dirs/<config name>')
+    group.add_argument(
+        '--options',
+        '--cfg-options',
+        nargs='+',
+        action='extend',
+        default=[],
+        metavar='KEY=VALUE',
+        help='replace config values, e.g. runner.max_iters=300 data.samples_per_gpu=8',
+    )
+    group.add_argument('--precision', choices=PRECISIONS, help="replaces the config's fp16 and bf16")
+    group.add_argument('--seed', type=int, help="replaces the config's seed")
+    group.add_argument('--deterministic', action='store_true', help='deterministic kernels: slower, repeatable')
+    group = parser.add_argument_group('devices')
+    group.add_argument('--gpu-ids', nargs='+', type=_gpu_ids, metavar='ID', help='GPU to use; without one: the CPU')
+    group.add_argument('--gpus', type=int, metavar='N', help='number of GPUs; several need tools/dist_train.sh')
+    group.add_argument('--launcher', choices=LAUNCHERS, default='none', help='what started the processes')
+    group.add_argument('--local-rank', '--local_rank', type=int, help=argparse.SUPPRESS)  # given by old launchers
+
+
+def _gpu_ids(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(',') if part]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f'GPU ids are whole numbers, got {text!r}') from error
+
+
+def gpu_ids(args: argparse.Namespace) -> list[int] | None:
+    """Return the ids of ``--gpu-ids 0 1`` or ``--gpu-ids 0,1``; None if the flag was not given."""
+    return None if args.gpu_ids is None else [index for part in args.gpu_ids for index in part]
+
+
+def check_launch(args: argparse.Namespace) -> None:
+    """Refuse several GPUs in one process, and hand ``--local-rank`` to the environment.
+
+    Args:
+        args: Parsed arguments.
+
+    Raises:
+        UserError: If ``--gpus`` or ``--gpu-ids`` names several GPUs without a launcher; the text is the command to use.
+    """
+    if args.local_rank is not None:
+        os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    ids = gpu_ids(args)
+    if args.gpus is not None and args.gpus < 1:
+        raise UserError(f'--gpus must be at least 1, got {args.gpus}; leave it out to use what there is.')
+    count = max(args.gpus or 1, len(ids or ()))
+    if args.launcher == 'none' and count > 1:
+        chosen = f'CUDA_VISIBLE_DEVICES={",".join(map(str, ids))} ' if ids else ''
+        raise UserError(
+            f'{count} GPUs need one process each, this is one process: use '
+            f'`{chosen}bash tools/dist_train.sh {args.config} {count}` with the same flags.'
+        )
+
+
+def prepare_work_dir(args: argparse.Namespace) -> None:
+    """Make ``--work-dir`` before anything slow is imported: ``| tee <work-dir>/train.log`` waits for no one."""
+    if args.work_dir and Path(args.config).is_file():
+        Path(args.work_dir).mkdir(parents=True, exist_ok=True)
+
+
+def config_arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what :func:`mmopt.apis.load_config` takes from the shared flags."""
+    return dict(
+        path=args.config,
+        options=args.options,
+        work_dir=args.work_dir,
+        precision=args.precision,
+        seed=args.seed,
+        deterministic=args.deterministic,
+        launcher=args.launcher,
+    )

@@ -1,0 +1,255 @@
+"""Train and test from a lowered config: what ``tools/train.py`` and ``tools/test.py`` call."""
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+from mmopt.apis.config import missing_file
+from mmopt.apis.curves import choose_keys, plot_curves
+from mmopt.apis.expect import check_expectations, parse_expectations
+from mmopt.apis.facts import collect_facts
+from mmopt.apis.logs import RunLog, read_run
+from mmopt.apis.pictures import can_draw, save_pictures
+from mmopt.apis.preflight import Preflight, describe_run
+from mmopt.apis.progress import ProgressBar, ProjectedEnd
+from mmopt.apis.summary import Summary, median_iteration
+from mmopt.engine import checkpoint_io
+from mmopt.registry import RUNNERS
+from mmopt.utils.errors import UserError
+
+__all__ = ['build_runner', 'evaluate', 'iters_done', 'preflight', 'set_start', 'train']
+
+NUM_PICTURES = 4
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the runner that ``cfg.runner_type`` names.
+
+    Args:
+        cfg: A lowered config.
+
+    Returns:
+        The runner, ready to train or test.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmopt'))
+    name = cfg.get('runner_type', 'IterBasedRunner')
+    runner_class = RUNNERS.get(name)
+    if runner_class is None:
+        raise KeyError(f'{name} is not in the {RUNNERS.scope}::{RUNNERS.name} registry.')
+    return runner_class.from_cfg(cfg)
+
+
+def set_start(
+    cfg: Config, *, load_from: str | None = None, resume_from: str | None = None, auto_resume: bool = False
+) -> None:
+    """Choose where a run starts; flags win over the config.
+
+    Args:
+        cfg: A lowered config; is changed.
+        load_from: Start with these weights.
+        resume_from: Go on from this checkpoint.
+        auto_resume: Go on from the newest checkpoint of the work dir if there is one.
+
+    Raises:
+        UserError: If a checkpoint does not exist.
+    """
+    if load_from is not None:
+        cfg.load_from, cfg.resume = load_from, False
+    if resume_from is not None:
+        cfg.load_from, cfg.resume = resume_from, True
+    elif auto_resume or (cfg.get('resume') and not cfg.get('load_from')):
+        newest = checkpoint_io.find_latest(Path(cfg.work_dir))
+        cfg.resume = newest is not None
+        if newest is not None:
+            cfg.load_from = str(newest)
+    path = cfg.get('load_from')
+    if path and '://' not in path and not Path(path).is_file():
+        raise missing_file(path, 'checkpoint', suffix='.pth')
+
+
+def iters_done(cfg: Config) -> int | None:
+    """Return the iteration at which a resumed run starts; None for a new run."""
+    if not cfg.get('resume') or not cfg.get('load_from'):
+        return None
+    checkpoint = checkpoint_io.load(
+        Path(cfg.load_from), map_location='cpu', allow_pickle=cfg.get('allow_pickle', False)
+    )
+    return checkpoint.get('meta', {}).get('iter', 0)
+
+
+def _is_first_process(cfg: Config) -> bool:
+    """Tell it from the environment: the process group is not started yet."""
+    names = dict(pytorch='RANK', slurm='SLURM_PROCID')
+    return int(os.environ.get(names.get(cfg.get('launcher'), ''), 0)) == 0
+
+
+def preflight(cfg: Config, start_iter: int | None = None) -> Preflight:
+    """Build the data sets, look at the machine, and describe the run.
+
+    Args:
+        cfg: A lowered config.
+        start_iter: From :func:`iters_done`.
+
+    Returns:
+        The block to print.
+
+    Raises:
+        UserError: If the config trains nothing or its data is missing.
+    """
+    if not cfg.get('train_dataloader') or not cfg.get('train_cfg'):
+        raise UserError(f'{cfg.filename}: the config has no training data (data.train), so there is nothing to train.')
+    return describe_run(cfg, collect_facts(cfg, start_iter=start_iter))
+
+
+def train(cfg: Config, *, num_pictures: int = NUM_PICTURES) -> Summary:
+    """Print the preflight block, train, and print the summary.
+
+    Args:
+        cfg: A lowered config.
+        num_pictures: Pictures of validation samples to write at the end.
+
+    Returns:
+        The summary; its ``exit_code`` tells whether the config's expectations hold.
+    """
+    expectations = parse_expectations(cfg.get('expect'))
+    # Read now: the run may replace the very checkpoint that it goes on from.
+    start_iter = iters_done(cfg)
+    block = preflight(cfg, start_iter)
+    if _is_first_process(cfg):
+        print(f'{block}\n', flush=True)
+    started = time.perf_counter()
+    runner = build_runner(cfg)
+    runner.register_hook(ProjectedEnd())
+    runner.train()
+    return _finish(cfg, runner, start_iter or 0, time.perf_counter() - started, expectations, num_pictures)
+
+
+def _finish(
+    cfg: Config, runner: Runner, start_iter: int, wall_s: float, expectations: list[dict], num_pictures: int
+) -> Summary:
+    work_dir = Path(cfg.work_dir)
+    log = read_run(work_dir) if any(work_dir.glob('*/vis_data/scalars.json')) else RunLog(work_dir.name)
+    metrics = _scalars(runner.val_loop.metrics) if runner.val_loop is not None else {}
+    main = _main_metric(cfg, metrics)
+    rule = ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('rule')
+    pictures = _pictures(runner, work_dir / 'pictures', num_pictures)
+    times_s = _times_of_this_session(runner, start_iter)
+    results = []
+    if expectations:
+        best = {key: (log.best(key, rule if key == main else None) or (0, value))[1] for key, value in metrics.items()}
+        results = check_expectations(expectations, best, runner.train_dataloader.dataset, runner.val_dataloader.dataset)
+    summary = Summary(
+        metrics=metrics,
+        best=log.best(main, rule) if main else None,
+        main_metric=main,
+        iters=len(times_s),
+        seconds_per_iter=median_iteration(times_s),
+        wall_s=wall_s,
+        peak_memory=_peak_memory(runner.message_hub.log_scalars),
+        places=_places(work_dir, log, pictures),
+        next_command=_next_command(cfg, work_dir),
+        expectations=results,
+    )
+    if is_main_process():
+        summary.save(work_dir / 'summary.json')
+        print(f'\n{summary}', flush=True)
+    return summary
+
+
+def _scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
+    # Tensors and NumPy's scalars have item(); lists and arrays are for the log only.
+    plain = {key: value.item() if getattr(value, 'shape', None) == () else value for key, value in metrics.items()}
+    return {key: value for key, value in plain.items() if isinstance(value, int | float)}
+
+
+def _times_of_this_session(runner: Runner, start_iter: int) -> list[float]:
+    """Return the seconds of each iteration; the message hub of a resumed run begins with those before it."""
+    if 'train/time' not in runner.message_hub.log_scalars:
+        return []
+    values, _ = runner.message_hub.get_scalar('train/time').data
+    num_iters = runner.iter - start_iter
+    return [float(value) for value in values[-num_iters:]] if num_iters > 0 else []
+
+
+def _main_metric(cfg: Config, metrics: Mapping[str, float]) -> str | None:
+    save_best = ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('save_best')
+    named = save_best[0] if isinstance(save_best, list) else save_best
+    return named if named in metrics else next(iter(metrics), None)
+
+
+def _peak_memory(scalars: Mapping[str, Any]) -> tuple[str, float] | None:
+    for key, kind in (('mem_reserv_gib', 'GPU, reserved'), ('mem_host_gib', 'process, resident')):
+        if f'train/{key}' in scalars:
+            values, _ = scalars[f'train/{key}'].data
+            return kind, float(max(values))
+    return None
+
+
+def _pictures(runner: Runner, folder: Path, count: int) -> Path | None:
+    if runner.val_loop is None or not count or not is_main_process() or not can_draw(runner.val_dataloader.dataset):
+        return None
+    save_pictures(runner, runner.val_dataloader.dataset, runner.val_dataloader.collate_fn, folder, count)
+    return folder
+
+
+def _places(work_dir: Path, log: RunLog, pictures: Path | None) -> dict[str, str]:
+    places = {}
+    best = sorted(work_dir.glob('best_*.pth'), key=lambda path: len(path.name))
+    last = checkpoint_io.find_latest(work_dir)
+    checkpoint = best[0] if best else last
+    if checkpoint is not None:
+        places['checkpoint'] = str(checkpoint)
+    if (work_dir / 'latest.log').exists():
+        places['log'] = str(work_dir / 'latest.log')
+    keys = choose_keys([log])
+    if keys and is_main_process():
+        places['curves'] = str(plot_curves([log], keys, work_dir / 'curves.png', title=log.name))
+    if pictures is not None:
+        places['pictures'] = str(pictures)
+    return places
+
+
+def _next_command(cfg: Config, work_dir: Path) -> str:
+    best = sorted(work_dir.glob('best_*.pth'), key=lambda path: len(path.name))
+    checkpoint = best[0] if best else checkpoint_io.find_latest(work_dir)
+    if checkpoint is None or not cfg.get('test_cfg'):
+        return ''
+    return f'python tools/test.py {cfg.filename} {checkpoint} --show-dir {work_dir / "test_pictures"}'
+
+
+def evaluate(
+    cfg: Config, checkpoint: str, *, show_dir: str | None = None, num_pictures: int = NUM_PICTURES
+) -> dict[str, float]:
+    """Compute the metrics of a checkpoint, and draw pictures.
+
+    Args:
+        cfg: A lowered config.
+        checkpoint: The weights.
+        show_dir: Where pictures go; None for none.
+        num_pictures: Pictures, spread over the test set.
+
+    Returns:
+        The scalar metrics.
+
+    Raises:
+        UserError: If the checkpoint is missing or the config tests nothing.
+    """
+    if not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
+        raise UserError(f'{cfg.filename}: the config has no data.test or no evaluation, so there is nothing to test.')
+    if not Path(checkpoint).is_file():
+        raise missing_file(checkpoint, 'checkpoint', suffix='.pth')
+    cfg.load_from, cfg.resume = checkpoint, False
+    runner = build_runner(cfg)
+    runner.register_hook(ProgressBar())
+    metrics = _scalars(runner.test())
+    if show_dir is not None and is_main_process():
+        loader = runner.test_dataloader
+        save_pictures(runner, loader.dataset, loader.collate_fn, show_dir, num_pictures)
+    return metrics

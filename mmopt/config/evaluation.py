@@ -1,0 +1,146 @@
+"""`evaluation` -> the metrics, when they run, and which checkpoint counts as the best."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmopt.config.schedule import RunLength
+from mmopt.config.schema import ConfigError, check_keys
+
+__all__ = ['best_rule', 'lower_evaluator', 'lower_validation']
+
+# Keys that steer MMCV's hook; all others go to `dataset.evaluate`.
+_HOOK_KEYS = (
+    'interval',
+    'start',
+    'by_epoch',
+    'save_best',
+    'rule',
+    'dynamic_intervals',
+    'at_end',
+    'greater_keys',
+    'less_keys',
+    # How MMCV collects results over processes and in which form: mmopt decides by itself.
+    'gpu_collect',
+    'tmpdir',
+    'broadcast_bn_buffer',
+    'pre_eval',
+    'efficient_test',
+)
+_GREATER_KEYS = ('acc', 'top', 'AR@', 'auc', 'precision', 'mAP', 'mDice', 'mIoU', 'mAcc', 'aAcc')
+_LESS_KEYS = ('loss',)
+
+
+def lower_evaluator(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """Lower what is measured.
+
+    Args:
+        evaluation: The section. ``metric`` is a dict with a ``type`` (or a list of them): metrics of the registry;
+            strings are for the data set's own ``evaluate(results, metric=..., **other keys)``.
+
+    Returns:
+        The ``val_evaluator`` section.
+
+    Raises:
+        ConfigError: If metric dicts and strings are mixed, or a metric dict has no type.
+    """
+    arguments = {key: copy.deepcopy(value) for key, value in evaluation.items() if key not in _HOOK_KEYS}
+    metric = arguments.get('metric')
+    metrics = [metric] if isinstance(metric, Mapping) else metric
+    is_list = isinstance(metrics, Sequence) and not isinstance(metrics, str)
+    if not (is_list and any(isinstance(item, Mapping) for item in metrics)):
+        return dict(type='Evaluator', metrics=[dict(type='DatasetEvaluateMetric', **arguments)])
+    for item in metrics:
+        if not isinstance(item, Mapping) or 'type' not in item:
+            raise ConfigError(
+                f'evaluation.metric mixes metric dicts with {item!r}: write dicts with a type only, or strings only.'
+            )
+    rest = sorted(set(arguments) - {'metric'})
+    if rest:
+        raise ConfigError(
+            f'evaluation.{rest[0]} has no effect beside a metric dict: write it into the dict, e.g. '
+            f"metric=dict(type='{metrics[0]['type']}', {rest[0]}=...)."
+        )
+    return dict(type='Evaluator', metrics=[dict(item) for item in metrics])
+
+
+def lower_validation(evaluation: Mapping[str, Any], run: RunLength) -> dict[str, Any]:
+    """Lower when it is measured.
+
+    Args:
+        evaluation: The section.
+        run: The run's length.
+
+    Returns:
+        The keys of the training loop's config: ``val_interval``, ``val_start`` (None: no shift), ``val_at_end``,
+        ``dynamic_intervals``.
+
+    Raises:
+        ConfigError: If the interval is not positive or the unit is not the run's.
+    """
+    check_keys('evaluation', evaluation)
+    by_epoch = evaluation.get('by_epoch')
+    if by_epoch is not None and by_epoch == run.iter_based:
+        unit = 'iterations' if run.iter_based else 'epochs'
+        raise ConfigError(
+            f'evaluation.by_epoch={by_epoch} with {run.runner_type}: mmopt evaluates in the unit of the runner; give '
+            f'evaluation.interval in {unit} and drop by_epoch.'
+        )
+    # Without an interval MMCV evaluates at every step of the runner; after every iteration that is never meant.
+    interval = evaluation.get('interval', run.maximum if run.iter_based and not evaluation else 1)
+    if not isinstance(interval, int) or isinstance(interval, bool) or interval < 1:
+        raise ConfigError(
+            f'evaluation.interval must be a positive integer, got {interval!r}; to train without evaluation, drop '
+            'data.val or use --no-validate.'
+        )
+    start = evaluation.get('start')
+    if start is not None and start < 0:
+        raise ConfigError(f'evaluation.start must not be negative, got {start!r}.')
+    return dict(
+        val_interval=interval,
+        val_start=start,
+        dynamic_intervals=_dynamic_intervals(evaluation.get('dynamic_intervals')),
+        val_at_end=evaluation.get('at_end', True),
+    )
+
+
+def _dynamic_intervals(pairs: Any) -> list[tuple[int, int]] | None:
+    if pairs is None:
+        return None
+    if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
+        raise ConfigError(
+            f'evaluation.dynamic_intervals must be a list of (from, interval) pairs such as [(280, 1)], got {pairs!r}.'
+        )
+    return [tuple(pair) for pair in pairs]
+
+
+def best_rule(evaluation: Mapping[str, Any]) -> str | None:
+    """Tell whether a higher or a lower score is better, by MMCV's key lists.
+
+    Args:
+        evaluation: The section.
+
+    Returns:
+        ``'greater'``, ``'less'``, or None where there is nothing to decide yet (no ``save_best``, or ``'auto'``).
+
+    Raises:
+        ConfigError: If ``rule`` is neither, or the key tells nothing.
+    """
+    rule, key = evaluation.get('rule'), evaluation.get('save_best')
+    if rule not in (None, 'greater', 'less'):
+        raise ConfigError(f"evaluation.rule={rule!r}: write 'greater' or 'less'.")
+    if key is not None and not isinstance(key, str):
+        raise ConfigError(f"evaluation.save_best must be the name of a metric or 'auto', got {key!r}.")
+    if rule is not None or key in (None, 'auto'):
+        return rule
+    greater = [item.lower() for item in evaluation.get('greater_keys') or _GREATER_KEYS]
+    less = [item.lower() for item in evaluation.get('less_keys') or _LESS_KEYS]
+    name = key.lower()
+    for exact in (True, False):
+        for answer, names in (('greater', greater), ('less', less)):
+            if name in names if exact else any(item in name for item in names):
+                return answer
+    raise ConfigError(
+        f"evaluation.save_best={key!r}: the name does not tell whether higher is better; write rule='greater' or "
+        "rule='less'."
+    )

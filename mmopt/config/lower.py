@@ -1,0 +1,197 @@
+"""The MMCV-1.x dialect lowered to a native MMEngine config: a pure function from dict to dict.
+
+Facts about the dialect are in `docs/migrating_from_mmcv1.md`. Each section has its module; here they are put together.
+"""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from mmopt.config.data import lower_data
+from mmopt.config.data_root import replace_data_root
+from mmopt.config.evaluation import lower_evaluator, lower_validation
+from mmopt.config.hooks import lower_checkpoint, lower_custom_hooks, lower_logging
+from mmopt.config.optimizer import lower_optimizer
+from mmopt.config.runtime import check_foreign, check_workflow, lower_model, lower_runtime
+from mmopt.config.schedule import RunLength, lower_run_length, lower_schedules
+from mmopt.config.schema import ConfigError, nearest
+
+__all__ = ['DIALECT_SECTIONS', 'is_native', 'lower']
+
+_NATIVE_SECTIONS = (
+    'train_dataloader',
+    'val_dataloader',
+    'test_dataloader',
+    'optim_wrapper',
+    'param_scheduler',
+    'val_evaluator',
+    'test_evaluator',
+    'default_hooks',
+    'env_cfg',
+    'randomness',
+    'log_processor',
+)
+DIALECT_SECTIONS = (
+    'data',
+    'optimizer',
+    'optimizer_config',
+    'lr_config',
+    'momentum_config',
+    'runner',
+    'total_epochs',
+    'total_iters',
+    'fp16',
+    'bf16',
+    'checkpoint_config',
+    'evaluation',
+    'log_config',
+    'workflow',
+    'resume_from',
+    'dist_params',
+    'cudnn_benchmark',
+    'opencv_num_threads',
+    'mp_start_method',
+    'find_unused_parameters',
+    'seed',
+    'deterministic',
+)
+"""Top-level keys that only the dialect has; all of them are consumed."""
+_SHARED = (
+    'model',
+    'train_cfg',
+    'test_cfg',
+    'custom_hooks',
+    'custom_imports',
+    'load_from',
+    'auto_resume',
+    'log_level',
+    'work_dir',
+    'launcher',
+    'auto_scale_lr',
+    'default_scope',
+    'data_root',
+)
+# Written on purpose under these names by published configs, though they resemble a section.
+_LOOKALIKES = ('dataset', 'evaluations', 'optimizers', 'models', 'seeds')
+
+
+def is_native(cfg: Mapping[str, Any]) -> bool:
+    """Tell whether ``cfg`` is a native MMEngine config.
+
+    Args:
+        cfg: A config.
+
+    Returns:
+        True when it has a section that only MMEngine knows.
+
+    Raises:
+        ConfigError: If it mixes sections of both.
+    """
+    native = [key for key in _NATIVE_SECTIONS if key in cfg]
+    loops = cfg.get('train_cfg')
+    if isinstance(loops, Mapping) and {'by_epoch', 'max_epochs', 'max_iters'} & set(loops):
+        native.append('train_cfg')
+    dialect = [key for key in DIALECT_SECTIONS if key in cfg]
+    # MMEngine's Runner reads these two from native configs as well.
+    dialect = [key for key in dialect if key not in ('find_unused_parameters', 'resume_from')]
+    if native and dialect:
+        raise ConfigError(
+            f'The config mixes MMEngine sections ({", ".join(native)}) with MMCV-1.x sections ({", ".join(dialect)}): '
+            'write all of them in one style; tools/convert_config.py turns the second into the first.'
+        )
+    return bool(native)
+
+
+def lower(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """Lower a config; a native one comes back as it is.
+
+    Args:
+        cfg: A plain dict (``Config.to_dict()``); it is not changed.
+
+    Returns:
+        A new dict with exactly the sections that mmopt's runner reads, and all keys of ``cfg`` that are no section
+        (variables such as ``img_norm_cfg``, sections of mmopt such as ``optimize``).
+
+    Raises:
+        ConfigError: If something cannot be run as MMCV 1.x would; the message says what, why and what to write.
+    """
+    if is_native(cfg):
+        return copy.deepcopy(dict(cfg))
+    _check_top_level(cfg)
+    check_foreign(cfg)
+    check_workflow(cfg.get('workflow'))
+    data = cfg.get('data') or {}
+    if isinstance(data, Mapping) and data.get('data_root') is not None:
+        cfg = replace_data_root(cfg, data['data_root'])
+        data = cfg['data']
+    run = lower_run_length(cfg)
+    loaders = lower_data(data, iter_based=run is not None and run.iter_based)
+    lowered: dict[str, Any] = dict(default_scope=cfg.get('default_scope', 'mmopt'))
+    model = lower_model(cfg)
+    if model is not None:
+        lowered['model'] = model
+    if cfg.get('optimizer') is None:
+        # A config that only predicts: nothing of it is a training.
+        loaders = {name: loader for name, loader in loaders.items() if name == 'test_dataloader'}
+        lowered |= dict(runner_type=run.runner_type if run else 'EpochBasedRunner')
+    else:
+        lowered |= _lower_training(cfg, run, loaders)
+    lowered |= loaders
+    if 'test_dataloader' in loaders:
+        lowered |= dict(test_cfg=dict(type='TestLoop'), test_evaluator=lower_evaluator(cfg.get('evaluation') or {}))
+    lowered |= lower_runtime(cfg)
+    rest = {key: value for key, value in cfg.items() if key not in (*DIALECT_SECTIONS, *_SHARED)}
+    if 'data_root' in cfg:
+        rest['data_root'] = cfg['data_root']
+    return lowered | copy.deepcopy({key: value for key, value in rest.items() if key not in lowered})
+
+
+def _lower_training(cfg: Mapping[str, Any], run: RunLength | None, loaders: dict[str, dict]) -> dict[str, Any]:
+    if run is None:
+        raise ConfigError(
+            "The config has an optimizer but no length: write runner=dict(type='IterBasedRunner', max_iters=...) or "
+            "runner=dict(type='EpochBasedRunner', max_epochs=...)."
+        )
+    if 'train_dataloader' not in loaders:
+        raise ConfigError('The config has an optimizer but no data.train: name the training data set.')
+    evaluation = cfg.get('evaluation') or {}
+    logging = lower_logging(cfg.get('log_config') or {}, run)
+    loop = 'IterBasedTrainLoop' if run.iter_based else 'EpochBasedTrainLoop'
+    train_cfg = {'type': loop, 'max_iters' if run.iter_based else 'max_epochs': run.maximum}
+    lowered = dict(
+        runner_type=run.runner_type,
+        train_cfg=train_cfg,
+        optim_wrapper=lower_optimizer(cfg),
+        param_scheduler=lower_schedules(cfg, run),
+        default_hooks=dict(
+            runtime_info=dict(type='RuntimeInfoHook'),
+            timer=dict(type='IterTimerHook'),
+            sampler_seed=None,  # The sampler gets its epoch from the loop.
+            logger=logging.pop('logger'),
+            param_scheduler=dict(type='ParamSchedulerHook'),
+            checkpoint=lower_checkpoint(cfg, run),
+        ),
+        custom_hooks=lower_custom_hooks(
+            cfg.get('custom_hooks'), sync_buffer=bool((cfg.get('checkpoint_config') or {}).get('sync_buffer'))
+        ),
+        **logging,
+    )
+    validation = lower_validation(evaluation, run)
+    if 'val_dataloader' in loaders:
+        train_cfg |= validation
+        lowered |= dict(val_cfg=dict(type='ValLoop'), val_evaluator=lower_evaluator(evaluation))
+    elif evaluation.get('save_best') is not None:
+        raise ConfigError('evaluation.save_best needs data.val: name the validation data set, or drop save_best.')
+    return lowered
+
+
+def _check_top_level(cfg: Mapping[str, Any]) -> None:
+    """Refuse a variable whose name is a slip of a section that is missing."""
+    known = [key for key in (*DIALECT_SECTIONS, *_SHARED) if key not in cfg]
+    for key in cfg:
+        if key in (*DIALECT_SECTIONS, *_SHARED, *_LOOKALIKES):
+            continue
+        match = nearest(key, known, cutoff=0.85)
+        # `train_cfg_` and the like are variables: the underscore keeps them apart from the section on purpose.
+        if match is not None and key.strip('_') != match:
+            raise ConfigError(f'{key}: did you mean {match}?')

@@ -1,0 +1,193 @@
+"""nuScenes as single-camera bird's-eye-view segmentation: one image, one 14-class map, one camera matrix.
+
+The layout, made by ``tools/datasets/prepare_nuscenes.py`` or, generated, by ``tools/datasets/make_demo.py nuscenes``::
+
+    data/nuscenes/img_dir/{train,val}/<token>.jpg      (or .png) 1600x900
+    data/nuscenes/ann_bev_dir/{train,val}/<token>.png  196x200, 16 bits: bit c = class c, bit 14 = ignore
+    data/nuscenes/calib.json                           {token: 3x3 camera matrix of the image on disk}
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from mmopt.datasets.bev.pictures import draw_bev_sample
+from mmopt.datasets.common.base import SeededDataset
+from mmopt.datasets.common.pictures import to_uint8_image
+from mmopt.registry import DATASETS
+from mmopt.structures import DataSample
+from mmopt.utils.errors import DataError, DataNotFoundError
+
+__all__ = ['NuScenesBEVDataset']
+
+_IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
+
+
+# The second name is DiffBEV's.
+@DATASETS.register_module(name=['NuScenesBEVDataset', 'NuscenesDataset'])
+class NuScenesBEVDataset(SeededDataset):
+    """List the images of a split with their labels and camera matrices, sorted by token.
+
+    Everything is checked while listing, before the first iteration: each image has its label, each label its image,
+    each token its camera matrix. File contents are checked when they are loaded. The keys of a sample are ``img_path``,
+    ``label_path`` and ``intrinsics``, float32 (3, 3) of the image on disk.
+
+    Args:
+        data_root: Folder that holds the layout above.
+        img_dir: Images of the split, relative to ``data_root``.
+        ann_dir: Labels of the split, relative to ``data_root``.
+        calib_file: Camera matrices, relative to ``data_root``.
+        pipeline: Transforms or their configs.
+        test_mode: Passed on to :class:`mmengine.dataset.BaseDataset`.
+        **kwargs: Passed on to it as well (``indices`` takes a part, ``metainfo``, ``lazy_init``).
+
+    Raises:
+        DataNotFoundError: If a folder or the calibration file is missing, or the split is empty; says how to make it.
+        DataError: If images, labels and calibration do not belong together, or the calibration file is broken.
+    """
+
+    METAINFO = dict(
+        classes=(
+            'drivable_area',
+            'ped_crossing',
+            'walkway',
+            'carpark',
+            'car',
+            'truck',
+            'bus',
+            'trailer',
+            'construction_vehicle',
+            'pedestrian',
+            'motorcycle',
+            'bicycle',
+            'traffic_cone',
+            'barrier',
+        ),
+        # Ground in muted tones, vehicles warm, people and riders bright, street furniture apart from both.
+        palette=(
+            (112, 122, 138),
+            (104, 196, 214),
+            (128, 168, 116),
+            (122, 108, 164),
+            (255, 152, 46),
+            (222, 66, 58),
+            (250, 212, 66),
+            (162, 94, 52),
+            (178, 146, 44),
+            (60, 120, 255),
+            (226, 92, 206),
+            (92, 232, 128),
+            (255, 246, 236),
+            (246, 148, 160),
+        ),
+    )
+
+    def __init__(
+        self,
+        data_root: str = '',
+        img_dir: str = 'img_dir/train',
+        ann_dir: str = 'ann_bev_dir/train',
+        calib_file: str = 'calib.json',
+        pipeline: Sequence[dict | Callable] = (),
+        test_mode: bool = False,
+        **kwargs,
+    ) -> None:
+        self.img_dir = Path(data_root, img_dir)
+        self.ann_dir = Path(data_root, ann_dir)
+        self.calib_file = Path(data_root, calib_file)
+        super().__init__(data_root=data_root, data_prefix={}, pipeline=pipeline, test_mode=test_mode, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """List and check the split."""
+        images = self._list(self.img_dir, _IMAGE_SUFFIXES)
+        labels = self._list(self.ann_dir, ('.png',))
+        _require(images.keys() <= labels.keys(), images.keys() - labels.keys(), 'image', self.img_dir, self.ann_dir)
+        _require(labels.keys() <= images.keys(), labels.keys() - images.keys(), 'label', self.ann_dir, self.img_dir)
+        calibration = self._load_calibration()
+        _require(
+            images.keys() <= calibration.keys(), images.keys() - calibration.keys(), 'image', self.img_dir,
+            self.calib_file,
+        )  # fmt: skip
+        return [
+            dict(img_path=images[token], label_path=labels[token], intrinsics=self._matrix(token, calibration[token]))
+            for token in sorted(images)
+        ]
+
+    def _list(self, folder: Path, suffixes: tuple[str, ...]) -> dict[str, str]:
+        if not folder.is_dir():
+            raise self._not_found(f'the folder {folder} does not exist')
+        paths: dict[str, str] = {}
+        for name in sorted(os.listdir(folder)):
+            stem, suffix = os.path.splitext(name)
+            # Names with a leading dot are what editors and macOS leave behind.
+            if suffix.lower() not in suffixes or stem.startswith('.'):
+                continue
+            if stem in paths:
+                raise DataError(f'{folder}: {stem} is there twice, as {Path(paths[stem]).name} and {name}.')
+            paths[stem] = os.path.join(folder, name)
+        if not paths:
+            raise self._not_found(f'the folder {folder} holds no {" or ".join(suffixes)} file')
+        return paths
+
+    def _load_calibration(self) -> dict[str, list]:
+        try:
+            calibration = json.loads(self.calib_file.read_text())
+        except FileNotFoundError as error:
+            raise self._not_found(f'the file {self.calib_file} does not exist') from error
+        except (OSError, ValueError) as error:
+            raise DataError(f'{self.calib_file}: not readable as JSON: {error}.') from error
+        if not isinstance(calibration, dict):
+            raise DataError(f'{self.calib_file}: must map tokens to 3x3 matrices, is a {type(calibration).__name__}.')
+        return calibration
+
+    def _matrix(self, token: str, rows: list) -> np.ndarray:
+        try:
+            matrix_33 = np.array(rows, np.float32)
+        except (TypeError, ValueError):
+            matrix_33 = np.zeros(0, np.float32)
+        if matrix_33.shape != (3, 3) or not np.isfinite(matrix_33).all() or matrix_33[0, 0] <= 0:
+            raise DataError(f'{self.calib_file}: {token} must have a 3x3 matrix of focal > 0, has {rows}.')
+        return matrix_33
+
+    def _not_found(self, what: str) -> DataNotFoundError:
+        root = self.data_root or '.'
+        return DataNotFoundError(
+            f'nuScenes BEV data not found: {what} (data_root={root!r}).\n'
+            f'  From nuScenes:  python tools/datasets/prepare_nuscenes.py <nuScenes folder> --out {root}\n'
+            '  Generated demo: python tools/datasets/make_demo.py nuscenes, '
+            'then add --options data.data_root=data/demo/nuscenes'
+        )
+
+    def draw(self, sample: DataSample, image: Tensor | np.ndarray) -> np.ndarray:
+        """Draw camera image, prediction (``pred_bits``, if there is one) and ground truth side by side."""
+        height, width = sample.ori_shape[:2]
+        num_classes = len(self.metainfo['classes'])
+        truth_MZX = _unpack(sample.label_bits, num_classes + 1)
+        return draw_bev_sample(
+            to_uint8_image(image, sample),
+            truth_MZX[:-1],
+            ~truth_MZX[-1],
+            _unpack(sample.pred_bits, num_classes) if 'pred_bits' in sample else None,
+            title=Path(sample.img_path).stem,
+            classes=self.metainfo['classes'],
+            palette=self.metainfo['palette'],
+            aspect=width / height,
+        )
+
+
+def _unpack(bits_ZX: Tensor, num_maps: int) -> np.ndarray:
+    return (bits_ZX.cpu().numpy() >> np.arange(num_maps)[:, None, None] & 1).astype(bool)
+
+
+def _require(holds: bool, lonely: Iterable[str], kind: str, place: Path, other: Path) -> None:
+    if not holds:
+        lonely = sorted(lonely)
+        named = ', '.join(lonely[:3]) + (', ...' if len(lonely) > 3 else '')
+        raise DataError(
+            f'{len(lonely)} {kind}{"s" if len(lonely) > 1 else ""} in {place} without an entry in {other}: {named}. '
+            'Make the missing ones or move these away.'
+        )

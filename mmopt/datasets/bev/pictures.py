@@ -1,0 +1,146 @@
+"""Pictures of a bird's-eye-view sample: camera image, prediction, ground truth, legend.
+
+Shape letters: H, W image; C = 14 classes; Z rows of the map (nearest first), X its columns. Maps are drawn with the car
+at the bottom, so rows are flipped. Pictures are uint8 RGB.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from mmopt.datasets.common.pictures import text_size, write_text
+
+__all__ = ['draw_bev_map', 'draw_bev_sample']
+
+_BACKGROUND = (20, 22, 27)
+_FREE = (46, 50, 58)  # a cell that counts and holds no class
+_HATCH = (44, 48, 56)
+_TEXT = (232, 234, 238)
+_FAINT = (128, 134, 144)
+_CELL_PX = 3
+_CELL_M = 0.25
+_NEAREST_M = 1.0
+_GAP = 18
+_HEADER = 34
+_LEGEND_ROW = 30
+
+
+def draw_bev_map(
+    maps_CZX: np.ndarray, valid_ZX: np.ndarray, palette: Sequence[Sequence[int]], cell_px: int = _CELL_PX
+) -> np.ndarray:
+    """Paint class maps, later classes over earlier ones (ground, then what stands on it).
+
+    Args:
+        maps_CZX: bool, one map per class.
+        valid_ZX: bool, cells that count; the others are hatched and what they hold shines through darkly.
+        palette: C colours.
+        cell_px: Pixels per cell and side.
+
+    Returns:
+        The map, uint8 (Z * cell_px, X * cell_px, 3), far at the top, with a line every 10 m and the car's field below.
+    """
+    painted = np.full((*valid_ZX.shape, 3), _FREE, np.uint8)
+    for class_map_ZX, color in zip(maps_CZX, palette, strict=True):
+        painted[class_map_ZX] = color
+    seen = np.repeat(np.repeat(valid_ZX[::-1], cell_px, 0), cell_px, 1)
+    painted = np.repeat(np.repeat(painted[::-1], cell_px, 0), cell_px, 1)
+
+    # Hatched at 45 degrees: a colour alone would read as one more class.
+    rows, columns = np.ogrid[: painted.shape[0], : painted.shape[1]]
+    hatch = (rows + columns) % (4 * cell_px) < cell_px
+    unseen = np.where(hatch[..., None], _HATCH, _BACKGROUND) * 0.8 + painted * 0.2
+    painted = np.where(seen[..., None], painted, unseen).astype(np.uint8)
+    _draw_ranges(painted, cell_px)
+    return painted
+
+
+def _draw_ranges(painted: np.ndarray, cell_px: int) -> None:
+    height, width = painted.shape[:2]
+    for depth_m in range(10, int(_NEAREST_M + height / cell_px * _CELL_M) + 1, 10):
+        row = round(height - (depth_m - _NEAREST_M) / _CELL_M * cell_px)
+        if not 0 < row < height:
+            continue
+        painted[row] = painted[row] * 0.75 + np.multiply(_TEXT, 0.25)
+        write_text(painted, f'{depth_m} m', 5, row + 2, size=11, color=_FAINT)
+    # The camera stands 1 m below the lowest row, in the middle.
+    middle, half = width // 2, 3 * cell_px
+    arrow = np.array([[middle, height - 4 * cell_px], [middle - half, height - 1], [middle + half, height - 1]])
+    cv2.fillPoly(painted, [arrow.astype(np.int32)], _TEXT, lineType=cv2.LINE_AA)
+
+
+def draw_bev_sample(
+    image_HW3: np.ndarray,
+    truth_CZX: np.ndarray,
+    valid_ZX: np.ndarray,
+    pred_CZX: np.ndarray | None = None,
+    *,
+    title: str,
+    classes: Sequence[str],
+    palette: Sequence[Sequence[int]],
+    aspect: float | None = None,
+) -> np.ndarray:
+    """Draw camera image, prediction and ground truth side by side under a title, with a legend.
+
+    Args:
+        image_HW3: Camera image, uint8 RGB.
+        truth_CZX: bool, one map per class.
+        valid_ZX: bool, cells that count.
+        pred_CZX: bool, or None for a picture without prediction.
+        title: Name of the sample.
+        classes: C names. Those that occur in no map are greyed in the legend.
+        palette: C colours.
+        aspect: Width / height to show the image at (the network's input is squeezed); None keeps its own.
+
+    Returns:
+        The picture, uint8 (H', W', 3).
+    """
+    panels = [('ground truth', draw_bev_map(truth_CZX, valid_ZX, palette))]
+    if pred_CZX is not None:
+        panels.insert(0, ('prediction', draw_bev_map(pred_CZX, valid_ZX, palette)))
+    height = panels[0][1].shape[0]
+    aspect = aspect or image_HW3.shape[1] / image_HW3.shape[0]
+    shrinks = height < image_HW3.shape[0]
+    camera = cv2.resize(
+        image_HW3, (round(height * aspect), height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    )
+    panels.insert(0, ('camera', camera))
+
+    width = sum(panel.shape[1] for _, panel in panels) + _GAP * (len(panels) + 1)
+    occurs = truth_CZX.any((1, 2)) | (False if pred_CZX is None else pred_CZX.any((1, 2)))
+    legend = _draw_legend(classes, palette, occurs, width)
+    top = _GAP + 2 * _HEADER
+    picture = np.full((top + height + _GAP + legend.shape[0], width, 3), _BACKGROUND, np.uint8)
+    write_text(picture, title, _GAP, _GAP - 2, size=21, color=_TEXT, bold=True)
+    left = _GAP
+    for name, panel in panels:
+        write_text(picture, name, left, top - 26, size=17, color=_FAINT)
+        picture[top : top + height, left : left + panel.shape[1]] = panel
+        left += panel.shape[1] + _GAP
+    picture[top + height + _GAP :] = legend
+    return picture
+
+
+def _draw_legend(
+    classes: Sequence[str], palette: Sequence[Sequence[int]], occurs: Sequence[bool], width: int
+) -> np.ndarray:
+    names = [name.replace('_', ' ') for name in classes]
+    entries = list(zip(names, palette, occurs, strict=True))
+    entries.append(('not counted', None, True))
+    swatch, size = 18, 15
+    cell = max(text_size(name, size)[0] for name, _, _ in entries) + swatch + 32
+    per_row = max((width - 2 * _GAP) // cell, 1)
+    num_rows = -(-len(entries) // per_row)
+    per_row = -(-len(entries) // num_rows)
+    cell = (width - 2 * _GAP) // per_row
+    legend = np.full((num_rows * _LEGEND_ROW + _GAP, width, 3), _BACKGROUND, np.uint8)
+    for index, (name, color, seen) in enumerate(entries):
+        top, left = index // per_row * _LEGEND_ROW + 2, _GAP + index % per_row * cell
+        field = legend[top : top + swatch, left : left + swatch]
+        if color is None:
+            rows, columns = np.ogrid[:swatch, :swatch]
+            field[:] = np.where(((rows + columns) % 6 < 2)[..., None], np.multiply(_HATCH, 1.8), _BACKGROUND)
+        else:
+            field[:] = color if seen else np.multiply(color, 0.35) + np.multiply(_BACKGROUND, 0.65)
+        write_text(legend, name, left + swatch + 8, top, size=size, color=_TEXT if seen else _FAINT)
+    return legend

@@ -1,0 +1,44 @@
+"""The only place that saves or loads checkpoints.
+
+Files are ordinary ``torch.save`` archives: any ``torch.load(path, weights_only=True)`` reads them. They hold tensors
+and plain Python only, appear under their name complete or not at all, and carry a checksum.
+"""
+
+from mmopt.engine.checkpoint_io.folder import (
+    find_latest,
+    read_pointer,
+    remove_leftovers,
+    switch_link,
+    write_pointer,
+)
+from mmopt.engine.checkpoint_io.formats import normalize
+from mmopt.engine.checkpoint_io.optimizer import remap_optimizer_state
+from mmopt.engine.checkpoint_io.plain import message_hub_state, restore_message_hub, to_plain
+from mmopt.engine.checkpoint_io.read import UnsafeCheckpointError, load
+from mmopt.engine.checkpoint_io.rng import rng_state, set_rng_state
+from mmopt.engine.checkpoint_io.verify import CorruptCheckpointError, verify
+from mmopt.engine.checkpoint_io.weights import LoadReport, load_weights
+from mmopt.engine.checkpoint_io.write import CheckpointWriteError, save
+
+__all__ = [
+    'CheckpointWriteError',
+    'CorruptCheckpointError',
+    'LoadReport',
+    'UnsafeCheckpointError',
+    'find_latest',
+    'load',
+    'load_weights',
+    'message_hub_state',
+    'normalize',
+    'read_pointer',
+    'remap_optimizer_state',
+    'remove_leftovers',
+    'restore_message_hub',
+    'rng_state',
+    'save',
+    'set_rng_state',
+    'switch_link',
+    'to_plain',
+    'verify',
+    'write_pointer',
+]

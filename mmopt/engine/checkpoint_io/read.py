@@ -1,0 +1,129 @@
+"""Reading: checksum first, then ``weights_only=True`` with the few harmless types that older checkpoints hold."""
+
+import pickle
+import re
+import struct
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mmopt.engine.checkpoint_io.folder import describe_missing
+from mmopt.engine.checkpoint_io.formats import normalize
+from mmopt.engine.checkpoint_io.plain import PlainHistory
+from mmopt.engine.checkpoint_io.verify import CorruptCheckpointError, verify
+from mmopt.utils.errors import UserError
+
+__all__ = ['UnsafeCheckpointError', 'load']
+
+_UNSAFE = re.compile(r"GLOBAL (\S+)|unrecognized function (.+?)(?: which|\n|$)|but got <class '(.+?)'>")
+_BROKEN = (
+    RuntimeError,
+    EOFError,
+    OSError,
+    pickle.UnpicklingError,
+    struct.error,
+    zipfile.BadZipFile,
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    UnicodeDecodeError,
+)
+
+
+class UnsafeCheckpointError(UserError):
+    """A checkpoint holds Python objects whose loading could run any code."""
+
+
+def _numpy_scalar(dtype: np.dtype, content: Any = None) -> Any:
+    """Rebuild a NumPy scalar; objects, which a crafted file could fill with anything, are refused."""
+    if dtype.hasobject:
+        raise pickle.UnpicklingError(f'GLOBAL numpy.dtype({dtype})')
+    return np.frombuffer(content, dtype)[0] if isinstance(content, bytes) else np.array(content, dtype)[()]
+
+
+def _numpy_array(array_type: type, shape: tuple, _kind: bytes) -> np.ndarray:
+    """Make the empty array that ``ndarray.__setstate__`` then fills."""
+    if array_type is not np.ndarray:
+        raise pickle.UnpicklingError(f'GLOBAL {array_type}')
+    return np.ndarray(shape, np.uint8)
+
+
+_DTYPES = [getattr(np.dtypes, name) for name in np.dtypes.__all__ if name not in ('ObjectDType', 'VoidDType')]
+_SAFE_TYPES = [
+    *((_numpy_scalar, f'numpy.{core}.multiarray.scalar') for core in ('core', '_core')),
+    *((_numpy_array, f'numpy.{core}.multiarray._reconstruct') for core in ('core', '_core')),
+    np.ndarray,
+    np.dtype,
+    *_DTYPES,
+    PlainHistory,
+    (PlainHistory, 'mmengine.logging.history_buffer.HistoryBuffer'),
+    # An OrderedDict has an instance dict, into which the pickle of a ConfigDict is poured.
+    (OrderedDict, 'mmcv.utils.config.ConfigDict'),
+    (OrderedDict, 'mmengine.config.config.ConfigDict'),
+    (OrderedDict, 'addict.addict.Dict'),
+]
+
+
+def load(path: Path | str, map_location: Any = 'cpu', allow_pickle: bool = False) -> dict:
+    """Read a checkpoint of mmopt, MMEngine or mmcv 1.x, or a file of weights.
+
+    Args:
+        path: The file.
+        map_location: As for :func:`torch.load`.
+        allow_pickle: Also unpickle arbitrary Python objects, which runs whatever code the file names.
+
+    Returns:
+        The content in one form for all origins; see :func:`mmopt.engine.checkpoint_io.normalize`.
+
+    Raises:
+        CorruptCheckpointError: If the file is cut off or damaged.
+        UnsafeCheckpointError: If it holds objects that ``allow_pickle`` would be needed for.
+        UserError: If there is no such file, or it holds no checkpoint.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(describe_missing(path))
+    verify(path)
+    return normalize(_read(path, map_location, allow_pickle), path)
+
+
+def _read(path: Path, map_location: Any, allow_pickle: bool) -> Any:
+    if path.suffix == '.safetensors':
+        try:
+            from safetensors.torch import load_file
+        except ImportError as error:
+            raise UserError(f'{path}: reading it needs safetensors: run `pip install safetensors`.') from error
+        return load_file(path, device=str(map_location))
+    try:
+        if allow_pickle:
+            return torch.load(path, map_location=map_location, weights_only=False)
+        with torch.serialization.safe_globals(_SAFE_TYPES):
+            return torch.load(path, map_location=map_location, weights_only=True)
+    except (ImportError, *_BROKEN) as error:
+        unsafe = _UNSAFE.search(str(error))
+        if isinstance(error, pickle.UnpicklingError) and unsafe and not allow_pickle:
+            name = next(group for group in unsafe.groups() if group)
+            raise UnsafeCheckpointError(
+                f'{path}: holds a Python object of type {name}, and loading such objects can run any code. If you '
+                'trust where the file comes from, say --allow-pickle.'
+            ) from error
+        if isinstance(error, ImportError):
+            raise UserError(f'{path}: its objects need a package that is not installed: {error}.') from error
+        if 'CUDA' in str(error):
+            raise  # a device that is not there, not a broken file
+        raise CorruptCheckpointError(
+            f'{path}: cannot be read, so it is cut off, damaged or no checkpoint ({_first_line(error)}). '
+            'Use an earlier checkpoint, or copy the file again.'
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return text[0][:150] if text else type(error).__name__

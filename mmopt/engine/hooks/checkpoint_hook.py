@@ -1,0 +1,243 @@
+"""When to save a checkpoint, which to delete, and which is the best: mmcv 1.7.2's rules and names."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmopt.engine import checkpoint_io
+from mmopt.registry import HOOKS
+from mmopt.utils.errors import UserError
+
+__all__ = ['CheckpointHook', 'infer_rule']
+
+# mmcv's, and four more that it would refuse to guess.
+_GREATER = ('acc', 'top', 'AR@', 'auc', 'precision', 'mAP', 'mDice', 'mIoU', 'mAcc', 'aAcc')
+_ALSO_GREATER = ('F1', 'recall', 'IoU', 'NDS')
+_LESS = ('loss',)
+
+
+def infer_rule(metric: str) -> str:
+    """Tell whether more or less of a metric is better, by mmcv's key words.
+
+    Args:
+        metric: Name of the metric.
+
+    Returns:
+        ``'greater'`` or ``'less'``.
+
+    Raises:
+        UserError: If no key word is in the name.
+    """
+    name = metric.lower()
+    greater, less = ([word.lower() for word in words] for words in (_GREATER + _ALSO_GREATER, _LESS))
+    if name in greater:
+        return 'greater'
+    if name in less:
+        return 'less'
+    if any(word in name for word in greater):
+        return 'greater'
+    if any(word in name for word in less):
+        return 'less'
+    raise UserError(
+        f"evaluation.save_best={metric!r}: cannot tell whether more or less is better; say evaluation.rule='greater' "
+        "or 'less'."
+    )
+
+
+@HOOKS.register_module()
+class CheckpointHook(Hook):
+    """Save ``iter_N.pth`` or ``epoch_N.pth``, ``last_checkpoint`` and the best checkpoints, in the work dir.
+
+    A best checkpoint is ``best_{metric}_{iter|epoch}_{N}.pth`` as in mmcv; ``best_{metric}.pth`` is a second name of
+    the same file. The scores travel in the message hub (``best_checkpoints``), so that they survive a resume.
+
+    Args:
+        interval: Save every so many iterations (epochs); below 1: only the last.
+        by_epoch: Whether ``interval`` and file names count epochs.
+        max_keep_ckpts: Checkpoints to keep, of those that ``interval`` made; below 1: all. As in mmcv, one more that
+            the end of the run made off the interval is not counted.
+        save_last: Save at the end of training whatever ``interval`` says.
+        save_best: Metric name, several, or ``'auto'`` (the first metric of the first evaluation); None: no best.
+        rule: ``'greater'`` or ``'less'``, for all or one per metric; None: by key words in the name.
+
+    Raises:
+        UserError: If ``rule`` or ``save_best`` is none of these, or a metric of which neither is known needs a rule.
+    """
+
+    # Last: it saves what the other hooks did in this iteration.
+    priority = 'VERY_LOW'
+
+    def __init__(
+        self,
+        interval: int = -1,
+        by_epoch: bool = True,
+        *,
+        max_keep_ckpts: int = -1,
+        save_last: bool = True,
+        save_best: str | Sequence[str] | None = None,
+        rule: str | Sequence[str | None] | None = None,
+    ) -> None:
+        self.interval = interval
+        self.by_epoch = by_epoch
+        self.max_keep_ckpts = max_keep_ckpts
+        self.save_last = save_last
+        self.rules = _parse_rules(save_best, rule)
+        self._auto = 'auto' in self.rules
+        self._saved: tuple[int, Path] | None = None
+        self._training = False
+
+    @property
+    def unit(self) -> str:
+        """``'epoch'`` or ``'iter'``."""
+        return 'epoch' if self.by_epoch else 'iter'
+
+    # ---------------------------------------------------------------- points
+    def before_train(self, runner: Runner) -> None:
+        self._training = True
+        work_dir = Path(runner.work_dir)
+        best = dict(runner.message_hub.get_info('best_checkpoints') or {})
+        lost = [metric for metric, entry in best.items() if not Path(work_dir, entry['file']).is_file()]
+        # Rank 0 decides: other machines may not see its folder, and all ranks must save or not save alike.
+        decision = [lost]
+        broadcast_object_list(decision)
+        for metric in decision[0]:
+            entry = best.pop(metric)
+            runner.logger.warning(
+                f'The best checkpoint so far, {entry["file"]} ({metric} {entry["score"]:.4f}), is not in {work_dir}: '
+                'the best of this folder starts anew.'
+            )
+        runner.message_hub.update_info('best_checkpoints', best)
+        if is_main_process():
+            for path in checkpoint_io.remove_leftovers(work_dir):
+                runner.logger.info(f'Removed {path}, which a stopped run left half written.')
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Mapping | None = None,
+    ) -> None:
+        if self.by_epoch:
+            return
+        if self.every_n_train_iters(runner, self.interval) or (self.save_last and self.is_last_train_iter(runner)):
+            self._save(runner, runner.iter + 1)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        if not self.by_epoch:
+            return
+        if self.every_n_epochs(runner, self.interval) or (self.save_last and self.is_last_train_epoch(runner)):
+            self._save(runner, runner.epoch + 1)
+
+    def after_val_epoch(self, runner: Runner, metrics: Mapping[str, Any] | None = None) -> None:
+        # An evaluation alone (tools/test.py) trains nothing, so it has nothing to save.
+        if not self.rules or not self._training:
+            return
+        if not metrics:
+            runner.logger.warning('The evaluation gave no metrics: no best checkpoint this time.')
+            return
+        if self._auto:
+            self._resolve_auto(metrics)
+        for name, rule in self.rules.items():
+            self._compare(runner, name, rule, _find_score(metrics, name))
+
+    # ---------------------------------------------------------------- saving
+    def _save(self, runner: Runner, step: int) -> None:
+        path = Path(runner.work_dir, f'{self.unit}_{step}.pth')
+        runner.logger.info(f'Saving checkpoint at {step} {self.unit}s')
+        runner.message_hub.update_info('last_ckpt', path.name)
+        runner.save_checkpoint(path)
+        self._saved = (step, path)
+        if is_main_process():
+            checkpoint_io.write_pointer(path.parent, path.name)
+            self._prune(path.parent, step)
+
+    def _prune(self, work_dir: Path, step: int) -> None:
+        """Delete what ``max_keep_ckpts`` makes redundant: mmcv's steps, back to the first that is not there."""
+        if self.max_keep_ckpts < 1 or self.interval < 1:
+            return
+        for old in range(step - self.max_keep_ckpts * self.interval, 0, -self.interval):
+            path = Path(work_dir, f'{self.unit}_{old}.pth')
+            if not path.is_file():
+                break
+            path.unlink()
+
+    # ---------------------------------------------------------------- best
+    def _resolve_auto(self, metrics: Mapping[str, Any]) -> None:
+        first = next(iter(metrics)).rsplit('/', 1)[-1]
+        rule = self.rules['auto']
+        self.rules = {name: rule for name, rule in self.rules.items() if name != 'auto'}
+        self.rules.setdefault(first, rule or infer_rule(first))
+        self._auto = False
+
+    def _compare(self, runner: Runner, name: str, rule: str, score: float) -> None:
+        best = dict(runner.message_hub.get_info('best_checkpoints') or {})
+        if not math.isfinite(score):
+            runner.logger.warning(f'{name} is {score}: it cannot be the best.')
+            return
+        previous = best.get(name)
+        # "is None" and not truth: a best score of 0.0 counts.
+        if previous is not None and not (score > previous['score'] if rule == 'greater' else score < previous['score']):
+            return
+        step = runner.epoch if self.by_epoch else runner.iter
+        label = name.replace('/', '_')
+        path = Path(runner.work_dir, f'best_{label}_{self.unit}_{step}.pth')
+        best[name] = dict(score=score, file=path.name)
+        runner.message_hub.update_info('best_checkpoints', best)
+        runner.save_checkpoint(path)
+        runner.logger.info(f'Best {name} so far: {score:.4f} at {step} {self.unit}s, saved as {path.name}.')
+        if is_main_process():
+            self._switch(path, label, step, previous)
+
+    def _switch(self, path: Path, label: str, step: int, previous: Mapping | None) -> None:
+        checkpoint_io.switch_link(path.with_name(f'best_{label}.pth'), path)
+        if self._saved is not None and self._saved[0] == step and self._saved[1].is_file():
+            # The same state, saved before the evaluation, does not know its score: a run resumed from it would
+            # forget the best. One more name for the new file costs nothing.
+            checkpoint_io.switch_link(self._saved[1], path)
+        if previous is not None and previous['file'] != path.name:
+            path.with_name(previous['file']).unlink(missing_ok=True)
+
+
+def _parse_rules(
+    save_best: str | Sequence[str] | None, rule: str | Sequence[str | None] | None
+) -> dict[str, str | None]:
+    """Return the rule of every metric; None only for ``'auto'``, whose metric is not known yet."""
+    if save_best is None:
+        return {}
+    names = [save_best] if isinstance(save_best, str) else save_best
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) and name for name in names):
+        raise UserError(
+            f"evaluation.save_best must be a metric's name, a list of them, 'auto' or None, got {save_best!r}."
+        )
+    rules = [rule] * len(names) if rule is None or isinstance(rule, str) else list(rule)
+    if len(rules) != len(names):
+        raise UserError(f'evaluation.rule has {len(rules)} entries for the {len(names)} metrics of save_best.')
+    for item in rules:
+        if item not in ('greater', 'less', None):
+            raise UserError(f"evaluation.rule must be 'greater' or 'less', got {item!r}.")
+    return {
+        name: item if item is not None or name == 'auto' else infer_rule(name)
+        for name, item in zip(names, rules, strict=True)
+    }
+
+
+def _find_score(metrics: Mapping[str, Any], name: str) -> float:
+    """Look a metric up by its name, or by the part after MMEngine's prefix (``coco/bbox_mAP``)."""
+    matches = [key for key in metrics if key == name] or [key for key in metrics if key.rsplit('/', 1)[-1] == name]
+    if len(matches) != 1:
+        raise UserError(
+            f'evaluation.save_best={name!r} is {"ambiguous" if matches else "not"} among the metrics of this '
+            f'evaluation: {", ".join(matches or metrics)}.'
+        )
+    try:
+        return float(metrics[matches[0]])
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f'evaluation.save_best={name!r}: its value is no single number but {metrics[matches[0]]!r}.'
+        ) from error

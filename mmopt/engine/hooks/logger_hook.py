@@ -1,0 +1,57 @@
+"""When a log line is written: mmcv's points, and the run's last iteration."""
+
+from typing import Any
+
+from mmengine.hooks import LoggerHook as _LoggerHook
+from mmengine.runner import Runner
+
+from mmopt.registry import HOOKS
+
+__all__ = ['LoggerHook', 'logs_now']
+
+
+@HOOKS.register_module()
+class LoggerHook(_LoggerHook):
+    """Write a line every ``interval`` iterations (inside each epoch in epoch-based runs) and at the run's end.
+
+    Args:
+        interval: Iterations between two lines.
+        ignore_last: Epoch-based runs: no extra line for the epoch's rest.
+        log_metric_by_epoch: Number metrics by epoch, not by iteration, in the curves.
+        **kwargs: Passed on to :class:`mmengine.hooks.LoggerHook`.
+
+    Raises:
+        ValueError: If ``interval`` is not positive.
+    """
+
+    def __init__(
+        self, interval: int = 10, ignore_last: bool = True, log_metric_by_epoch: bool = True, **kwargs
+    ) -> None:
+        if interval < 1:
+            raise ValueError(f'log_config.interval must be at least 1, got {interval}.')
+        super().__init__(interval, ignore_last, log_metric_by_epoch=log_metric_by_epoch, **kwargs)
+
+    def is_due(self, runner: Runner, batch_idx: int) -> bool:
+        """Tell whether this iteration gets a line."""
+        if runner.iter + 1 == runner.max_iters:
+            return True
+        # In an iteration-based run batch_idx is the global iteration.
+        if (batch_idx + 1) % self.interval == 0:
+            return True
+        by_epoch = getattr(runner.train_loop, 'unit', 'iter') == 'epoch'
+        return by_epoch and not self.ignore_last and self.end_of_epoch(runner.train_dataloader, batch_idx)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
+        """Write the line when it is due."""
+        if not self.is_due(runner, batch_idx):
+            return
+        tag, line = runner.log_processor.get_log_after_iter(runner, batch_idx, 'train')
+        runner.logger.info(line)
+        runner.visualizer.add_scalars(tag, step=runner.iter + 1, file_path=self.json_log_path)
+
+
+def logs_now(runner: Runner, batch_idx: int) -> bool:
+    """Tell whether any logger of the run writes a line after this iteration."""
+    return any(hook.is_due(runner, batch_idx) for hook in runner.hooks if isinstance(hook, LoggerHook))

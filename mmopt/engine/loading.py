@@ -1,0 +1,72 @@
+"""Data loaders with a private generator, workers that neither share threads nor draw from the run's random state."""
+
+import copy
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from mmengine.dist import get_rank
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from mmopt.registry import FUNCTIONS
+from mmopt.utils.malloc import keep_freed_pages
+
+__all__ = ['build_dataloader', 'init_worker']
+
+
+def init_worker(worker_id: int, *, num_workers: int, rank: int, seed: int) -> None:
+    """Prepare a worker process: one OpenCV thread, seeded global generators, an allocator that keeps its pages.
+
+    Data sets of mmopt draw from a generator per sample; the global generators are seeded for foreign transforms only.
+    """
+    cv2.setNumThreads(0)
+    keep_freed_pages()
+    worker_seed = (num_workers * rank + worker_id + seed) % 2**32
+    random.seed(worker_seed)
+    np.random.seed(worker_seed)
+    torch.manual_seed(worker_seed)
+
+
+def build_dataloader(loader_cfg: DataLoader | Mapping[str, Any], seed: int) -> DataLoader:
+    """Build a loader from an MMEngine-style config.
+
+    Args:
+        loader_cfg: ``dataset``, ``sampler``, ``batch_size``, ``num_workers``, ``collate_fn`` and arguments of
+            :class:`torch.utils.data.DataLoader`; a built loader is returned as it is. Options that only workers need
+            (``persistent_workers``, ``prefetch_factor``) are dropped without workers, ``pin_memory`` without a GPU.
+        seed: Seed of the sampler, of the samples and of the loader's own generator.
+
+    Returns:
+        The loader.
+    """
+    if isinstance(loader_cfg, DataLoader):
+        return loader_cfg
+    cfg = copy.deepcopy(dict(loader_cfg))
+    num_workers = cfg.setdefault('num_workers', 0)
+    if not num_workers:
+        cfg.pop('persistent_workers', None)
+        cfg.pop('prefetch_factor', None)
+    if not torch.cuda.is_available():
+        cfg['pin_memory'] = False
+    if isinstance(cfg.get('collate_fn'), Mapping):
+        cfg['collate_fn'] = dict(cfg['collate_fn'], type=_function(cfg['collate_fn']['type']))
+    if 'worker_init_fn' not in cfg:
+        cfg['worker_init_fn'] = dict(type=init_worker, num_workers=num_workers, rank=get_rank(), seed=seed)
+    loader = Runner.build_dataloader(cfg, seed=seed)
+    # Every iterator draws a base seed; from the global generator that would shift the model's dropout.
+    loader.generator = torch.Generator().manual_seed(seed)
+    return loader
+
+
+def _function(name: str | Callable) -> Callable:
+    """Look a function up by name in mmopt's scope, which MMEngine's builder does not search."""
+    if callable(name):
+        return name
+    found = FUNCTIONS.get(name)
+    if found is None:
+        raise KeyError(f'collate_fn {name!r} is not in the FUNCTIONS registry; known: {sorted(FUNCTIONS.module_dict)}.')
+    return found

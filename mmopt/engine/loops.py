@@ -1,0 +1,353 @@
+"""Loops: when a step runs, when an evaluation, and where a resumed run goes on.
+
+``iters_done`` and ``epochs_done`` count what is finished; ``iter`` and ``epoch`` keep MMEngine's meaning for its hooks
+(inside ``after_train_iter`` the running iteration is not yet counted).
+"""
+
+import bisect
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from mmengine.dist import get_world_size
+from mmengine.evaluator import Evaluator
+from mmengine.runner.base_loop import BaseLoop
+from torch import nn
+from torch.utils.data import DataLoader
+
+from mmopt.engine.step import TrainStep, unwrap
+from mmopt.registry import LOOPS
+
+__all__ = ['EpochBasedTrainLoop', 'EvaluationLoop', 'IterBasedTrainLoop', 'TestLoop', 'ValLoop', 'should_evaluate']
+
+
+def should_evaluate(
+    done: int,
+    interval: int,
+    start: int | None = None,
+    dynamic_intervals: Sequence[tuple[int, int]] | None = None,
+) -> bool:
+    """Tell whether mmcv 1.x evaluates after ``done`` iterations (or epochs).
+
+    Args:
+        done: Finished iterations (epochs), from 1.
+        interval: Evaluate every so many.
+        start: First point; the interval counts from there. None: from 0.
+        dynamic_intervals: ``(milestone, interval)`` pairs: from ``milestone`` on the new interval holds.
+    """
+    if dynamic_intervals:
+        milestones = [milestone for milestone, _ in dynamic_intervals]
+        place = bisect.bisect(milestones, done)
+        interval = dynamic_intervals[place - 1][1] if place else interval
+    if start is None:
+        return done % interval == 0
+    return done >= start and (done - start) % interval == 0
+
+
+class TrainLoop(BaseLoop):
+    """What iteration- and epoch-based training share.
+
+    Args:
+        runner: The runner.
+        dataloader: The training loader or its config.
+        val_interval: Evaluate every so many iterations (epochs).
+        val_begin: No evaluation before this one (MMEngine's meaning; the interval counts from 0).
+        val_start: First evaluation; the interval counts from there (mmcv's ``evaluation.start``).
+        dynamic_intervals: See :func:`should_evaluate`.
+        val_at_end: Evaluate once more when the run ends without an evaluation since its last step.
+        micro_batch: Samples per forward pass; None runs each batch as it is.
+    """
+
+    unit: str
+
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: DataLoader | dict,
+        val_interval: int = 1,
+        val_begin: int = 1,
+        val_start: int | None = None,
+        dynamic_intervals: Sequence[tuple[int, int]] | None = None,
+        *,
+        val_at_end: bool = True,
+        micro_batch: int | None = None,
+    ) -> None:
+        super().__init__(runner, dataloader)
+        self.val_interval = val_interval
+        self.val_begin = val_begin
+        self.val_start = val_start
+        self.dynamic_intervals = dynamic_intervals
+        self.val_at_end = val_at_end
+        self.micro_batch = micro_batch
+        self.stop_training = False  # set by MMEngine's EarlyStoppingHook
+        self.iters_done = 0
+        self.epochs_done = 0
+        self._iter = 0
+        self._epoch = 0
+        self._evaluated_at = -1
+        self._loader_iter: Iterator | None = None
+        runner.visualizer.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
+
+    @property
+    def iter(self) -> int:
+        """Running iteration, from 0 (MMEngine's meaning)."""
+        return self._iter
+
+    @property
+    def epoch(self) -> int:
+        """Running epoch, from 0."""
+        return self._epoch
+
+    @property
+    def global_batch(self) -> int:
+        """Samples of one iteration over all ranks."""
+        return (self.dataloader.batch_size or 1) * get_world_size()
+
+    def _begin(self) -> None:
+        self.step = TrainStep(self.runner.model, self.runner.optim_wrapper, self.micro_batch)
+        self.runner.call_hook('before_train')
+
+    def _open(self, epoch: int, iters_into_epoch: int) -> Iterator:
+        """Start the loader at a position; a sampler that cannot jump is replayed, which the log says."""
+        sampler = self.dataloader.sampler
+        if hasattr(sampler, 'set_position'):
+            sampler.set_position(epoch * sampler.epoch_length + iters_into_epoch * self.global_batch)
+            iters_into_epoch = 0
+        elif hasattr(sampler, 'set_epoch'):
+            sampler.set_epoch(epoch)
+        batches = self._loader_iter = iter(self.dataloader)
+        if iters_into_epoch:
+            self.runner.logger.warning(
+                f'{type(sampler).__name__} cannot start in the middle: reading {iters_into_epoch} batches again. '
+                "sampler=dict(type='ResumableSampler') resumes at once."
+            )
+            for _ in range(iters_into_epoch):
+                next(batches)
+        # After the loader is made, before anything is drawn: making a loader may draw random numbers itself.
+        self.runner.restore_rng_state()
+        return batches
+
+    def _close(self) -> None:
+        """Stop the workers now: left to the garbage collector, each may be waited for 5 s at an odd moment."""
+        shut_down = getattr(self._loader_iter, '_shutdown_workers', None)
+        if shut_down is not None:
+            shut_down()
+        self._loader_iter = None
+        self.dataloader._iterator = None  # what persistent workers leave behind
+
+    def _run_iter(self, batch_idx: int, batch: Any) -> None:
+        runner = self.runner
+        runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=batch)
+        outputs = self.step(batch)
+        self.iters_done += 1
+        runner.call_hook('after_train_iter', batch_idx=batch_idx, data_batch=batch, outputs=outputs)
+        self._iter += 1
+
+    def _evaluate_at_start(self, done: int) -> None:
+        """Evaluate before the first step where mmcv does: it asks for the point that this step will reach."""
+        if self.val_start is not None and done >= self.val_start:
+            self._evaluate_if_due(done + 1)
+
+    def _evaluate_if_due(self, done: int) -> None:
+        due = done >= self.val_begin and should_evaluate(
+            done, self.val_interval, self.val_start, self.dynamic_intervals
+        )
+        if due and self.runner.val_loop is not None:
+            self._evaluate()
+
+    def _evaluate(self) -> None:
+        self._evaluated_at = self.iters_done
+        self.runner.val_loop.run()
+        self.runner.model.train()
+
+    def _end(self) -> nn.Module:
+        if self.val_at_end and self.runner.val_loop is not None and self._evaluated_at != self.iters_done:
+            self._evaluate()
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+
+@LOOPS.register_module()
+class IterBasedTrainLoop(TrainLoop):
+    """Train for a number of iterations over an endless stream of samples.
+
+    Args:
+        runner: The runner.
+        dataloader: The training loader or its config.
+        max_iters: Iterations of the run.
+        **kwargs: See :class:`TrainLoop`.
+
+    Raises:
+        ValueError: If ``max_iters`` is not a positive whole number.
+    """
+
+    unit = 'iter'
+
+    def __init__(self, runner: Any, dataloader: DataLoader | dict, max_iters: int, **kwargs) -> None:
+        super().__init__(runner, dataloader, **kwargs)
+        if int(max_iters) != max_iters or max_iters < 1:
+            raise ValueError(f'max_iters must be a positive whole number, got {max_iters!r}.')
+        self.max_iters = int(max_iters)
+        self.max_epochs = 1  # MMEngine's hooks read it; an iteration-based run is one epoch to them
+
+    def set_position(self, iters_done: int) -> None:
+        """Go on after this many finished iterations."""
+        self.iters_done = self._iter = iters_done
+
+    def _stream(self) -> Iterator:
+        batches = self._open(0, self.iters_done)
+        epoch = 0
+        while True:
+            yield from batches
+            # Only a foreign, finite sampler gets here: ours is endless.
+            epoch += 1
+            if hasattr(self.dataloader.sampler, 'set_epoch'):
+                self.dataloader.sampler.set_epoch(epoch)
+            batches = self._loader_iter = iter(self.dataloader)
+
+    def run(self) -> nn.Module:
+        """Train to the end.
+
+        Returns:
+            The model.
+        """
+        self._begin()
+        runner = self.runner
+        runner.call_hook('before_train_epoch')
+        runner.model.train()
+        self._evaluate_at_start(self.iters_done)
+        batches = self._stream()
+        try:
+            while self.iters_done < self.max_iters and not self.stop_training:
+                self._run_iter(self._iter, next(batches))
+                self._evaluate_if_due(self.iters_done)
+        finally:
+            self._close()
+        runner.call_hook('after_train_epoch')
+        return self._end()
+
+
+@LOOPS.register_module()
+class EpochBasedTrainLoop(TrainLoop):
+    """Train for a number of passes over the data set.
+
+    Args:
+        runner: The runner.
+        dataloader: The training loader or its config.
+        max_epochs: Epochs of the run.
+        **kwargs: See :class:`TrainLoop`.
+
+    Raises:
+        ValueError: If ``max_epochs`` is not a positive whole number.
+    """
+
+    unit = 'epoch'
+
+    def __init__(self, runner: Any, dataloader: DataLoader | dict, max_epochs: int, **kwargs) -> None:
+        super().__init__(runner, dataloader, **kwargs)
+        if int(max_epochs) != max_epochs or max_epochs < 1:
+            raise ValueError(f'max_epochs must be a positive whole number, got {max_epochs!r}.')
+        self.max_epochs = int(max_epochs)
+        if not len(self.dataloader):
+            raise ValueError(
+                f'An epoch has no batch: {len(self.dataloader.dataset)} samples make no full batch of '
+                f'{self.dataloader.batch_size} and drop_last is on; lower data.samples_per_gpu.'
+            )
+
+    @property
+    def max_iters(self) -> int:
+        """Iterations of the run."""
+        return self.max_epochs * len(self.dataloader)
+
+    def set_position(self, iters_done: int) -> None:
+        """Go on after this many finished iterations."""
+        self.iters_done = self._iter = iters_done
+        self.epochs_done = self._epoch = iters_done // len(self.dataloader)
+
+    def run(self) -> nn.Module:
+        """Train to the end.
+
+        Returns:
+            The model.
+        """
+        self._begin()
+        self._evaluate_at_start(self.epochs_done)
+        try:
+            while self.epochs_done < self.max_epochs and not self.stop_training:
+                self._run_epoch()
+                self._evaluate_if_due(self.epochs_done)
+        finally:
+            self._close()
+        return self._end()
+
+    def _run_epoch(self) -> None:
+        runner = self.runner
+        runner.call_hook('before_train_epoch')
+        runner.model.train()
+        first = self.iters_done - self.epochs_done * len(self.dataloader)
+        for batch_idx, batch in enumerate(self._open(self._epoch, first), start=first):
+            self._run_iter(batch_idx, batch)
+        self.epochs_done += 1
+        runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+
+class EvaluationLoop(BaseLoop):
+    """Predict a data set and compute its metrics; the training's random state stays as it was.
+
+    Args:
+        runner: The runner.
+        dataloader: The loader or its config.
+        evaluator: The evaluator or its config.
+    """
+
+    mode: str
+
+    def __init__(self, runner: Any, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list) -> None:
+        super().__init__(runner, dataloader)
+        dataset = self.dataloader.dataset
+        self.evaluator = evaluator if isinstance(evaluator, Evaluator) else runner.build_evaluator(evaluator)
+        self.evaluator.dataset_meta = getattr(dataset, 'metainfo', None)
+        for metric in self.evaluator.metrics:
+            if hasattr(metric, 'dataset'):
+                metric.dataset = dataset
+        self.metrics: dict[str, float] = {}
+        """What the last run gave."""
+
+    def run(self) -> dict[str, float]:
+        """Evaluate once.
+
+        Returns:
+            The metrics.
+        """
+        runner = self.runner
+        module = unwrap(runner.model)
+        devices = range(torch.cuda.device_count())
+        runner.call_hook(f'before_{self.mode}')
+        runner.call_hook(f'before_{self.mode}_epoch')
+        module.eval()
+        with torch.no_grad(), torch.random.fork_rng(devices), runner.autocast():
+            for batch_idx, batch in enumerate(self.dataloader):
+                runner.call_hook(f'before_{self.mode}_iter', batch_idx=batch_idx, data_batch=batch)
+                outputs = module.val_step(batch)
+                self.evaluator.process(data_samples=outputs, data_batch=batch)
+                runner.call_hook(f'after_{self.mode}_iter', batch_idx=batch_idx, data_batch=batch, outputs=outputs)
+            self.metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
+        runner.call_hook(f'after_{self.mode}_epoch', metrics=self.metrics)
+        runner.call_hook(f'after_{self.mode}')
+        return self.metrics
+
+
+@LOOPS.register_module()
+class ValLoop(EvaluationLoop):
+    """Evaluate while training."""
+
+    mode = 'val'
+
+
+@LOOPS.register_module()
+class TestLoop(EvaluationLoop):
+    """Evaluate a trained model."""
+
+    mode = 'test'
+    __test__ = False  # not a test case to pytest

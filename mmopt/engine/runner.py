@@ -1,0 +1,349 @@
+"""Runners: MMEngine's, with our loops, loaders, checkpoints and process groups.
+
+Only what MMEngine 0.10.7 cannot do is replaced: it fails to resume on today's torch, saves no random state, replays
+the loader, asserts a GPU for AMP and calls CUDA when it starts a process group on a CPU.
+"""
+
+import logging
+import time
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import mmengine
+import torch
+from mmengine.device import get_device
+from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
+from mmengine.logging import MMLogger
+from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
+from mmengine.runner import Runner
+from mmengine.runner.base_loop import BaseLoop
+from torch import nn
+from torch.utils.data import DataLoader
+
+import mmopt
+from mmopt.engine import checkpoint_io
+from mmopt.engine.loading import build_dataloader
+from mmopt.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, TrainLoop, ValLoop
+from mmopt.engine.optim import AmpOptimWrapper, OptimWrapper
+from mmopt.engine.step import unwrap
+from mmopt.registry import RUNNERS
+from mmopt.utils.distributed import init_distributed, local_rank
+from mmopt.utils.malloc import keep_freed_pages
+
+__all__ = ['EpochBasedRunner', 'IterBasedRunner']
+
+_AUTOCAST = {'float16': torch.float16, 'bfloat16': torch.bfloat16}
+
+
+@RUNNERS.register_module()
+class IterBasedRunner(Runner):
+    """Run a lowered or native config; the train loop decides between iterations and epochs.
+
+    Built by :meth:`mmengine.runner.Runner.from_cfg` from a config whose ``runner_type`` names it. Logs lie directly
+    in the work dir (``<timestamp>.log``, ``latest.log``), curves in ``<timestamp>/vis_data``.
+
+    Args:
+        *args: Passed on to :class:`mmengine.runner.Runner`.
+        **kwargs: Passed on to :class:`mmengine.runner.Runner`.
+    """
+
+    default_train_loop: type[TrainLoop] = IterBasedTrainLoop
+
+    def __init__(self, *args, **kwargs) -> None:
+        self._pending_rng: dict | None = None
+        self._config_text: str | None = None
+        super().__init__(*args, **kwargs)
+        # While building, the console shows warnings only: environment, config and hooks are for the log file.
+        self._console_level(logging.INFO)
+
+    # ---------------------------------------------------------------- environment
+    def setup_env(self, env_cfg: dict) -> None:
+        """Start the process group on whatever device there is, then let MMEngine do the rest."""
+        if self._launcher != 'none' and not torch.distributed.is_initialized():
+            dist_cfg = env_cfg.get('dist_cfg', {})
+            init_distributed(self._launcher, dist_cfg.get('backend'), dist_cfg.get('timeout', 1800))
+        if not torch.cuda.is_available():
+            keep_freed_pages()
+        super().setup_env(env_cfg)
+
+    def build_logger(self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs) -> MMLogger:
+        """Log to ``<work_dir>/<timestamp>.log`` and point ``latest.log`` to it."""
+        path = Path(self.work_dir, f'{self.timestamp}.log')
+        logger = super().build_logger(log_level, log_file or str(path), **kwargs)
+        self._log_level = log_level
+        if is_main_process():
+            link = Path(self.work_dir, 'latest.log')
+            link.unlink(missing_ok=True)
+            try:
+                link.symlink_to(path.name)
+            except OSError:  # file systems without links: the log itself is there
+                logger.debug(f'no link latest.log: {link.parent} allows none')
+        self.logger = logger
+        self._console_level(logging.WARNING)
+        return logger
+
+    def _console_level(self, level: int) -> None:
+        if get_rank() != 0:
+            return
+        for handler in self.logger.handlers:
+            if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+                handler.setLevel(level)
+
+    # ---------------------------------------------------------------- building
+    @staticmethod
+    def build_dataloader(
+        dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
+    ) -> DataLoader:
+        """Build a loader; see :func:`mmopt.engine.loading.build_dataloader`."""
+        # The sampler needs one seed on all ranks; what differs per rank is derived from it.
+        del diff_rank_seed
+        return build_dataloader(dataloader, seed or 0)
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Move the model to its device and, with several processes, wrap it in DDP."""
+        model = model.to(get_device())
+        if not self.distributed:
+            return revert_sync_batchnorm(model)
+        if model_wrapper_cfg is not None and model_wrapper_cfg.get('type', 'MMDistributedDataParallel') not in (
+            'MMDistributedDataParallel',
+            'DistributedDataParallel',
+        ):
+            return super().wrap_model(model_wrapper_cfg, model)
+        options = {key: value for key, value in (model_wrapper_cfg or {}).items() if key != 'type'}
+        options.setdefault('broadcast_buffers', False)
+        options.setdefault('find_unused_parameters', self.cfg.get('find_unused_parameters', False))
+        device_ids = [local_rank()] if torch.cuda.is_available() else None
+        return MMDistributedDataParallel(model, device_ids=device_ids, **options)
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build our loops also from MMEngine's ``dict(by_epoch=..., max_iters=...)``."""
+        if isinstance(loop, dict) and 'type' not in loop:
+            loop = dict(loop)
+            by_epoch = loop.pop('by_epoch', self.default_train_loop is EpochBasedTrainLoop)
+            loop['type'] = EpochBasedTrainLoop if by_epoch else IterBasedTrainLoop
+        return super().build_train_loop(loop)
+
+    def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build our evaluation loop also from MMEngine's ``dict()``."""
+        return super().build_val_loop(dict(loop, type=loop.get('type', ValLoop)) if isinstance(loop, dict) else loop)
+
+    def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build our evaluation loop also from MMEngine's ``dict()``."""
+        return super().build_test_loop(dict(loop, type=loop.get('type', TestLoop)) if isinstance(loop, dict) else loop)
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """Build the schedulers and tell closed forms where the run ends."""
+        schedulers = super().build_param_scheduler(scheduler)
+        for item in schedulers if isinstance(schedulers, list) else sum(schedulers.values(), []):
+            if hasattr(item, 'set_horizon'):
+                item.set_horizon(
+                    epoch_length=len(self.train_dataloader), max_iters=self.max_iters, max_epochs=self.max_epochs
+                )
+        return schedulers
+
+    def register_default_hooks(self, hooks: dict | None = None) -> None:
+        """Register MMEngine's default hooks, ours for runtime info, logs, memory and checkpoints."""
+        hooks = dict(hooks or {})
+        defaults = dict(
+            runtime_info=dict(type='RuntimeInfoHook'),
+            sampler_seed=None,  # our samplers carry their epoch themselves
+            memory=dict(type='PeakMemoryHook'),
+            logger=dict(type='LoggerHook'),
+            checkpoint=dict(type='CheckpointHook', interval=1),
+        )
+        merged = {name: dict(hook) if isinstance(hook, dict) else hook for name, hook in (defaults | hooks).items()}
+        if merged['memory'] is None:
+            del merged['memory']
+        super().register_default_hooks(merged)
+
+    def autocast(self) -> AbstractContextManager:
+        """Return the precision of the run for an evaluation: what training uses, evaluation uses."""
+        wrapper = self.optim_wrapper
+        device_type = next(self.model.parameters()).device.type
+        if isinstance(wrapper, OptimWrapper):
+            return wrapper.autocast(device_type)
+        cfg = self.cfg.get('optim_wrapper') or {}
+        if cfg.get('type') in ('AmpOptimWrapper', AmpOptimWrapper):
+            return torch.autocast(device_type, _AUTOCAST[cfg.get('dtype', 'float16')])
+        return nullcontext()
+
+    # ---------------------------------------------------------------- checkpoints
+    def _text_of_config(self) -> str:
+        if self._config_text is None:  # formatting a config takes seconds: once per run
+            self._config_text = self.cfg.pretty_text
+        return self._config_text
+
+    def message_hub_state(self) -> dict:
+        """Return the message hub as plain types."""
+        return checkpoint_io.message_hub_state(self.message_hub)
+
+    def save_checkpoint(self, path: str | Path) -> None:
+        """Save everything that a bit-for-bit continuation needs. All ranks must call it; rank 0 writes.
+
+        Args:
+            path: The file.
+        """
+        rng_of_ranks = all_gather_object(checkpoint_io.rng_state())
+        if not is_main_process():
+            return
+        loop, module = self.train_loop, unwrap(self.model)
+        state = dict(
+            meta=dict(
+                iter=getattr(loop, 'iters_done', self.iter + 1),
+                epoch=getattr(loop, 'epochs_done', self.epoch),
+                seed=self.seed,
+                world_size=get_world_size(),
+                global_batch=getattr(loop, 'global_batch', None),
+                experiment_name=self.experiment_name,
+                time=time.strftime('%Y%m%d_%H%M%S'),
+                mmopt_version=mmopt.__version__,
+                mmengine_version=mmengine.__version__,
+                cfg=self._text_of_config(),
+                dataset_meta=getattr(self.train_dataloader.dataset, 'metainfo', None),
+            ),
+            state_dict=_to_cpu(module.state_dict()),
+            optimizer=_to_cpu(self.optim_wrapper.state_dict()),
+            message_hub=self.message_hub_state(),
+            rng=rng_of_ranks,
+        )
+        if self.param_schedulers is not None:
+            state['param_schedulers'] = (
+                {name: [item.state_dict() for item in items] for name, items in self.param_schedulers.items()}
+                if isinstance(self.param_schedulers, dict)
+                else [item.state_dict() for item in self.param_schedulers]
+            )
+        if isinstance(self.optim_wrapper, OptimWrapper) and self.optim_wrapper.in_window:
+            state['partial_grads'] = {
+                name: param.grad.cpu() for name, param in module.named_parameters() if param.grad is not None
+            }
+        self.call_hook('before_save_checkpoint', checkpoint=state)
+        checkpoint_io.save(Path(path), state)
+
+    def load_or_resume(self) -> None:
+        """Resume (``resume=True``: from ``load_from``, else from the newest checkpoint of the work dir) or load."""
+        if self._has_loaded:
+            return
+        if self._resume:
+            path = self._load_from or checkpoint_io.find_latest(Path(self.work_dir))
+            if path is None:
+                self.logger.info(f'No checkpoint in {self.work_dir}: starting from the beginning.')
+                return
+            self.resume(path)
+        elif self._load_from is not None:
+            self.load_checkpoint(self._load_from)
+
+    def load_checkpoint(
+        self, filename: str | Path, map_location: Any = 'cpu', strict: bool = False, revise_keys: Any = None
+    ) -> dict:
+        """Load weights only.
+
+        Args:
+            filename: A checkpoint of mmopt, MMEngine or mmcv 1.x, or a plain state dict.
+            map_location: Where tensors go first.
+            strict: Whether every key must match.
+            revise_keys: ``(pattern, replacement)`` pairs for key names; None strips ``module.``.
+
+        Returns:
+            The checkpoint.
+        """
+        checkpoint = self._read(filename, map_location)
+        options = {} if revise_keys is None else dict(revise_keys=revise_keys)
+        checkpoint_io.load_weights(
+            unwrap(self.model), checkpoint['state_dict'], strict=strict, logger=self.logger, **options
+        )
+        self._has_loaded = True
+        self.logger.info(f'Loaded the weights of {filename}.')
+        return checkpoint
+
+    def resume(
+        self,
+        filename: str | Path,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location: Any = 'cpu',
+    ) -> None:
+        """Continue a run: weights, optimizer, schedulers, message hub, counters, random state, waiting gradients.
+
+        Args:
+            filename: The checkpoint.
+            resume_optimizer: Whether to restore the optimizer.
+            resume_param_scheduler: Whether to restore the schedulers.
+            map_location: Where tensors go first.
+        """
+        checkpoint = self.load_checkpoint(filename, map_location)
+        meta = checkpoint['meta']
+        self._resume_seed(meta.get('seed'))
+        loop = self.train_loop
+        if isinstance(loop, TrainLoop):
+            loop.set_position(meta['iter'])
+        else:
+            loop._iter, loop._epoch = meta['iter'], meta.get('epoch', 0)
+        if 'message_hub' in checkpoint:
+            checkpoint_io.restore_message_hub(self.message_hub, checkpoint['message_hub'])
+        if resume_optimizer and checkpoint.get('optimizer') is not None:
+            self.optim_wrapper.load_state_dict(checkpoint['optimizer'])
+        if resume_param_scheduler:
+            self._resume_schedulers(checkpoint.get('param_schedulers'), meta['iter'])
+        for name, param in unwrap(self.model).named_parameters():
+            if name in checkpoint.get('partial_grads', {}):
+                param.grad = checkpoint['partial_grads'][name].to(param.device)
+        if len(checkpoint.get('rng', ())) == get_world_size():
+            self._pending_rng = checkpoint['rng'][get_rank()]
+        self.logger.info(f'Resumed {filename} after {meta["iter"]} iterations.')
+
+    def _read(self, filename: str | Path, map_location: Any) -> dict:
+        checkpoint = checkpoint_io.load(
+            Path(filename), map_location=map_location, allow_pickle=self.cfg.get('allow_pickle', False)
+        )
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        return checkpoint
+
+    def _resume_seed(self, seed: int | None) -> None:
+        if seed is None or seed == self.seed:
+            return
+        if self._randomness_cfg.get('seed') is not None:
+            self.logger.warning(
+                f'The checkpoint ran with seed {seed}, the config says {self.seed}: going on with {seed}.'
+            )
+        self._randomness_cfg = dict(self._randomness_cfg, seed=seed)
+        self.set_randomness(**self._randomness_cfg)
+        for loop in (self._train_loop, self._val_loop):
+            if isinstance(loop, BaseLoop) and hasattr(loop.dataloader.sampler, 'seed'):
+                loop.dataloader.sampler.seed = seed
+
+    def _resume_schedulers(self, states: list | dict | None, iters_done: int) -> None:
+        if self.param_schedulers is None:
+            return
+        named = self.param_schedulers if isinstance(self.param_schedulers, dict) else {'': self.param_schedulers}
+        if states is None:  # a checkpoint of mmcv 1.x: closed forms jump to the position
+            for item in sum(named.values(), []):
+                if hasattr(item, 'set_iteration'):
+                    item.set_iteration(iters_done)
+            return
+        for name, items in named.items():
+            for item, state in zip(items, states[name] if name else states, strict=True):
+                item.load_state_dict(state)
+
+    def restore_rng_state(self) -> None:
+        """Put back the random state of a resumed run; called once the loader is made, before anything is drawn."""
+        if self._pending_rng is not None:
+            checkpoint_io.set_rng_state(self._pending_rng)
+            self._pending_rng = None
+
+
+@RUNNERS.register_module()
+class EpochBasedRunner(IterBasedRunner):
+    """The same runner, whose native configs without ``by_epoch`` count epochs."""
+
+    default_train_loop = EpochBasedTrainLoop
+
+
+def _to_cpu(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu()
+    if isinstance(value, dict):
+        return {key: _to_cpu(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_to_cpu(item) for item in value)
+    return value

@@ -1,0 +1,143 @@
+"""One training iteration: preprocess once, normalise once, run micro-batches, step at the window's end.
+
+The engine owns the step; a model only maps a batch to losses. Losses of mmopt's models are sums divided by
+normalisers of the whole batch, so the losses of micro-batches add up to the loss of the batch and their gradients to
+its gradient. Models without ``loss_normalizers`` return means, which are weighted by sample count: exact only where
+every sample counts alike.
+"""
+
+from collections.abc import Iterable
+from contextlib import nullcontext
+from typing import Any
+
+from mmengine.dist import get_world_size
+from mmengine.model import BaseModel, is_model_wrapper
+from torch import Tensor, distributed, nn
+
+from mmopt.engine.optim import OptimWrapper
+from mmopt.structures import batch_size, split_batch
+
+__all__ = ['TrainStep', 'sum_losses', 'unwrap']
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Return the model inside a distributed wrapper, or the model itself."""
+    return model.module if is_model_wrapper(model) else model
+
+
+def sum_losses(losses: dict[str, Tensor | list[Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Add what a model returned in mode ``'loss'``.
+
+    Args:
+        losses: Scalars, or tensors and lists of tensors that are averaged (MMEngine's convention). Entries with
+            ``loss`` in their name make the loss; the others are only logged.
+
+    Returns:
+        The loss, and everything as detached scalars for the log, the total under ``loss``.
+
+    Raises:
+        TypeError: If an entry is neither a tensor nor a list of tensors.
+        ValueError: If no entry has ``loss`` in its name.
+    """
+    scalars: dict[str, Tensor] = {}
+    for name, value in losses.items():
+        if isinstance(value, Tensor):
+            scalars[name] = value if value.dim() == 0 else value.mean()
+        elif isinstance(value, Iterable) and all(isinstance(item, Tensor) for item in value):
+            scalars[name] = sum(item.mean() for item in value)
+        else:
+            raise TypeError(f'The model returned {name}={value!r}; a loss must be a tensor or a list of tensors.')
+    parts = [value for name, value in scalars.items() if 'loss' in name]
+    if not parts:
+        raise ValueError(f"The model returned no loss: none of {sorted(scalars)} has 'loss' in its name.")
+    total = sum(parts[1:], parts[0])
+    return total, {'loss': total.detach()} | {name: value.detach() for name, value in scalars.items()}
+
+
+class TrainStep:
+    """Run iterations of one model.
+
+    Args:
+        model: The model, possibly in a distributed wrapper.
+        optim_wrapper: Precision, accumulation, clipping and step. Only a model with a ``train_step`` of its own may
+            come with a wrapper other than mmopt's.
+        micro_batch: Samples per forward pass; None runs the batch as it is.
+    """
+
+    def __init__(self, model: nn.Module, optim_wrapper: Any, micro_batch: int | None = None) -> None:
+        self.model = model
+        self.module = unwrap(model)
+        self.optim_wrapper = optim_wrapper
+        self.micro_batch = micro_batch
+        # GANs and the like drive several optimizers themselves; MMEngine's BaseModel.train_step is what we replace.
+        own_step = getattr(type(self.module), 'train_step', None)
+        self.model_owns_step = own_step is not None and own_step is not BaseModel.train_step
+        if not self.model_owns_step and not isinstance(optim_wrapper, OptimWrapper):
+            raise TypeError(
+                f'{type(optim_wrapper).__module__}.{type(optim_wrapper).__name__} cannot be driven by mmopt: use '
+                "type='OptimWrapper' or 'AmpOptimWrapper' with default_scope='mmopt'."
+            )
+
+    def __call__(self, batch: Any) -> dict[str, Tensor]:
+        """Run one iteration.
+
+        Args:
+            batch: A batch as the loader gives it.
+
+        Returns:
+            Scalars for the log, still on the device: nothing here waits for it.
+        """
+        if self.model_owns_step:
+            return self.model.train_step(batch, optim_wrapper=self.optim_wrapper)
+        optim_wrapper: OptimWrapper = self.optim_wrapper
+        batch = self._preprocess(batch)
+        normalizers = self._normalizers(batch)
+        parts, weights = self._split(batch, exact=normalizers is not None)
+        log: dict[str, Tensor] = {}
+        device_type = next(self.module.parameters()).device.type
+        for number, (part, weight) in enumerate(zip(parts, weights, strict=True)):
+            reduces = number == len(parts) - 1 and optim_wrapper.should_sync()
+            no_sync = nullcontext() if reduces or not hasattr(self.model, 'no_sync') else self.model.no_sync()
+            with no_sync:
+                with optim_wrapper.autocast(device_type):
+                    losses = self._forward(part, normalizers)
+                loss, scalars = sum_losses(losses)
+                optim_wrapper.accumulate(loss if weight == 1 else loss * weight)
+            for name, value in scalars.items():
+                value = value if weight == 1 else value * weight
+                log[name] = log[name] + value if name in log else value
+        if optim_wrapper.finish_iteration():
+            log |= optim_wrapper.step_log
+        return log
+
+    def _preprocess(self, batch: Any) -> Any:
+        preprocessor = getattr(self.module, 'data_preprocessor', None)
+        return batch if preprocessor is None else preprocessor(batch, True)
+
+    def _normalizers(self, batch: Any) -> dict[str, Tensor] | None:
+        if not hasattr(self.module, 'loss_normalizers'):
+            return None
+        normalizers = self.module.loss_normalizers(batch['data_samples'])
+        if get_world_size() > 1:
+            # DDP averages gradients over ranks: with the ranks' mean normaliser the average is the global ratio.
+            for value in normalizers.values():
+                distributed.all_reduce(value)
+                value /= get_world_size()
+        return normalizers
+
+    def _split(self, batch: Any, *, exact: bool) -> tuple[list[Any], list[float]]:
+        if self.micro_batch is None:
+            return [batch], [1]
+        parts = split_batch(batch, self.micro_batch)
+        if exact or len(parts) == 1:
+            return parts, [1] * len(parts)
+        total = batch_size(batch)
+        return parts, [batch_size(part) / total for part in parts]
+
+    def _forward(self, part: Any, normalizers: dict[str, Tensor] | None) -> dict[str, Tensor]:
+        extra = {} if normalizers is None else dict(normalizers=normalizers)
+        if isinstance(part, dict):
+            return self.model(**part, mode='loss', **extra)
+        if isinstance(part, list | tuple):
+            return self.model(*part, mode='loss', **extra)
+        raise TypeError(f'The loader gave a {type(part).__name__}; a batch must be a dict, a list or a tuple.')

@@ -1,0 +1,127 @@
+"""Neck of Lift-Splat-Shoot: camera features to a bird's-eye-view grid.
+
+Paper: Philion and Fidler, "Lift, Splat, Shoot", ECCV 2020, https://arxiv.org/abs/2008.05711
+Deviations: one camera and no extrinsics, so the grid lies in the camera's frame (x right, z forward); see
+:mod:`mmopt.ops.lift_splat` for how the sums are made.
+
+Shape letters: B batch, I input channels, C BEV channels, D depth bins, H W feature map, Z X grid cells.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmopt.ops.lift_splat import BevGeometry, SplatPlan, lift_splat, make_splat_plan
+from mmopt.registry import MODELS
+
+__all__ = ['LiftSplatNeck', 'LiftSplatOutput']
+
+
+class LiftSplatOutput(NamedTuple):
+    """What the neck returns.
+
+    Attributes:
+        bev_BCZX: The grid; its last channel is the depth probability summed per cell where ``depth_output`` is on.
+        depth_logits_BDHW: Depth scores before the softmax.
+    """
+
+    bev_BCZX: Tensor
+    depth_logits_BDHW: Tensor
+
+
+@MODELS.register_module()
+class LiftSplatNeck(BaseModule):
+    """Predict depth and context by a 1x1 convolution, lift every pixel along its ray and sum it into the grid.
+
+    Args:
+        in_channels: Channels I of the feature map.
+        out_channels: Channels C of the context.
+        image_size: Network input ``(height, width)``, in pixels.
+        x_bound: ``(start, stop, step)`` of the grid's columns, in metres.
+        y_bound: The same for the one vertical cell.
+        z_bound: The same for the grid's rows.
+        depth_bound: The same for the depth bins.
+        exact_reference: Reproduce the original's geometry, quirks included; see
+            :class:`mmopt.ops.lift_splat.BevGeometry`.
+        use_high_res: Take features of stride 16 instead of 32: the backbone must return that stage.
+        in_index: Which of the backbone's outputs to take.
+        depth_output: Splat the depth probabilities too, as one more channel behind the context.
+        init_cfg: MMEngine's initialisation.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 768,
+        out_channels: int = 64,
+        *,
+        image_size: tuple[int, int] = (600, 800),
+        x_bound: tuple[float, float, float] = (-25.0, 25.0, 0.5),
+        y_bound: tuple[float, float, float] = (-10.0, 10.0, 20.0),
+        z_bound: tuple[float, float, float] = (1.0, 50.0, 0.5),
+        depth_bound: tuple[float, float, float] = (1.0, 50.0, 1.0),
+        exact_reference: bool = False,
+        use_high_res: bool = False,
+        in_index: int = -1,
+        depth_output: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.geometry = BevGeometry(
+            image_size=tuple(image_size),
+            stride=16 if use_high_res else 32,
+            x_bound=tuple(x_bound),
+            y_bound=tuple(y_bound),
+            z_bound=tuple(z_bound),
+            depth_bound=tuple(depth_bound),
+            exact_reference=exact_reference,
+        )
+        self.in_index = in_index
+        self.depth_output = depth_output
+        self.out_channels = out_channels + depth_output
+        self.depthnet = nn.Conv2d(in_channels, self.geometry.num_depths + out_channels, kernel_size=1)
+
+    def plan(self, intrinsics_B33: Tensor, device: torch.device) -> SplatPlan:
+        """Find the grid cells for a batch; call it before the backbone, so that no device has to wait for the host.
+
+        Args:
+            intrinsics_B33: Camera matrices of the *resized* image, best on the CPU.
+            device: Where the neck runs.
+
+        Returns:
+            The plan that :meth:`forward` takes.
+        """
+        return make_splat_plan(intrinsics_B33, self.geometry).to(device)
+
+    def forward(self, features: Sequence[Tensor], plan: SplatPlan) -> LiftSplatOutput:
+        """Map the features of one stage into the grid.
+
+        Args:
+            features: Outputs of the backbone, each ``(B, I, H, W)``.
+            plan: From :meth:`plan`.
+
+        Returns:
+            The grid (float32) and the depth scores.
+
+        Raises:
+            ValueError: If the feature map is smaller than the geometry's.
+        """
+        feature_BIHW = features[self.in_index]
+        height, width = self.geometry.feature_size
+        if feature_BIHW.shape[-2] < height or feature_BIHW.shape[-1] < width:
+            raise ValueError(
+                f'LiftSplatNeck: the feature map is {tuple(feature_BIHW.shape[-2:])}, but image_size='
+                f'{self.geometry.image_size} at stride {self.geometry.stride} needs {height, width}. Resize the images '
+                'to image_size in the pipeline, or choose the backbone stage (in_index, out_indices) of this stride.'
+            )
+        num_depths = self.geometry.num_depths
+        head = self.depthnet(feature_BIHW[..., :height, :width])
+        depth_logits_BDHW, context_BCHW = head[:, :num_depths], head[:, num_depths:]
+        # float32: 49 probabilities of bfloat16 no longer sum to one.
+        depth_BDHW = depth_logits_BDHW.float().softmax(dim=1)
+        if self.depth_output:
+            # A context of one sums the bare probabilities.
+            context_BCHW = torch.cat((context_BCHW, torch.ones_like(context_BCHW[:, :1])), dim=1)
+        return LiftSplatOutput(lift_splat(depth_BDHW, context_BCHW, plan), depth_logits_BDHW)

@@ -1,0 +1,199 @@
+"""Shifted windows of Swin: which token goes where, which pairs may see each other, and attention inside the windows.
+
+Paper: Liu et al., "Swin Transformer", ICCV 2021, https://arxiv.org/abs/2103.14030
+Deviations: padding, cyclic shift and partition are one gather by a cached index, and so is the way back (the usual
+pad, roll, view and permute copy the map up to three times each way). Padding tokens are zeros and take part in the
+attention of their window, as in the official detection code.
+
+Shape letters: B images, H W map, K windows of the whole batch, N tokens per window, S heads, E channels per head,
+C = S E channels, T tokens of the whole batch in map order.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = [
+    'WindowLayout',
+    'merge_windows',
+    'partition_windows',
+    'relative_position_index',
+    'window_attention',
+    'window_layout',
+]
+
+
+class WindowLayout(NamedTuple):
+    """How the tokens of a batch of maps are cut into windows.
+
+    Attributes:
+        token: For every place in a window, the token that stands there (0 at padding). Shape ``(K N,)``.
+        padding: The places in a window that are padding. Shape ``(number of them,)``.
+        place: For every token, its place in the windows. Shape ``(T,)``.
+        bias: 0 where two tokens of a window may see each other, -100 where the cyclic shift brought strangers
+            together; ``(windows per image, 1, N, N)``, or None without a shift.
+    """
+
+    token: Tensor
+    padding: Tensor
+    place: Tensor
+    bias: Tensor | None
+
+
+@lru_cache(maxsize=64)
+def window_layout(
+    batch_size: int, height: int, width: int, window: int, shift: int, device: torch.device
+) -> WindowLayout:
+    """Return the layout for maps of one size; cached, so that no step rebuilds it.
+
+    Args:
+        batch_size: Images.
+        height: Rows of the map.
+        width: Columns of the map.
+        window: Side of a window; N is its square.
+        shift: Cyclic shift up and left before the cut, less than ``window``.
+        device: Where the tensors live.
+
+    Returns:
+        The layout.
+    """
+    # Tensors made under inference_mode could never enter a training step, and this cache outlives both.
+    with torch.inference_mode(False), torch.no_grad():
+        pad = (0, -width % window, 0, -height % window)
+        token_HW = F.pad(torch.arange(height * width).view(height, width), pad, value=-1)
+        token_HW = torch.roll(token_HW, (-shift, -shift), (0, 1))
+        per_image = _cut(token_HW, window).flatten()
+        offset_B1 = torch.arange(batch_size)[:, None] * height * width
+        token = torch.where(per_image >= 0, per_image + offset_B1, -1).flatten()
+        padding = (token < 0).nonzero().flatten()
+        real = (token >= 0).nonzero().flatten()
+        place = torch.empty(batch_size * height * width, dtype=torch.long)
+        place[token[real]] = real
+        bias = _shift_bias(token_HW.shape, window, shift) if shift else None
+        layout = WindowLayout(token.clamp_(min=0), padding, place, bias)
+        return WindowLayout(*(None if part is None else part.to(device) for part in layout))
+
+
+def _cut(map_HW: Tensor, window: int) -> Tensor:
+    """Cut a map whose sides the window divides: ``(windows, N)``."""
+    height, width = map_HW.shape
+    cut = map_HW.view(height // window, window, width // window, window).transpose(1, 2)
+    return cut.reshape(-1, window * window)
+
+
+def _shift_bias(size: tuple[int, int], window: int, shift: int) -> Tensor:
+    # After the shift the last window of an axis holds two regions that are no neighbours in the image.
+    axes = []
+    for length in size:
+        region = torch.zeros(length)
+        region[-window:-shift] = 1
+        region[-shift:] = 2
+        axes.append(region)
+    region_KN = _cut(axes[0][:, None] * 3 + axes[1], window)
+    strangers_KNN = region_KN[:, None, :] != region_KN[:, :, None]
+    return (strangers_KNN.float() * -100.0)[:, None]
+
+
+def relative_position_index(window: int) -> Tensor:
+    """Return for every pair of tokens of a window the row of the relative position table, ``(N, N)``."""
+    axis = torch.arange(window)
+    place_2N = torch.stack(torch.meshgrid(axis, axis, indexing='ij')).flatten(1)
+    offset_2NN = place_2N[:, :, None] - place_2N[:, None, :] + window - 1
+    return offset_2NN[0] * (2 * window - 1) + offset_2NN[1]
+
+
+class _Gather(torch.autograd.Function):
+    """Rows by index, some of them zero. The backward is a gather too, since each row is used once."""
+
+    @staticmethod
+    def forward(ctx, rows: Tensor, index: Tensor, zeros: Tensor | None, inverse: Tensor, inverse_zeros: Tensor | None):
+        ctx.save_for_backward(index, zeros, inverse, inverse_zeros)
+        return _gather(rows, index, zeros)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        _, _, inverse, inverse_zeros = ctx.saved_tensors
+        return _gather(grad.contiguous(), inverse, inverse_zeros), None, None, None, None
+
+
+def _gather(rows: Tensor, index: Tensor, zeros: Tensor | None) -> Tensor:
+    out = rows.index_select(0, index)
+    return out if zeros is None else out.index_fill_(0, zeros, 0.0)
+
+
+def partition_windows(tokens_TC: Tensor, layout: WindowLayout) -> Tensor:
+    """Bring tokens from map order into window order, ``(K N, C)``, zeros at padding."""
+    return _Gather.apply(tokens_TC, layout.token, layout.padding, layout.place, None)
+
+
+def merge_windows(windows_KNC: Tensor, layout: WindowLayout) -> Tensor:
+    """Bring tokens from window order ``(K N, C)`` back into map order ``(T, C)``, padding left out."""
+    return _Gather.apply(windows_KNC, layout.place, None, layout.token, layout.padding)
+
+
+def window_attention(qkv_KNC: Tensor, bias_SNN: Tensor, layout_bias: Tensor | None, dropout: float = 0.0) -> Tensor:
+    """Attend within every window.
+
+    On a CPU, ``scaled_dot_product_attention`` has no fused backward for a bias that is itself trained and falls back
+    to float32 products, twice slower in bfloat16 than the five batched products written out here.
+
+    Args:
+        qkv_KNC: Queries, keys and values of every token, ``(K, N, 3 C)``, in this order.
+        bias_SNN: Relative position bias of every head.
+        layout_bias: :attr:`WindowLayout.bias`.
+        dropout: Probability of dropping an attention weight.
+
+    Returns:
+        ``(K, N, C)``.
+    """
+    num_windows, num_tokens, width = qkv_KNC.shape
+    num_heads = len(bias_SNN)
+    bias_KSNN = bias_SNN[None] if layout_bias is None else bias_SNN + layout_bias.to(bias_SNN.dtype)
+    bias_KSNN = bias_KSNN.to(qkv_KNC.dtype)
+    if qkv_KNC.device.type == 'cpu' and not dropout and torch.is_grad_enabled():
+        return _CpuWindowAttention.apply(qkv_KNC, bias_KSNN)
+    q, k, v = qkv_KNC.view(num_windows, num_tokens, 3, num_heads, -1).permute(2, 0, 3, 1, 4)
+    if len(bias_KSNN) > 1:
+        bias_KSNN = bias_KSNN.repeat(num_windows // len(bias_KSNN), 1, 1, 1)
+    out_KSNE = F.scaled_dot_product_attention(q, k, v, attn_mask=bias_KSNN, dropout_p=dropout)
+    return out_KSNE.transpose(1, 2).reshape(num_windows, num_tokens, width // 3)
+
+
+class _CpuWindowAttention(torch.autograd.Function):
+    """Attention as batched products that keep the probabilities; the bias's leading axis is 1 or windows per image."""
+
+    @staticmethod
+    def forward(ctx, qkv_KNC: Tensor, bias_KSNN: Tensor) -> Tensor:
+        K, N, width = qkv_KNC.shape
+        S = bias_KSNN.shape[1]
+        E = width // (3 * S)
+        qkv = qkv_KNC.view(K, N, 3, S, E).permute(2, 0, 3, 1, 4).contiguous().view(3, K * S, N, E)
+        q, k, v = qkv.unbind(0)
+        q.mul_(E**-0.5)
+        score = torch.bmm(q, k.transpose(1, 2))
+        score.view(-1, *bias_KSNN.shape).add_(bias_KSNN)
+        prob = score.softmax(-1)
+        ctx.save_for_backward(qkv, prob)
+        ctx.bias_shape = bias_KSNN.shape
+        return torch.bmm(prob, v).view(K, S, N, E).transpose(1, 2).reshape(K, N, S * E)
+
+    @staticmethod
+    def backward(ctx, grad_KNC: Tensor) -> tuple[Tensor, Tensor]:
+        qkv, prob = ctx.saved_tensors
+        q, k, v = qkv.unbind(0)
+        K, N, C = grad_KNC.shape
+        S, E = ctx.bias_shape[1], q.shape[-1]
+        grad = grad_KNC.view(K, N, S, E).transpose(1, 2).reshape(K * S, N, E)
+        grad_qkv = torch.empty_like(qkv)
+        torch.bmm(prob.transpose(1, 2), grad, out=grad_qkv[2])
+        grad_score = torch._softmax_backward_data(torch.bmm(grad, v.transpose(1, 2)), prob, -1, prob.dtype)
+        grad_bias = grad_score.view(-1, *ctx.bias_shape).sum(0)
+        torch.bmm(grad_score, k, out=grad_qkv[0]).mul_(E**-0.5)
+        torch.bmm(grad_score.transpose(1, 2), q, out=grad_qkv[1])
+        out = grad_qkv.new_empty(K, N, 3, S, E)
+        for part, grad_part in zip(out.unbind(2), grad_qkv, strict=True):
+            part.copy_(grad_part.view(K, S, N, E).transpose(1, 2))
+        return out.view(K, N, 3 * C), grad_bias

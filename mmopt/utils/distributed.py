@@ -1,0 +1,56 @@
+"""Several processes: start the group on CPU or GPU alike, and leave it cleanly."""
+
+import os
+from datetime import timedelta
+
+import torch
+from torch import distributed as dist
+
+__all__ = ['init_distributed', 'local_rank']
+
+_SLURM = dict(RANK='SLURM_PROCID', WORLD_SIZE='SLURM_NTASKS', LOCAL_RANK='SLURM_LOCALID')
+
+
+def local_rank() -> int:
+    """Return this process's place on its machine; 0 without a launcher."""
+    return int(os.environ.get('LOCAL_RANK', 0))
+
+
+def init_distributed(launcher: str, backend: str | None = None, timeout_s: float = 1800.0) -> None:
+    """Join the process group that ``launcher`` describes in the environment.
+
+    MMEngine's own ``init_dist`` calls ``torch.cuda.set_device`` whatever the device, so it fails on a CPU.
+
+    Args:
+        launcher: ``'pytorch'`` (torchrun) or ``'slurm'``.
+        backend: ``'nccl'``, ``'gloo'`` or None: NCCL with a GPU, gloo without one, where NCCL cannot work.
+        timeout_s: Seconds after which a collective that a rank never joins fails.
+
+    Raises:
+        ValueError: If the launcher is unknown or its variables are not in the environment.
+    """
+    if launcher == 'slurm':
+        missing = [name for name in _SLURM.values() if name not in os.environ]
+        if missing:
+            raise ValueError(f'launcher slurm: {missing} not in the environment; start the job with srun.')
+        os.environ.update({ours: os.environ[theirs] for ours, theirs in _SLURM.items()})
+        os.environ.setdefault('MASTER_PORT', '29500')
+        # 'node[3-5,8]' -> 'node3': the first host of the list.
+        first = os.environ.get('SLURM_JOB_NODELIST', 'localhost').replace('[', '').split(',')[0].split('-')[0]
+        os.environ.setdefault('MASTER_ADDR', first)
+    elif launcher == 'pytorch':
+        missing = [name for name in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR') if name not in os.environ]
+        if missing:
+            raise ValueError(
+                f'launcher pytorch: {missing} not in the environment; start with '
+                '`torchrun --nproc-per-node N tools/train.py CONFIG --launcher pytorch` or tools/dist_train.sh.'
+            )
+    else:
+        raise ValueError(f"unknown launcher {launcher!r}; known: 'none', 'pytorch', 'slurm'.")
+    if torch.cuda.is_available():
+        torch.cuda.set_device(local_rank() % torch.cuda.device_count())
+    elif backend == 'nccl':
+        backend = None
+    dist.init_process_group(
+        backend or ('nccl' if torch.cuda.is_available() else 'gloo'), timeout=timedelta(seconds=timeout_s)
+    )

@@ -1,0 +1,34 @@
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from mmopt.utils.distributed import init_distributed
+from tests.conftest import REPO
+from tests.engine.test_runner import build
+from tests.engine.toy import toy_config
+
+
+def test_two_processes_on_a_cpu_equal_one_with_the_same_global_batch(tmp_path):
+    """Weighted losses on unequal ranks: averaging the ranks' own means would be off by percents."""
+    out = tmp_path / 'weights.pth'
+    command = [sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2', '--master-port', '29512']
+    command += ['-m', 'tests.engine.ddp_worker', str(tmp_path / 'two'), str(out)]
+    environment = os.environ | dict(PYTHONPATH=str(REPO), OMP_NUM_THREADS='1')
+    finished = subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True, timeout=120)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    one = build(toy_config(tmp_path / 'one', model=dict(dropout=0.0), optim_wrapper=dict(accumulative_counts=2)))
+    one.train()
+    two = torch.load(out, weights_only=True)
+    for name, value in one.model.state_dict().items():
+        torch.testing.assert_close(two['weights'][name], value, rtol=1e-5, atol=1e-6)
+    assert two['count'] == 6  # every evaluation sample once, although 6 samples over 2 ranks make uneven batches
+    assert not list((tmp_path / 'two').glob('*rank*'))
+
+
+def test_a_missing_launcher_environment_names_the_command(monkeypatch):
+    monkeypatch.delenv('RANK', raising=False)
+    with pytest.raises(ValueError, match='torchrun --nproc-per-node N'):
+        init_distributed('pytorch')

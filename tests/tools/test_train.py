@@ -1,0 +1,137 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+
+from mmopt.utils.errors import UserError
+from tests.conftest import forget_mmengine_globals
+from tests.tools.conftest import TOOLS
+
+
+def test_a_run_ends_with_a_summary_and_everything_in_its_place(tool, write_config, capsys):
+    config = write_config()
+    assert tool('train').main([str(config), '--work-dir', 'runs/x']) == 0
+    work_dir = Path('runs/x')
+    names = {path.name for path in work_dir.iterdir()}
+    assert {'iter_8.pth', 'best_error.pth', 'last_checkpoint', 'latest.log', 'curves.png', 'summary.json'} <= names
+    assert cv2.imread(str(work_dir / 'pictures' / '000000.jpg')).shape == (8, 8, 3)
+    saved = json.loads((work_dir / 'summary.json').read_text())
+    assert saved['iters'] == 8
+    assert saved['best'][1] <= saved['metrics']['error']
+    out = capsys.readouterr().out
+    for text in (
+        '8 iterations',
+        '4 per step',
+        'Done',
+        'peak memory',
+        'runs/x/best_error.pth',
+        'next: python tools/test.py',
+    ):
+        assert text in out
+
+
+def test_the_work_dir_is_named_after_the_config(tool, write_config):
+    tool('train').main([str(write_config('my_run'))])
+    assert Path('work_dirs/my_run/last_checkpoint').exists()
+
+
+def test_a_dry_run_describes_and_leaves_nothing(tool, write_config, capsys):
+    config = write_config()
+    assert (
+        tool('train').main([str(config), '--dry-run', '--precision', 'bf16', '--options', 'train_cfg.max_iters=5']) == 0
+    )
+    out = capsys.readouterr().out
+    assert 'bf16' in out
+    assert '5 iterations' in out
+    assert not Path('work_dirs').exists()
+
+
+def test_a_resumed_run_does_the_rest_only(tool, write_config, capsys):
+    config = write_config()
+    train = tool('train').main
+    train([str(config), '--work-dir', 'runs/x', '--options', 'train_cfg.max_iters=4'])
+    forget_mmengine_globals()
+    train([str(config), '--work-dir', 'runs/x', '--auto-resume'])
+    assert 'after iteration 4, 4 to go' in capsys.readouterr().out
+    assert json.loads(Path('runs/x/summary.json').read_text())['iters'] == 4
+    forget_mmengine_globals()
+    train([str(config), '--work-dir', 'runs/y', '--resume-from', 'runs/x/iter_4.pth'])
+    assert json.loads(Path('runs/y/summary.json').read_text())['iters'] == 4
+
+
+def test_auto_resume_without_a_checkpoint_begins(tool, write_config):
+    tool('train').main([str(write_config()), '--work-dir', 'runs/x', '--auto-resume'])
+    assert json.loads(Path('runs/x/summary.json').read_text())['iters'] == 8
+
+
+def test_no_validate_trains_without_metrics(tool, write_config, capsys):
+    tool('train').main([str(write_config()), '--work-dir', 'runs/x', '--no-validate'])
+    out = capsys.readouterr().out
+    assert 'evaluation     none' in out
+    assert json.loads(Path('runs/x/summary.json').read_text())['metrics'] == {}
+
+
+@pytest.mark.parametrize(('above', 'code'), [(-1.0, 0), (1e9, 1)])
+def test_a_missed_expectation_is_the_exit_code(tool, write_config, above, code):
+    config = write_config(expect=dict(metric='error', above=above))
+    assert tool('train').main([str(config), '--work-dir', 'runs/x']) == code
+
+
+def test_gpu_ids_on_a_machine_without_one_warn_and_train(tool, write_config, capsys, monkeypatch):
+    monkeypatch.setattr('torch.cuda.device_count', lambda: 0)
+    assert tool('train').main([str(write_config()), '--dry-run', '--gpu-ids', '0']) == 0
+    assert 'no usable GPU here, running on the CPU' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (['configs/toi.py'], r'config configs/toi.py does not exist. Did you mean configs/toy.py\?'),
+        (['confgs/toy.py'], r'there is no folder confgs .*Did you mean configs/toy.py\?'),
+        (['configs'], r'configs is a folder, not a file. Did you mean configs/toy.py\?'),
+        (['configs/toy.py', '--resume-from', 'no.pth'], 'checkpoint no.pth does not exist'),
+        (['configs/toy.py', '--gpus', '2'], 'bash tools/dist_train.sh configs/toy.py 2'),
+    ],
+)
+def test_what_a_user_gets_wrong_is_one_line(tool, write_config, flags, message):
+    write_config()
+    with pytest.raises(UserError, match=message) as caught:
+        tool('train').main(flags)
+    assert '\n' not in str(caught.value)
+
+
+def test_a_broken_config_names_the_file(tool):
+    Path('broken.py').write_text('model = dict(\n')
+    with pytest.raises(UserError, match=r"^broken.py:1: '\(' was never closed: model = dict\($"):
+        tool('train').main(['broken.py'])
+    Path('bases.py').write_text("_base_ = ['./no.py']\n")
+    with pytest.raises(UserError, match=r'bases.py: no.py, named in _base_, does not exist'):
+        tool('train').main(['bases.py'])
+    Path('names.py').write_text('a = 1\nb = c\n')
+    with pytest.raises(UserError, match=r"names.py:2: NameError: name 'c' is not defined"):
+        tool('train').main(['names.py'])
+
+
+def test_resuming_and_auto_resuming_exclude_each_other(tool, capsys):
+    with pytest.raises(SystemExit) as caught:
+        tool('train').main(['c.py', '--resume-from', 'x', '--auto-resume'])
+    assert caught.value.code == 2
+    assert 'not allowed with' in capsys.readouterr().err
+
+
+def test_as_a_command_a_wrong_path_gives_one_line_and_exit_code_2():
+    repo = TOOLS.parent
+    done = subprocess.run(
+        [sys.executable, str(TOOLS / 'train.py'), 'configs/no_such.py'],
+        capture_output=True,
+        text=True,
+        env={**os.environ, 'PYTHONPATH': str(repo)},
+    )
+    assert done.returncode == 2
+    assert done.stdout == ''
+    (line,) = done.stderr.splitlines()
+    assert line.startswith('error: config configs/no_such.py does not exist')

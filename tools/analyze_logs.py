@@ -1,0 +1,39 @@
+#!/usr/bin/env python
+"""Draw the curves of one or more runs and print where they ended.
+
+python tools/analyze_logs.py work_dirs/lss_swin_nuscenes
+python tools/analyze_logs.py runs/x runs/y --keys loss lr mIoU memory time --out curves.png
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmopt.apis import run_tool
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('runs', nargs='+', metavar='RUN', help='work dir, or a scalars.json')
+    parser.add_argument(
+        '--keys', nargs='+', metavar='KEY', help='what to draw; `metric` and `memory` are what the runs have of it'
+    )
+    parser.add_argument('--out', metavar='PNG', help='default: curves.png in the first work dir')
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    from mmopt.apis.curves import DEFAULT_PANELS, choose_keys, plot_curves, table
+    from mmopt.apis.logs import read_run
+
+    logs = [read_run(path) for path in args.runs]
+    keys = choose_keys(logs, args.keys or DEFAULT_PANELS)
+    first = Path(args.runs[0])
+    out = plot_curves(logs, keys, args.out or (first if first.is_dir() else first.parent) / 'curves.png')
+    print(table(logs, keys))
+    print(f'curves: {out}')
+
+
+if __name__ == '__main__':
+    run_tool(main)

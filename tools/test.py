@@ -1,0 +1,61 @@
+#!/usr/bin/env python
+"""Compute the metrics of a checkpoint.
+
+python tools/test.py configs/baseline/lss_swin_nuscenes.py work_dirs/lss_swin_nuscenes/best_mIoU.pth
+python tools/test.py CONFIG CKPT --show-dir pictures --num-pictures 20 --out metrics.json
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmopt.apis import add_config_flags, config_arguments, run_tool
+from mmopt.apis.flags import check_launch, gpu_ids
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_config_flags(parser)
+    parser.add_argument('checkpoint', help='weights to test')
+    parser.add_argument('--show-dir', metavar='DIR', help='write pictures of predictions there')
+    parser.add_argument('--num-pictures', type=int, default=8, metavar='N', help='pictures, spread over the test set')
+    parser.add_argument('--out', metavar='JSON', help='write the metrics there')
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+    check_launch(args)
+    from mmopt.apis.device import select_gpus
+
+    if warning := select_gpus(gpu_ids(args)):
+        print(f'warning: {warning}', file=sys.stderr)
+    from mmengine.dist import is_main_process
+
+    from mmopt.apis.config import load_config
+    from mmopt.apis.run import evaluate
+    from mmopt.apis.summary import format_metrics
+
+    cfg = load_config(**config_arguments(args))
+    if args.work_dir is None:
+        # Not in the training's work dir: its latest.log would then be this test's.
+        cfg.work_dir = str(Path(cfg.work_dir, 'test'))
+    metrics = evaluate(cfg, args.checkpoint, show_dir=args.show_dir, num_pictures=args.num_pictures)
+    if not is_main_process():
+        return 0
+    print(f'{args.checkpoint}\n{format_metrics(metrics)}')
+    if args.show_dir:
+        print(f'  pictures: {args.show_dir}')
+    if args.out:
+        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+        finite = {key: value if value == value else None for key, value in metrics.items()}  # JSON has no NaN
+        report = dict(config=args.config, checkpoint=args.checkpoint, metrics=finite)
+        Path(args.out).write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
+        print(f'  metrics: {args.out}')
+    return 0
+
+
+if __name__ == '__main__':
+    run_tool(main)
