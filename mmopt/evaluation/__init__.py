@@ -1,5 +1,6 @@
 """Metrics."""
 
 from mmopt.evaluation.bev_iou import BEVIoU, count_confusion
+from mmopt.evaluation.tad_metric import RandomIntervals, TemporalDetection
 
-__all__ = ['BEVIoU', 'count_confusion']
+__all__ = ['BEVIoU', 'RandomIntervals', 'TemporalDetection', 'count_confusion']
