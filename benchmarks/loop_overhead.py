@@ -63,9 +63,7 @@ def config(work_dir: str, iters: int, ours: bool) -> dict:
         default_scope='mmopt' if ours else 'mmengine',
         work_dir=work_dir,
         model=dict(type='mmengine.TinyMLP'),
-        train_dataloader=dict(
-            batch_size=4, num_workers=0, sampler=sampler, dataset=dict(type='mmengine.TinyDataset')
-        ),
+        train_dataloader=dict(batch_size=4, num_workers=0, sampler=sampler, dataset=dict(type='mmengine.TinyDataset')),
         train_cfg=dict(by_epoch=False, max_iters=iters),
         optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=1e-3)),
         param_scheduler=dict(type='PolyLR', eta_min=1e-5, power=0.9, by_epoch=False, end=iters),

@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 
 from mmopt.utils.errors import UserError
 
-__all__ = ['can_draw', 'save_pictures', 'spread']
+__all__ = ['can_draw', 'locate', 'save_pictures', 'spread', 'write_picture']
 
 
 def spread(total: int, count: int) -> list[int]:
@@ -20,7 +20,7 @@ def spread(total: int, count: int) -> list[int]:
     return [index * total // count for index in range(count)]
 
 
-def _locate(dataset: Any, index: int) -> Any:
+def locate(dataset: Any, index: int) -> Any:
     """Follow wrappers (repeat, concatenation, subset) down to the data set that draws."""
     while not hasattr(dataset, 'draw'):
         if hasattr(dataset, '_get_ori_dataset_idx') and hasattr(dataset, 'datasets'):
@@ -35,7 +35,7 @@ def _locate(dataset: Any, index: int) -> Any:
 
 def can_draw(dataset: Any) -> bool:
     """Tell whether the data set, or the one it wraps, has a method ``draw(sample, image)``."""
-    return len(dataset) > 0 and _locate(dataset, 0) is not None
+    return len(dataset) > 0 and locate(dataset, 0) is not None
 
 
 def save_pictures(runner: Runner, dataset: Any, collate: Callable, folder: str | Path, count: int) -> list[Path]:
@@ -58,7 +58,9 @@ def save_pictures(runner: Runner, dataset: Any, collate: Callable, folder: str |
         raise UserError(f'{type(dataset).__name__} has no method draw(sample, image), so it gives no pictures.')
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    return [_write(folder, index, picture) for index, picture in _draw(runner, dataset, collate, count)]
+    return [
+        write_picture(folder / f'{index:06d}.jpg', picture) for index, picture in _draw(runner, dataset, collate, count)
+    ]
 
 
 def _draw(runner: Runner, dataset: Any, collate: Callable, count: int) -> Iterator[tuple[int, Any]]:
@@ -71,13 +73,13 @@ def _draw(runner: Runner, dataset: Any, collate: Callable, count: int) -> Iterat
             sample = dataset[index]
             with torch.no_grad(), autocast():
                 predicted = model.val_step(collate([sample]))[0]
-            yield index, _locate(dataset, index).draw(predicted.cpu(), sample['inputs'])
+            yield index, locate(dataset, index).draw(predicted.cpu(), sample['inputs'])
     finally:
         model.train(was_training)
 
 
-def _write(folder: Path, index: int, picture: Any) -> Path:
-    path = folder / f'{index:06d}.jpg'
+def write_picture(path: Path, picture: Any) -> Path:
+    """Write a uint8 RGB picture as a JPEG and return its path."""
     # OpenCV stores BGR.
     if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92]):
         raise UserError(f'{path}: cannot be written; is the disk full?')

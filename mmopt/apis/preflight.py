@@ -222,7 +222,7 @@ def _batch_warnings(cfg: Mapping, facts: Facts, length: _Length) -> Iterator[str
     lr = ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('lr')
     if base and base != effective and not scaling.get('enable') and isinstance(lr, int | float):
         yield (
-            f'learning rate {lr:g} was written for {base} samples per step, not {effective}: '
+            f'lr {lr:g} was written for {base} samples per step, not {effective}: '
             f'linear scaling gives {lr * effective / base:.3g} (--options optimizer.lr={lr * effective / base:.3g}).'
         )
     if batch * processes > facts.num_train:

@@ -221,7 +221,10 @@ def _next_command(cfg: Config, work_dir: Path) -> str:
     checkpoint = best[0] if best else checkpoint_io.find_latest(work_dir)
     if checkpoint is None or not cfg.get('test_cfg'):
         return ''
-    return f'python tools/test.py {cfg.filename} {checkpoint} --show-dir {work_dir / "test_pictures"}'
+    # The runner's copy of the config has all options and flags of this run in it: data root, precision, ...
+    copy = work_dir / Path(cfg.filename).name
+    config = copy if copy.is_file() else cfg.filename
+    return f'python tools/test.py {config} {checkpoint} --show-dir {work_dir / "test_pictures"}'
 
 
 def evaluate(

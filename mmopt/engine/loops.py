@@ -34,6 +34,9 @@ def should_evaluate(
         interval: Evaluate every so many.
         start: First point; the interval counts from there. None: from 0.
         dynamic_intervals: ``(milestone, interval)`` pairs: from ``milestone`` on the new interval holds.
+
+    Returns:
+        Whether to evaluate.
     """
     if dynamic_intervals:
         milestones = [milestone for milestone, _ in dynamic_intervals]

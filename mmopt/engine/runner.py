@@ -6,6 +6,7 @@ the loader, asserts a GPU for AMP and calls CUDA when it starts a process group 
 
 import logging
 import time
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ class IterBasedRunner(Runner):
 
     default_train_loop: type[TrainLoop] = IterBasedTrainLoop
 
-    def __init__(self, *args, **kwargs) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._pending_rng: dict | None = None
         self._config_text: str | None = None
         super().__init__(*args, **kwargs)
@@ -65,6 +66,8 @@ class IterBasedRunner(Runner):
             init_distributed(self._launcher, dist_cfg.get('backend'), dist_cfg.get('timeout', 1800))
         if not torch.cuda.is_available():
             keep_freed_pages()
+        # More workers than cores: the preflight block says so in one line; torch says it at every iterator.
+        warnings.filterwarnings('ignore', 'This DataLoader will create')
         super().setup_env(env_cfg)
 
     def build_logger(self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs) -> MMLogger:

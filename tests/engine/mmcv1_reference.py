@@ -91,10 +91,7 @@ class ReferenceHook:
 
     def _step(self, base, now, end, run):
         step = self.keys['step']
-        if isinstance(step, int):
-            number = now // step
-        else:
-            number = sum(1 for s in step if now >= s)
+        number = now // step if isinstance(step, int) else sum(1 for s in step if now >= s)
         value = base * self.keys.get('gamma', 0.1 if self.kind == 'lr' else 0.5) ** number
         minimum = self.keys.get('min_lr' if self.kind == 'lr' else 'min_momentum')
         return value if minimum is None else max(value, minimum)

@@ -245,7 +245,7 @@ def test_the_schema_knows_exactly_the_keys_of_the_policies():
 @pytest.mark.parametrize(
     ('policy', 'keys', 'message'),
     [
-        ('plynomial', {}, 'did you mean Poly'),
+        ('Polly', {}, 'did you mean Poly'),
         ('Poly', dict(min_lr_ratio=0.1), "Policy Poly has no key 'min_lr_ratio'; it takes power, min_lr"),
         ('CosineAnnealing', {}, 'needs exactly one of the minimum'),
         ('Exp', {}, 'Policy Exp: .*gamma'),

@@ -6,9 +6,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from mmopt.datasets.bev import LoadBEVLabel, NuScenesBEVDataset
 from mmopt.datasets.common import Normalize, Resize
+from mmopt.ops.bev_labels import decode_label_bits
 
 NORM = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 
@@ -58,9 +60,7 @@ def test_the_shared_sample_gives_the_originals_tensors(shared_dir, tmp_path):
 
 
 def _decode(bits: np.ndarray) -> np.ndarray:
-    maps = bits >> np.arange(15)[:, None, None] & 1
-    maps[14] ^= 1
-    return maps
+    return decode_label_bits(torch.from_numpy(bits)).numpy()
 
 
 def _unpacked(packed: np.ndarray) -> np.ndarray:

@@ -37,6 +37,17 @@ def test_testing_leaves_the_log_of_the_training_alone(trained, tool):
     assert Path('work_dirs/toy/test/latest.log').exists()
 
 
+def test_the_command_that_a_training_ends_with_works_and_keeps_its_options(tool, write_config, capsys):
+    config = write_config()
+    tool('train').main([str(config), '--work-dir', 'runs/x', '--options', 'test_dataloader.dataset.length=5'])
+    command = json.loads(Path('runs/x/summary.json').read_text())['next_command']
+    python, script, *arguments = command.split()
+    assert (python, script, arguments[0]) == ('python', 'tools/test.py', 'runs/x/toy.py')
+    forget_mmengine_globals()
+    assert tool('test').main(arguments) == 0
+    assert len(list(Path('runs/x/test_pictures').iterdir())) == 5
+
+
 def test_a_missing_checkpoint_names_those_beside_it(trained, tool):
     with pytest.raises(UserError, match=r'checkpoint runs/x/iter_9.pth does not exist. Did you mean .*iter_8.pth'):
         tool('test').main([str(trained), 'runs/x/iter_9.pth'])

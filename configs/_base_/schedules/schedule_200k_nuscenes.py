@@ -27,6 +27,6 @@ lr_config = dict(
     warmup_ratio=1e-6,
 )
 runner = dict(type='IterBasedRunner', max_iters=200000)
-# Ten checkpoints' worth of training lie between two losses of a crash at most; only the newest three stay on disk.
+# A crash loses at most a twentieth of the run; the newest three stay on disk, 350 MB each.
 checkpoint_config = dict(by_epoch=False, interval=10000, max_keep_ckpts=3)
 evaluation = dict(interval=10000, metric=dict(type='BEVIoU'), save_best='mIoU', rule='greater')

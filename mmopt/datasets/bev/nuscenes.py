@@ -18,6 +18,7 @@ from torch import Tensor
 from mmopt.datasets.bev.pictures import draw_bev_sample
 from mmopt.datasets.common.base import SeededDataset
 from mmopt.datasets.common.pictures import to_uint8_image
+from mmopt.ops.bev_labels import decode_label_bits
 from mmopt.registry import DATASETS
 from mmopt.structures import DataSample
 from mmopt.utils.errors import DataError, DataNotFoundError
@@ -165,22 +166,17 @@ class NuScenesBEVDataset(SeededDataset):
     def draw(self, sample: DataSample, image: Tensor | np.ndarray) -> np.ndarray:
         """Draw camera image, prediction (``pred_bits``, if there is one) and ground truth side by side."""
         height, width = sample.ori_shape[:2]
-        num_classes = len(self.metainfo['classes'])
-        truth_MZX = _unpack(sample.label_bits, num_classes + 1)
+        truth_MZX = decode_label_bits(sample.label_bits).cpu().numpy()
         return draw_bev_sample(
             to_uint8_image(image, sample),
             truth_MZX[:-1],
-            ~truth_MZX[-1],
-            _unpack(sample.pred_bits, num_classes) if 'pred_bits' in sample else None,
+            truth_MZX[-1],
+            decode_label_bits(sample.pred_bits)[:-1].cpu().numpy() if 'pred_bits' in sample else None,
             title=Path(sample.img_path).stem,
             classes=self.metainfo['classes'],
             palette=self.metainfo['palette'],
             aspect=width / height,
         )
-
-
-def _unpack(bits_ZX: Tensor, num_maps: int) -> np.ndarray:
-    return (bits_ZX.cpu().numpy() >> np.arange(num_maps)[:, None, None] & 1).astype(bool)
 
 
 def _require(holds: bool, lonely: Iterable[str], kind: str, place: Path, other: Path) -> None:

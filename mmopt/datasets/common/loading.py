@@ -1,8 +1,8 @@
 """Files to arrays. Every failure names the file and the reason; a half-written file is an error, not a grey area.
 
-Measured on one core for 1600x900 images: JPEG 5.3-7.5 ms, PNG 19.5 ms, so keep the JPEGs that the cameras wrote. Asking
-OpenCV for RGB (IMREAD_COLOR_RGB) saves 0.1 ms over a conversion but needs OpenCV 4.11; its reduced decoding is three
-times as fast but not exact.
+Measured on one core for street scenes of 1600x900: JPEG 2-5 ms, PNG 17-20 ms, so keep the JPEGs that the cameras
+wrote. Asking OpenCV for RGB (IMREAD_COLOR_RGB) saves 0.1 ms over a conversion but needs OpenCV 4.11; its reduced
+decoding saves a third but is not exact.
 """
 
 from pathlib import Path

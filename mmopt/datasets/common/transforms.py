@@ -15,6 +15,7 @@ import torch
 from mmcv.transforms import BaseTransform
 from mmcv.transforms import Resize as MMCVResize
 
+from mmopt.ops.photometric import draw_photometric
 from mmopt.registry import TRANSFORMS
 from mmopt.structures import DataSample
 
@@ -166,8 +167,6 @@ class DrawPhotometric(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Add the parameters to ``results``."""
-        from mmopt.ops.photometric import draw_photometric
-
         results['photometric'] = draw_photometric(results['rng'], **self.ranges)
         results['fields'].append('photometric')
         return results
@@ -209,7 +208,16 @@ def pack_inputs(results: dict, meta_keys: Sequence[str] = ()) -> dict:
 
     Returns:
         ``dict(inputs=Tensor (3, H, W), data_samples=DataSample)``: inputs uint8 RGB, or what Normalize made of it.
+
+    Raises:
+        ValueError: If the image is normalised and a distortion is drawn for the device.
     """
+    if 'img_norm_cfg' in results and 'photometric' in results['fields']:
+        raise ValueError(
+            'The pipeline both normalises the image (Normalize) and draws a distortion for the device '
+            '(DrawPhotometric), which works on grey levels. Leave Normalize to the data preprocessor, or use '
+            'PhotoMetricDistortion before Normalize.'
+        )
     img_HW3 = results['img']
     # Splitting into planes is 8 times faster than a strided copy (0.04 against 0.35 ms for 800x600).
     img_3HW = np.empty((3, *img_HW3.shape[:2]), img_HW3.dtype)

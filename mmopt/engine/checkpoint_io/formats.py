@@ -12,6 +12,7 @@ from typing import Any
 from mmengine.logging import print_log
 from torch import Tensor
 
+from mmopt.engine.checkpoint_io.mmcv1_ema import ema_for_resume, saved_swapped, split_ema
 from mmopt.engine.checkpoint_io.plain import to_plain
 from mmopt.utils.errors import UserError
 
@@ -22,18 +23,21 @@ _STEP_IN_NAME = re.compile(r'(iter|epoch)_(\d+)\.pth$')
 _BEST_NAME = re.compile(r'best_(.+)_(?:iter|epoch)_\d+\.pth')
 
 
-def normalize(content: Any, path: Path | str) -> dict:
+def normalize(content: Any, path: Path | str, *, for_resume: bool = False) -> dict:
     """Bring what a file holds to one form.
 
     Args:
         content: What was read.
         path: Where from: for messages, and because a file name tells which way mmcv 1.x counted.
+        for_resume: Whether a run is to continue from it; matters for the averaged weights (EMA) of mmcv 1.x.
 
     Returns:
         The file's own entries, and in any case ``state_dict``, ``optimizer`` (None without one; with ``loss_scaler``
         inside if fp16 was trained), ``meta`` with the finished ``iter`` and ``epoch``, the same two at the top, and
         ``source_format``: ``'mmopt'``, ``'mmengine'``, ``'mmcv1'`` or ``'weights'``. ``message_hub``, if there, is
-        plain.
+        plain. Averaged weights of mmcv 1.x, there buffers ``ema_*`` of the model, become MMEngine's
+        ``ema_state_dict`` with ``for_resume`` (then ``state_dict`` is the average and this the raw weights, as
+        MMEngine's hook expects); without it ``state_dict`` stays what mmcv would load.
 
     Raises:
         UserError: If it is no checkpoint.
@@ -49,7 +53,7 @@ def normalize(content: Any, path: Path | str) -> dict:
     elif 'mmengine_version' in meta or 'message_hub' in content:
         checkpoint = _from_mmengine(content)
     else:
-        checkpoint = _from_mmcv1(content, path)
+        checkpoint = _from_mmcv1(content, path, for_resume=for_resume)
     meta = checkpoint['meta']
     meta.setdefault('iter', 0)
     meta.setdefault('epoch', 0)
@@ -86,13 +90,19 @@ def _from_mmengine(content: Mapping) -> dict:
     return checkpoint
 
 
-def _from_mmcv1(content: Mapping, path: Path) -> dict:
+def _from_mmcv1(content: Mapping, path: Path, *, for_resume: bool) -> dict:
     checkpoint = dict(content, source_format='mmcv1', meta=_lenient(content['meta']))
     meta = checkpoint['meta']
-    if _is_iteration_based(checkpoint, path):
+    by_iteration = _is_iteration_based(checkpoint, path)
+    if by_iteration:
         meta['iter'] = meta.get('iter', -1) + 1
         # mmcv stores the pass that is running, counted from 1.
         meta['epoch'] = max(meta.get('epoch', 1) - 1, 0)
+    weights, averages = split_ema(checkpoint['state_dict'])
+    checkpoint['state_dict'] = weights
+    if averages and for_resume:
+        swapped = not by_iteration and saved_swapped(path.name, str(meta.get('config', '')))
+        checkpoint |= ema_for_resume(weights, averages, meta.get('iter', 0), swapped=swapped)
     scaler = meta.get('fp16', {}).get('loss_scaler')
     optimizer = checkpoint.get('optimizer')
     if isinstance(optimizer, Mapping) and scaler:

@@ -55,6 +55,13 @@ def _numpy_array(array_type: type, shape: tuple, _kind: bytes) -> np.ndarray:
     return np.ndarray(shape, np.uint8)
 
 
+def _method_of_history(owner: type, name: str) -> str:
+    """Stand in for ``getattr``, by which MMEngine's history buffers pickle their own methods; gives the name only."""
+    if owner is not PlainHistory:
+        raise pickle.UnpicklingError(f'GLOBAL getattr({owner}, {name!r})')
+    return name
+
+
 _DTYPES = [getattr(np.dtypes, name) for name in np.dtypes.__all__ if name not in ('ObjectDType', 'VoidDType')]
 _SAFE_TYPES = [
     *((_numpy_scalar, f'numpy.{core}.multiarray.scalar') for core in ('core', '_core')),
@@ -63,6 +70,7 @@ _SAFE_TYPES = [
     np.dtype,
     *_DTYPES,
     PlainHistory,
+    (_method_of_history, 'builtins.getattr'),
     (PlainHistory, 'mmengine.logging.history_buffer.HistoryBuffer'),
     # An OrderedDict has an instance dict, into which the pickle of a ConfigDict is poured.
     (OrderedDict, 'mmcv.utils.config.ConfigDict'),
@@ -71,13 +79,15 @@ _SAFE_TYPES = [
 ]
 
 
-def load(path: Path | str, map_location: Any = 'cpu', allow_pickle: bool = False) -> dict:
+def load(path: Path | str, map_location: Any = 'cpu', allow_pickle: bool = False, *, for_resume: bool = False) -> dict:
     """Read a checkpoint of mmopt, MMEngine or mmcv 1.x, or a file of weights.
 
     Args:
         path: The file.
         map_location: As for :func:`torch.load`.
         allow_pickle: Also unpickle arbitrary Python objects, which runs whatever code the file names.
+        for_resume: Whether a run is to continue from it, which asks for averaged weights the other way round than
+            mmcv 1.x may have them; see :func:`mmopt.engine.checkpoint_io.normalize`.
 
     Returns:
         The content in one form for all origins; see :func:`mmopt.engine.checkpoint_io.normalize`.
@@ -91,7 +101,7 @@ def load(path: Path | str, map_location: Any = 'cpu', allow_pickle: bool = False
     if not path.is_file():
         raise UserError(describe_missing(path))
     verify(path)
-    return normalize(_read(path, map_location, allow_pickle), path)
+    return normalize(_read(path, map_location, allow_pickle), path, for_resume=for_resume)
 
 
 def _read(path: Path, map_location: Any, allow_pickle: bool) -> Any:

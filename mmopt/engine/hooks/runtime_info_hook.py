@@ -31,10 +31,10 @@ class RuntimeInfoHook(_RuntimeInfoHook):
         self._pending: list[dict[str, Any]] = []
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Note the iteration and the learning rates."""
+        """Note the iteration and the learning rate."""
         runner.message_hub.update_info('iter', runner.iter)
-        for name, values in runner.optim_wrapper.get_lr().items():
-            self._update(runner.message_hub, f'train/{name}', values[0])
+        # Of the first group, as in mmcv; MMEngine's second entry, base_lr, is the same number in all our runs.
+        self._update(runner.message_hub, 'train/lr', runner.optim_wrapper.get_lr()['lr'][0])
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None

@@ -18,7 +18,8 @@ __all__ = ['ImagePreprocessor']
 class ImagePreprocessor(BaseDataPreprocessor):
     """Move a batch to the device, distort its colours (training only), normalise and pad it.
 
-    A sample is distorted where it carries a ``photometric`` vector (see :mod:`mmopt.ops.photometric`).
+    A sample is distorted where it carries a ``photometric`` vector (see :mod:`mmopt.ops.photometric`). Images that the
+    pipeline has normalised (``img_norm_cfg`` in the metainfo) are not normalised again.
 
     Args:
         mean: Mean of every channel, RGB, of values in [0, 255].
@@ -68,10 +69,10 @@ class ImagePreprocessor(BaseDataPreprocessor):
         images = move_to(data['inputs'], self.mean_C11.device, non_blocking=self._non_blocking)
         if training and data_samples is not None:
             images = self._distort(images, data_samples)
-        if isinstance(images, Tensor):
-            inputs = self._normalize(images)
-        else:
-            inputs = self._stack([self._normalize(image) for image in images])
+        # mmcv-1 pipelines normalise in the loader and note it: once is enough.
+        is_normalized = bool(data_samples) and 'img_norm_cfg' in data_samples[0]
+        normalize = Tensor.float if is_normalized else self._normalize
+        inputs = normalize(images) if isinstance(images, Tensor) else self._stack([normalize(im) for im in images])
         height, width = inputs.shape[-2:]
         pad = (0, -width % self.pad_size_divisor, 0, -height % self.pad_size_divisor)
         if any(pad):

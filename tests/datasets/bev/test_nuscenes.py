@@ -10,7 +10,7 @@ from mmopt.datasets.bev import NuScenesBEVDataset
 from mmopt.datasets.common import ResumableSampler, stack_collate
 from mmopt.utils.errors import DataError, DataNotFoundError
 
-from .conftest import label
+from .conftest import label, stop_workers
 
 LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadBEVLabel')]
 PIPELINE = [*LOAD, dict(type='Resize', scale=(800, 600)), dict(type='PackBEVInputs')]
@@ -160,8 +160,10 @@ def test_a_broken_image_is_one_line_with_and_without_workers(make_nuscenes, num_
     path = root / 'img_dir/train/token0.jpg'
     path.write_bytes(path.read_bytes()[:5000])
     dataset = NuScenesBEVDataset(str(root), pipeline=PIPELINE)
+    batches = iter(DataLoader(dataset, num_workers=num_workers, collate_fn=stack_collate))
     with pytest.raises(DataError, match=r'^\S*token0\.jpg: the file is truncated after 5000 bytes\. Copy or make it'):
-        next(iter(DataLoader(dataset, num_workers=num_workers, collate_fn=stack_collate)))
+        next(batches)
+    stop_workers(batches)
 
 
 def test_an_image_that_vanishes_while_training_is_named(make_nuscenes):

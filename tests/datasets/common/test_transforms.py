@@ -104,6 +104,12 @@ def test_an_image_that_mmcv_loaded_as_bgr_is_packed_as_rgb():
     assert torch.equal(pack_inputs(dict(img=img, fields=[]))['inputs'], torch.from_numpy(img).permute(2, 0, 1).flip(0))
 
 
+def test_a_distortion_for_the_device_of_a_normalised_image_is_an_error():
+    results = Normalize([1, 2, 3], [4, 5, 6])(dict(img=image(), fields=[], rng=np.random.default_rng(0)))
+    with pytest.raises(ValueError, match='Leave Normalize to the data preprocessor'):
+        pack_inputs(DrawPhotometric()(results))
+
+
 def test_transforms_that_mmopt_lacks_come_from_mmcv():
     results = TRANSFORMS.build(dict(type='CenterCrop', crop_size=(4, 4)))(dict(img=image()))
     assert results['img'].shape == (4, 4, 3)

@@ -1,0 +1,158 @@
+#!/usr/bin/env python
+"""Time one training step of the BEV baseline against its floor: counted FLOPs over this machine's matmul rate.
+
+python benchmarks/bev_step.py                                  # fp32 and bf16, batch 1 and 4
+python benchmarks/bev_step.py --batch-sizes 1 --precisions bf16 --out step.json
+
+A step is: uint8 image to device, normalise, forward, loss, backward, fused AdamW. The matmul rate is measured between
+the steps, so that a busy machine slows both sides alike.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+
+from mmopt.registry import MODELS
+from mmopt.structures import DataSample
+from mmopt.utils.flops import count_flops
+from mmopt.utils.malloc import keep_freed_pages
+
+CONFIG = Path(__file__).resolve().parents[1] / 'configs/_base_/models/lss_swin.py'
+DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16)
+IMAGE_SIZE, LABEL_SIZE = (600, 800), (196, 200)
+GEMM_SIZE = 2048
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--batch-sizes', type=int, nargs='+', default=[1, 4])
+    parser.add_argument('--precisions', nargs='+', choices=sorted(DTYPES), default=['fp32', 'bf16'])
+    parser.add_argument('--steps', type=int, default=5, help='timed steps of every row')
+    parser.add_argument('--threads', type=int, help='default: what torch chooses')
+    parser.add_argument('--with-cp', action='store_true', help='recompute every Swin block, as the original does')
+    parser.add_argument('--default-malloc', action='store_true', help='do not keep freed pages')
+    parser.add_argument('--out', type=Path, metavar='JSON')
+    return parser.parse_args(argv)
+
+
+def make_batch(batch_size: int) -> dict:
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.tensor([[633.2, 0.0, 408.1], [0.0, 844.3, 327.7], [0.0, 0.0, 1.0]])
+    samples = [
+        DataSample(
+            intrinsics=matrix.clone(),
+            label_bits=torch.randint(0, 1 << 15, LABEL_SIZE, dtype=torch.int32, generator=generator),
+        )
+        for _ in range(batch_size)
+    ]
+    inputs = torch.randint(0, 256, (batch_size, 3, *IMAGE_SIZE), dtype=torch.uint8, generator=generator)
+    return dict(inputs=inputs, data_samples=samples)
+
+
+def make_step(batch_size: int, dtype: torch.dtype, with_cp: bool) -> Callable[[], None]:
+    torch.manual_seed(0)
+    cfg = Config.fromfile(str(CONFIG)).model
+    cfg.backbone.with_cp = with_cp
+    model = MODELS.build(cfg).train()
+    # Past the first step, in which the classifier's weight is zero and zeros may run faster.
+    torch.nn.init.normal_(model.head.classifier.weight, std=0.01)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
+    batch = make_batch(batch_size)
+
+    def step() -> None:
+        part = model.data_preprocessor(batch, training=True)
+        with torch.autocast('cpu', dtype) if dtype != torch.float32 else nullcontext():
+            losses = model(**part, mode='loss')
+        sum(losses.values()).backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def time_gemm(dtype: torch.dtype) -> Callable[[], float]:
+    a, b = (torch.randn(GEMM_SIZE, GEMM_SIZE, dtype=dtype) for _ in range(2))
+    out = torch.empty_like(a)
+
+    def rate() -> float:
+        start = time.perf_counter()
+        torch.mm(a, b, out=out)
+        return 2 * GEMM_SIZE**3 / (time.perf_counter() - start)
+
+    for _ in range(3):
+        rate()
+    return rate
+
+
+def measure(precision: str, batch_size: int, steps: int, with_cp: bool) -> dict:
+    dtype = DTYPES[precision]
+    step, gemm = make_step(batch_size, dtype, with_cp), time_gemm(dtype)
+    flops = count_flops(step)
+    step()
+    seconds, rates = [], []
+    for _ in range(steps):
+        rates += [gemm() for _ in range(3)]
+        start = time.perf_counter()
+        step()
+        seconds.append(time.perf_counter() - start)
+    rates += [gemm() for _ in range(3)]
+    rate, median = statistics.median(rates), statistics.median(seconds)
+    return dict(
+        precision=precision,
+        batch_size=batch_size,
+        gflop=flops / 1e9,
+        gflop_per_s=rate / 1e9,
+        floor_s=flops / rate,
+        step_s=median,
+        step_s_min=min(seconds),
+        step_s_max=max(seconds),
+        ratio=median * rate / flops,
+        steps=steps,
+    )
+
+
+def describe_machine() -> dict:
+    cpu = platform.processor() or platform.machine()
+    info = Path('/proc/cpuinfo')
+    if info.is_file():
+        names = [
+            line.split(':', 1)[1].strip() for line in info.read_text().splitlines() if line.startswith('model name')
+        ]
+        cpu = names[0] if names else cpu
+    return dict(cpu=cpu, threads=torch.get_num_threads(), torch=torch.__version__, python=platform.python_version())
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    keeps = not args.default_malloc and keep_freed_pages()
+    machine = describe_machine() | dict(keeps_freed_pages=keeps, with_cp=args.with_cp)
+    print(f'{machine["cpu"]}, {machine["threads"]} threads, torch {machine["torch"]}, '
+          f'freed pages kept: {keeps}, blocks recomputed: {args.with_cp}\n')  # fmt: skip
+    print('| precision | batch | GFLOP | GEMM GFLOP/s | floor s | step s (min - max) | step / floor |')
+    print('|---|---|---|---|---|---|---|')
+    rows = []
+    for precision in args.precisions:
+        for batch_size in args.batch_sizes:
+            row = measure(precision, batch_size, args.steps, args.with_cp)
+            rows.append(row)
+            print(
+                f'| {precision} | {batch_size} | {row["gflop"]:.0f} | {row["gflop_per_s"]:.0f} | {row["floor_s"]:.3f} '
+                f'| {row["step_s"]:.3f} ({row["step_s_min"]:.3f} - {row["step_s_max"]:.3f}) | {row["ratio"]:.2f} |',
+                flush=True,
+            )
+    if args.out:
+        args.out.write_text(json.dumps(dict(machine=machine, rows=rows), indent=2) + '\n')
+
+
+if __name__ == '__main__':
+    main()

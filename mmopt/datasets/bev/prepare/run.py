@@ -1,0 +1,271 @@
+"""Make a whole data set: find the views, label them in parallel, say what came out."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from mmopt.datasets.bev.prepare.keyframe import KEYFRAME_FILE, keyframe_views
+from mmopt.datasets.bev.prepare.labels import make_label
+from mmopt.datasets.bev.prepare.map_expansion import require_shapely
+from mmopt.datasets.bev.prepare.preview import draw_preview
+from mmopt.datasets.bev.prepare.splits import official_split, read_split_file
+from mmopt.datasets.bev.prepare.tables import find_version, nuscenes_views, scene_names
+from mmopt.datasets.bev.prepare.views import CLASSES, IGNORE, View
+from mmopt.datasets.bev.prepare.write import Layout
+from mmopt.utils.errors import DataError, DataNotFoundError, UserError
+
+__all__ = ['Options', 'prepare', 'summarise']
+
+_RULE = 'PON grid 196x200, 0.25 m'
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run of the tool can be told.
+
+    Args:
+        source: nuScenes folder, or a key frame's.
+        out: Folder of the layout.
+        version: Folder of nuScenes' tables; None if there is only one.
+        split_file: Scenes for training and validation; None for the official ones.
+        cameras: Cameras; None for CAM_FRONT of nuScenes, all of a key frame.
+        occlusion: ``lidar``, ``boxes`` or ``none``; None for LiDAR in nuScenes, boxes in a key frame.
+        link: See :class:`~mmopt.datasets.bev.prepare.write.Layout`.
+        num_workers: Processes; 0 works in this one.
+        num_previews: Pictures to draw.
+        force: Make finished samples anew.
+        skip_missing: Leave out views whose image or sweep is not there.
+    """
+
+    source: Path
+    out: Path
+    version: str | None = None
+    split_file: Path | None = None
+    cameras: Sequence[str] | None = None
+    occlusion: str | None = None
+    link: str = 'auto'
+    num_workers: int = 2
+    num_previews: int = 4
+    force: bool = False
+    skip_missing: bool = False
+
+
+@dataclass
+class Summary:
+    """What came out.
+
+    Args:
+        made: Samples made in this run.
+        kept: Samples that were finished before.
+        missing: Views left out because a file is not there.
+        num_images: Samples by split.
+        images_with_class: By split, for each class the number of images in which a cell that counts holds it.
+        share_of_class: By split, for each class its share of the cells that count.
+        share_seen: By split, the share of cells that count.
+        previews: Pictures drawn.
+        notes: What the user should know.
+    """
+
+    made: int = 0
+    kept: int = 0
+    missing: int = 0
+    num_images: dict[str, int] = field(default_factory=dict)
+    images_with_class: dict[str, np.ndarray] = field(default_factory=dict)
+    share_of_class: dict[str, np.ndarray] = field(default_factory=dict)
+    share_seen: dict[str, float] = field(default_factory=dict)
+    previews: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def prepare(options: Options, say: Callable[[str], object] = print) -> Summary:
+    """Make the layout; finished samples stay as they are.
+
+    Args:
+        options: What to do.
+        say: Takes the lines that tell what goes on.
+
+    Returns:
+        Counts.
+
+    Raises:
+        UserError: If something is the user's to mend; files written so far are whole and stay.
+    """
+    summary = Summary()
+    views, settings = _find_views(options, summary, say)
+    views = _require_files(views, settings['occlusion'], options.skip_missing, summary)
+    layout = Layout(options.out, options.link)
+    layout.make_folders()
+    layout.agree_on(settings, options.force)
+    layout.write_calibration({view.name: view.intrinsics_33 for view in views})
+    todo = [
+        view for view in views if options.force or not layout.is_finished(view.splits, view.name, view.image.suffix)
+    ]
+    summary.made, summary.kept = len(todo), len(views) - len(todo)
+    if summary.kept:
+        say(f'{summary.kept} of {len(views)} samples are finished; --force makes them anew.')
+    _label_all(todo, layout, settings['occlusion'], options.num_workers)
+    _count(layout, views, summary)
+    summary.previews = _draw_previews(layout, views, options.num_previews)
+    return summary
+
+
+def _find_views(options: Options, summary: Summary, say: Callable[[str], object]) -> tuple[list[View], dict[str, str]]:
+    if not options.source.is_dir():
+        raise DataNotFoundError(f'{options.source}: no such folder; give a nuScenes folder or a key frame.')
+    if (options.source / KEYFRAME_FILE).is_file():
+        unused = dict(version=options.version, split_file=options.split_file)
+        if given := [f'--{key.replace("_", "-")}' for key, value in unused.items() if value is not None]:
+            raise UserError(f'{options.source} is a key frame: {" and ".join(given)} would have no effect.')
+        occlusion = options.occlusion or 'boxes'
+        if occlusion == 'lidar':
+            raise UserError(f'{options.source}: a key frame has no LiDAR sweep. Pass --occlusion boxes or none.')
+        views = keyframe_views(options.source, options.cameras, ('train', 'val'))
+        summary.notes += [
+            'val holds the same images as train: one key frame can only show that a model learns, not how well.',
+            'A key frame tells nothing of crossings, walkways and car parks: leave their IoU out.',
+        ]
+        return views, dict(source='key frame', rule=_RULE, occlusion=occlusion, split='train = val')
+
+    version = find_version(options.source, options.version)
+    require_shapely()
+    names = scene_names(options.source, version)
+    split = read_split_file(options.split_file, names) if options.split_file else official_split(version, names)
+    parts = Counter(split.values())
+    occlusion = options.occlusion or 'lidar'
+    say(f'{version}: {parts["train"]} scenes for training, {parts["val"]} for validation, {len(names) - len(split)} not'
+        ' used; reading tables ...')  # fmt: skip
+    views = nuscenes_views(options.source, version, split, options.cameras or ['CAM_FRONT'], occlusion == 'lidar')
+    if not views:
+        raise DataError(f'{options.source / version}: no key frame of these scenes and cameras.')
+    digest = hashlib.sha256(json.dumps(sorted(split.items())).encode()).hexdigest()[:12]
+    kind = f'{options.split_file.name} ({digest})' if options.split_file else f'{version}, official ({digest})'
+    return views, dict(source='nuScenes', rule=_RULE, occlusion=occlusion, split=kind)
+
+
+def _require_files(views: list[View], occlusion: str, skip_missing: bool, summary: Summary) -> list[View]:
+    present, missing = [], []
+    for view in views:
+        needed = [view.image, *([view.lidar] if occlusion == 'lidar' else [])]
+        absent = [path for path in needed if not path.is_file()]
+        missing += absent[:1]
+        if not absent:
+            present.append(view)
+    if missing and not (skip_missing and present):
+        raise DataNotFoundError(
+            f'{missing[0]}: no such file, though the tables name it ({len(missing)} of {len(views)} samples lack one). '
+            'Unpack the remaining blobs, or pass --skip-missing to leave these samples out.'
+        )
+    summary.missing = len(missing)
+    return present
+
+
+def _label_one(view: View, layout: Layout, occlusion: str) -> None:
+    layout.write_sample(view.splits, view.name, view.image, make_label(view, occlusion))
+
+
+def _start_worker() -> None:
+    # Ctrl-C reaches the whole process group; the parent alone decides when to stop, after the samples in work.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+
+
+def _label_all(views: list[View], layout: Layout, occlusion: str, num_workers: int) -> None:
+    bar = tqdm(total=len(views), unit='image', desc='labels', disable=None if views else True)
+    with bar:
+        if num_workers == 0 or len(views) < 2:
+            for view in views:
+                _label_one(view, layout, occlusion)
+                bar.update()
+            return
+        # Forking a process in which torch has started threads can hang.
+        pool = ProcessPoolExecutor(
+            min(num_workers, len(views)), multiprocessing.get_context('spawn'), initializer=_start_worker
+        )
+        try:
+            for done in as_completed([pool.submit(_label_one, view, layout, occlusion) for view in views]):
+                done.result()
+                bar.update()
+        except BrokenProcessPool as error:
+            raise UserError(
+                'A worker was killed, most likely for want of memory: pass fewer --workers and start again; finished '
+                'samples are kept.'
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _count(layout: Layout, views: list[View], summary: Summary) -> None:
+    for split in ('train', 'val'):
+        names = [view.name for view in views if split in view.splits]
+        images, cells, seen = np.zeros(IGNORE, np.int64), np.zeros(IGNORE, np.int64), 0
+        for name in names:
+            bits_ZX = cv2.imread(str(layout.label(split, name)), cv2.IMREAD_UNCHANGED)
+            if bits_ZX is None:
+                raise DataError(f'{layout.label(split, name)}: not readable as an image. Remove it and start again.')
+            bits_S = bits_ZX[bits_ZX >> IGNORE & 1 == 0]
+            cells_C = np.array([np.count_nonzero(bits_S & (1 << index)) for index in range(IGNORE)])
+            images, cells, seen = images + (cells_C > 0), cells + cells_C, seen + len(bits_S)
+        summary.num_images[split] = len(names)
+        summary.images_with_class[split] = images
+        summary.share_of_class[split] = cells / max(seen, 1)
+        summary.share_seen[split] = seen / max(len(names) * 196 * 200, 1)
+
+
+def _draw_previews(layout: Layout, views: list[View], num: int) -> list[Path]:
+    """Draw evenly spaced views from what lies on disk."""
+    chosen = np.unique(np.linspace(0, len(views) - 1, min(num, len(views))).round().astype(int))
+    paths = []
+    for view in (views[index] for index in chosen):
+        split = view.splits[0]
+        image = cv2.imread(str(layout.image(split, view.name, view.image.suffix)), cv2.IMREAD_COLOR)
+        if image is None:
+            raise DataError(f'{view.image}: not readable as an image. Unpack it again.')
+        bits_ZX = cv2.imread(str(layout.label(split, view.name)), cv2.IMREAD_UNCHANGED)
+        picture = draw_preview(view, np.ascontiguousarray(image[..., ::-1]), bits_ZX)
+        paths.append(layout.root / 'preview' / f'{view.name}.jpg')
+        os.makedirs(paths[-1].parent, exist_ok=True)
+        cv2.imwrite(str(paths[-1]), picture[..., ::-1])
+    return paths
+
+
+def summarise(summary: Summary, out: Path) -> str:
+    """Write the summary as text.
+
+    Args:
+        summary: What came out.
+        out: Folder of the layout.
+
+    Returns:
+        Some lines: counts, a table of the classes, pictures, notes, and the next command.
+    """
+    splits = [split for split, num in summary.num_images.items() if num]
+    lines = [f'{summary.made} samples made, {summary.kept} kept, {summary.missing} left out for want of a file.']
+    head = ''.join(f'{f"{split}: images with it":>24}{"share of cells":>16}' for split in splits)
+    lines += ['', f'{"class":<22}{head}']
+    for index, name in enumerate(CLASSES):
+        row = ''.join(
+            f'{summary.images_with_class[split][index]:>24}{summary.share_of_class[split][index]:>16.5f}'
+            for split in splits
+        )
+        lines.append(f'{name:<22}{row}')
+    lines.append(f'{"all":<22}' + ''.join(f'{summary.num_images[split]:>24}{"":>16}' for split in splits))
+    lines.append(
+        f'{"cells that count":<22}' + ''.join(f'{"":>24}{summary.share_seen[split]:>16.5f}' for split in splits)
+    )
+    lines += ['', *(f'note: {note}' for note in summary.notes)]
+    if summary.previews:
+        lines.append(f'look at {summary.previews[0]}' + (' and the others there' if len(summary.previews) > 1 else ''))
+    lines.append(f'next: python tools/train.py configs/baseline/lss_swin_nuscenes.py --options data.data_root={out}')
+    return '\n'.join(lines)
