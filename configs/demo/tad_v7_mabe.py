@@ -34,7 +34,9 @@ optimizer_config = dict(grad_clip=dict(max_norm=1.0, norm_type=2))
 lr_config = dict(policy='poly', power=1.0, min_lr=0.0, by_epoch=False, warmup='linear', warmup_iters=15)
 runner = dict(type='IterBasedRunner', max_iters=150)
 checkpoint_config = dict(by_epoch=False, interval=75, max_keep_ckpts=1)
-evaluation = dict(interval=75, metric=dict(type='TemporalDetection', score_threshold=0.4), save_best='F1', rule='greater')
+evaluation = dict(
+    interval=75, metric=dict(type='TemporalDetection', score_threshold=0.4), save_best='F1', rule='greater'
+)
 log_config = dict(interval=10)
 # Random events of the right kinds, lengths and rates reach an F1 of about 0.01.
 expect = dict(metric='F1', margin=0.3, baseline=dict(type='RandomIntervals'))

@@ -1,6 +1,7 @@
 """Metrics."""
 
 from mmopt.evaluation.bev_iou import BEVIoU, count_confusion
-from mmopt.evaluation.tad_metric import RandomIntervals, TemporalDetection
+from mmopt.evaluation.tad_baseline import RandomIntervals
+from mmopt.evaluation.tad_metric import TemporalDetection
 
 __all__ = ['BEVIoU', 'RandomIntervals', 'TemporalDetection', 'count_confusion']

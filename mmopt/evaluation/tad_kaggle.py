@@ -94,7 +94,9 @@ def kaggle_score(
 
 def _checked(event: Event) -> Event:
     if event.start > event.stop:
-        raise DataError(f'Video {event.video_id}: {event.behavior}: start_frame {event.start} > stop_frame {event.stop}.')
+        raise DataError(
+            f'Video {event.video_id}: {event.behavior}: start_frame {event.start} > stop_frame {event.stop}.'
+        )
     return event
 
 
@@ -192,9 +194,7 @@ def write_submission(path: str | Path, events: Iterable[Event]) -> None:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for number, event in enumerate(events):
-            writer.writerow(
-                (number, event.video_id, event.agent, event.target, event.action, event.start, event.stop)
-            )
+            writer.writerow((number, event.video_id, event.agent, event.target, event.action, event.start, event.stop))
 
 
 def read_submission(path: str | Path) -> list[Event]:

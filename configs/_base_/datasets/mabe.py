@@ -37,9 +37,7 @@ data = dict(
     pin_memory=True,
     prefetch_factor=2,
     persistent_workers=True,
-    train=dict(
-        **common, metainfo=dict(classes=classes), split_file='splits/train.txt', pipeline=train_pipeline
-    ),
+    train=dict(**common, metainfo=dict(classes=classes), split_file='splits/train.txt', pipeline=train_pipeline),
     val=dict(
         **common, metainfo=dict(classes=classes), split_file='splits/val.txt', pipeline=test_pipeline, test_mode=True
     ),

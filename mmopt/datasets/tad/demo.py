@@ -1,70 +1,30 @@
-"""A small world of mice with behaviours that can be learned from motion, in the layout of Kaggle's MABe challenge.
+"""The demo data set: a small world of mice in the layout of Kaggle's MABe challenge.
 
-Two laboratories differ in frame rate, scale, arena and body parts, and one of them annotates only some pairs:
-
-======= =====================================================================================
-attack  the agent closes in at speed, then both jerk about in contact
-chase   the target flees at 30-40 cm/s, the agent keeps right behind it
-rear    the agent stands up: seen from above its body shrinks to half its length and stays in place
-sniff   the agent walks up and keeps its nose at the target's tail base
-======= =====================================================================================
-
-Between events the mice wander, rest and meet by chance. Points are missing now and then, for a few frames or for long.
-Units are cm, s and rad; written are pixels and frames. Everything follows from the seed.
+Two laboratories differ in frame rate, scale, arena and body parts, and one of them annotates only some pairs. Points
+are missing now and then, for a few frames or for long. Everything follows from the seed; see
+:mod:`mmopt.datasets.tad.world` for what the mice do.
 """
 
 import csv
 import json
-from collections.abc import Iterator
+import multiprocessing
+import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
-from mmopt.datasets.tad.layout import COLUMNS, write_table
+from mmopt.datasets.tad.layout import COLUMNS, count_frames, read_annotation, write_table
+from mmopt.datasets.tad.world import ACTIONS, BODY, DemoLab, lose_points, simulate
+from mmopt.utils.errors import DataError
+from mmopt.utils.timeline import draw_timeline
 
-__all__ = ['DEMO_LABS', 'DemoLab', 'make_demo', 'simulate']
-
-ACTIONS = ('attack', 'chase', 'rear', 'sniff')
-_LENGTH_CM = 8.0
-# Where a part sits on the body: cm ahead of the centre, cm to the left.
-_BODY = dict(
-    nose=(4.5, 0.0),
-    ear_left=(2.8, 1.0),
-    ear_right=(2.8, -1.0),
-    neck=(2.0, 0.0),
-    body_center=(0.0, 0.0),
-    hip_left=(-2.0, 1.2),
-    hip_right=(-2.0, -1.2),
-    tail_base=(-3.8, 0.0),
-)
-
-
-@dataclass(frozen=True)
-class DemoLab:
-    """What makes one laboratory's data its own.
-
-    Attributes:
-        name: Its id.
-        fps: Frames per second.
-        pixels_per_cm: Scale.
-        arena_cm: Width and height.
-        body_parts: Parts tracked.
-        num_mice: Mice in its cages, by turns.
-        blind: Behaviours that its annotators did not look for: they happen and are not written down.
-    """
-
-    name: str
-    fps: float
-    pixels_per_cm: float
-    arena_cm: tuple[float, float]
-    body_parts: tuple[str, ...]
-    num_mice: tuple[int, ...]
-    blind: tuple[str, ...] = ()
-
+__all__ = ['DEMO_LABS', 'Made', 'make_demo']
 
 DEMO_LABS = (
-    DemoLab('DemoOtter', 30.0, 16.0, (50.0, 40.0), tuple(name for name in _BODY if name != 'body_center'), (2,)),
+    DemoLab('DemoOtter', 30.0, 16.0, (50.0, 40.0), tuple(name for name in BODY if name != 'body_center'), (2,)),
     DemoLab(
         'DemoHeron',
         25.0,
@@ -77,209 +37,110 @@ DEMO_LABS = (
 )
 
 
-class _World:
-    """Mice in an arena, moved frame by frame."""
-
-    def __init__(self, lab: DemoLab, num_mice: int, rng: np.random.Generator) -> None:
-        self.rng = rng
-        self.dt = 1 / lab.fps
-        self.half = np.array(lab.arena_cm) / 2 - 3.0
-        self.place = rng.uniform(-self.half, self.half, (num_mice, 2))
-        self.heading = rng.uniform(-np.pi, np.pi, num_mice)
-        self.speed = np.full(num_mice, 5.0)
-        self.stretch = np.ones(num_mice)
-        self.goal_speed = np.full(num_mice, 5.0)
-
-    def nose(self, mouse: int) -> np.ndarray:
-        return self.place[mouse] + _BODY['nose'][0] * self._ahead(mouse)
-
-    def tail(self, mouse: int) -> np.ndarray:
-        return self.place[mouse] + _BODY['tail_base'][0] * self._ahead(mouse)
-
-    def _ahead(self, mouse: int) -> np.ndarray:
-        return np.array([np.cos(self.heading[mouse]), np.sin(self.heading[mouse])])
-
-    def wander(self, mouse: int, top_speed: float = 12.0) -> None:
-        if self.rng.random() < 0.7 * self.dt:  # a new pace every 1.4 s
-            self.goal_speed[mouse] = self.rng.choice([0.0, 3.0, 7.0, top_speed])
-        self.heading[mouse] += self.rng.normal(0, 2.0) * np.sqrt(self.dt)
-        self._walk(mouse, min(self.goal_speed[mouse], top_speed))
-
-    def steer(self, mouse: int, to: np.ndarray, speed: float, turn: float = 8.0) -> None:
-        wanted = np.arctan2(*(to - self.nose(mouse))[::-1])
-        error = (wanted - self.heading[mouse] + np.pi) % (2 * np.pi) - np.pi
-        self.heading[mouse] += np.clip(error, -turn * self.dt, turn * self.dt)
-        distance = np.hypot(*(to - self.nose(mouse)))
-        self._walk(mouse, min(speed, 6.0 * distance))
-
-    def flee(self, mouse: int, speed: float) -> None:
-        if np.any(np.abs(self.place[mouse]) > self.half - 4.0):  # along the wall, not into it
-            self.steer(mouse, -0.3 * self.place[mouse], speed)
-        else:
-            self.heading[mouse] += self.rng.normal(0, 3.0) * np.sqrt(self.dt)
-            self._walk(mouse, speed)
-
-    def jerk(self, mouse: int, around: np.ndarray) -> None:
-        self.heading[mouse] += self.rng.normal(0, 25.0) * self.dt * 3
-        pull = 6.0 * (around - self.place[mouse])
-        self.place[mouse] += self.dt * (pull + self.rng.normal(0, 45.0, 2))
-        self.speed[mouse] = 10.0
-        self._keep_inside(mouse)
-
-    def stand(self, mouse: int) -> None:
-        self._walk(mouse, 0.0)
-
-    def _walk(self, mouse: int, speed: float) -> None:
-        self.speed[mouse] += (speed - self.speed[mouse]) * min(1.0, 8.0 * self.dt)
-        self.place[mouse] += self.speed[mouse] * self.dt * self._ahead(mouse)
-        self._keep_inside(mouse)
-
-    def _keep_inside(self, mouse: int) -> None:
-        inside = np.clip(self.place[mouse], -self.half, self.half)
-        if np.any(inside != self.place[mouse]):
-            self.place[mouse] = inside
-            self.heading[mouse] += 3.0 * self.dt * np.sign(self.rng.normal())
-            if self.rng.random() < 2.0 * self.dt:
-                self.heading[mouse] = np.arctan2(*(-inside)[::-1])
-
-    def parts(self, names: tuple[str, ...]) -> np.ndarray:
-        offset_P2 = np.array([_BODY[name] for name in names])
-        cos, sin = np.cos(self.heading)[:, None], np.sin(self.heading)[:, None]
-        along = offset_P2[:, 0] * self.stretch[:, None]
-        x = self.place[:, :1] + cos * along - sin * offset_P2[:, 1]
-        y = self.place[:, 1:] + sin * along + cos * offset_P2[:, 1]
-        return np.stack((x, y), axis=-1)
-
-
-def _act(world: _World, action: str, agent: int, target: int) -> Iterator[bool]:
-    """Move agent and target through one event, a frame per step; yields whether the frame belongs to the event."""
-    rng, dt = world.rng, world.dt
-    if action in ('attack', 'sniff'):
-        speed = 28.0 if action == 'attack' else 14.0
-        for _ in range(round(3.0 / dt)):
-            if np.hypot(*(world.tail(target) - world.nose(agent))) < 2.0:
-                break
-            world.steer(agent, world.tail(target), speed)
-            world.wander(target, 3.0)
-            yield False
-    seconds = dict(attack=(0.6, 2.5), chase=(1.0, 4.0), rear=(0.6, 2.5), sniff=(0.8, 4.0))[action]
-    length = round(rng.uniform(*seconds) / dt)
-    pace = rng.uniform(30.0, 40.0)
-    for frame in range(length):
-        if action == 'attack':
-            middle = (world.place[agent] + world.place[target]) / 2
-            world.jerk(agent, middle)
-            world.jerk(target, middle)
-        elif action == 'chase':
-            world.flee(target, pace)
-            world.steer(agent, world.tail(target), pace * 1.15, turn=12.0)
-        elif action == 'sniff':
-            world.steer(agent, world.tail(target), 10.0)
-            world.wander(target, 2.0)
-        else:
-            world.stand(agent)
-            # Up and down within 0.2 s.
-            rise = min(frame, length - 1 - frame) * dt / 0.2
-            world.stretch[agent] = 1 - 0.5 * min(rise, 1.0)
-        yield True
-    world.stretch[agent] = 1.0
-
-
-def simulate(lab: DemoLab, num_mice: int, num_frames: int, rng: np.random.Generator) -> tuple[np.ndarray, list[tuple]]:
-    """Simulate one video.
-
-    Args:
-        lab: The laboratory.
-        num_mice: Mice in the arena.
-        num_frames: Length.
-        rng: All randomness comes from it.
-
-    Returns:
-        Positions (T, M, P, 2) in cm from the arena's centre, and the events: start, stop, agent, target, action.
-    """
-    world = _World(lab, num_mice, rng)
-    position = np.zeros((num_frames, num_mice, len(lab.body_parts), 2), dtype=np.float32)
-    events: list[tuple] = []
-    running: Iterator[bool] | None = None
-    wait, began, cast = round(rng.uniform(0.5, 2.5) * lab.fps), None, ()
-    for frame in range(num_frames):
-        if running is None and wait <= 0:
-            action = str(rng.choice(ACTIONS))
-            agent, target = (int(mouse) for mouse in rng.permutation(num_mice)[:2])
-            if action == 'rear':
-                target = agent
-            cast = (agent, target, action)
-            running = _act(world, *((action, agent, target)))
-        belongs = next(running, None) if running is not None else False
-        if began is not None and not belongs:
-            events.append((began, frame, *cast))
-        began = (frame if began is None else began) if belongs else None
-        if belongs is None:
-            running, wait = None, round(rng.uniform(0.5, 3.0) * lab.fps)
-        wait -= 1
-        busy = cast[:2] if running is not None else ()
-        for mouse in range(num_mice):
-            if mouse not in busy:
-                world.wander(mouse)
-        position[frame] = world.parts(lab.body_parts)
-    if began is not None:
-        events.append((began, num_frames, *cast))
-    return position + rng.normal(0, 0.06, position.shape).astype(np.float32), events
-
-
-def _lose_points(position: np.ndarray, fps: float, rng: np.random.Generator) -> np.ndarray:
-    """Take points away: often for a few frames, seldom for more than a second."""
-    lost = position.copy()
-    num_frames, num_mice, num_parts, _ = position.shape
-    for _ in range(num_frames * num_mice * num_parts // 400):
-        length = int(rng.geometric(0.25)) if rng.random() < 0.95 else int(rng.uniform(1.0, 2.0) * fps)
-        start = int(rng.integers(num_frames))
-        lost[start : start + length, rng.integers(num_mice), rng.integers(num_parts)] = np.nan
-    return lost
-
-
 def _name(agent: int, target: int, action: str) -> str:
     return f'mouse{agent + 1},{"self" if target == agent else f"mouse{target + 1}"},{action}'
 
 
-def make_demo(out_dir: str | Path, num_train: int = 24, num_val: int = 8, seconds: float = 80.0, seed: int = 0) -> Path:
-    """Write the world: ``train.csv``, ``train_tracking``, ``train_annotation`` and ``splits/{train,val}.txt``.
+@dataclass(frozen=True)
+class Made:
+    """What :func:`make_demo` did.
+
+    Attributes:
+        out: The data root.
+        num_train: Training videos in it.
+        num_val: Validation videos in it.
+        seconds: Time it took; 0 where a complete set was left alone.
+    """
+
+    out: Path
+    num_train: int
+    num_val: int
+    seconds: float
+
+
+def make_demo(
+    out_dir: str | Path,
+    num_train: int = 24,
+    num_val: int = 8,
+    seed: int = 0,
+    *,
+    num_workers: int = 0,
+    force: bool = False,
+    video_s: float = 80.0,
+) -> Made:
+    """Write the world: ``train.csv``, ``train_tracking``, ``train_annotation``, ``splits`` and ``preview.jpg``.
+
+    It is made in ``<out_dir>.partial`` and renamed when it is complete, so a data root is whole or absent; a complete
+    set of the same settings is left alone.
 
     Args:
-        out_dir: Where to; existing files of the same names are replaced.
+        out_dir: The data root to make.
         num_train: Training videos.
         num_val: Validation videos.
-        seconds: Length of each.
         seed: The same seed gives the same files.
+        num_workers: Processes; 0 works in this one.
+        force: Make a complete set anew.
+        video_s: Length of each video in seconds.
 
     Returns:
-        ``out_dir``.
+        What was made.
+
+    Raises:
+        DataError: If the folder exists and is not a demo of these settings.
     """
+    began = time.perf_counter()
     out_dir = Path(out_dir)
-    out_dir.mkdir(parents=True, exist_ok=True)
-    rows, splits = [], dict(train=[], val=[])
-    for number in range(num_train + num_val):
-        rng = np.random.default_rng((seed, number))
-        lab = DEMO_LABS[number % len(DEMO_LABS)]
-        num_mice = lab.num_mice[number // len(DEMO_LABS) % len(lab.num_mice)]
-        rows.append(_write_video(out_dir, lab, str(100000 + number), num_mice, round(seconds * lab.fps), rng))
-        splits['train' if number < num_train else 'val'].append(rows[-1]['video_id'])
-    with (out_dir / 'train.csv').open('w', newline='', encoding='utf-8') as file:
+    settings = json.dumps(dict(demo='mabe', version=1, train=num_train, val=num_val, seed=seed, video_s=video_s))
+    marker = out_dir / 'demo.json'
+    known = marker.read_text(encoding='utf-8') if marker.is_file() else None
+    if known == settings and not force:
+        return Made(out_dir, num_train, num_val, 0.0)
+    if known is None and out_dir.is_dir() and any(out_dir.iterdir()):
+        raise DataError(f'{out_dir} exists and is no demo: choose another folder with --out.')
+    if known is not None and known != settings and not force:
+        raise DataError(f'{out_dir} holds a demo of other settings ({known}): add --force or choose another --out.')
+    partial = out_dir.with_name(out_dir.name + '.partial')
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    jobs = [(partial, number, seed, video_s) for number in range(num_train + num_val)]
+    if num_workers > 1:
+        # Spawned, not forked: torch's threads are already running here.
+        with multiprocessing.get_context('spawn').Pool(num_workers) as pool:
+            rows = pool.starmap(_write_video, jobs)
+    else:
+        rows = [_write_video(*job) for job in jobs]
+    with (partial / 'train.csv').open('w', newline='', encoding='utf-8') as file:
         writer = csv.DictWriter(file, fieldnames=COLUMNS['videos'])
         writer.writeheader()
         writer.writerows(rows)
-    (out_dir / 'splits').mkdir(exist_ok=True)
-    for split, videos in splits.items():
-        (out_dir / 'splits' / f'{split}.txt').write_text('\n'.join(videos) + '\n', encoding='utf-8')
-    return out_dir
+    (partial / 'splits').mkdir()
+    for split, part in dict(train=rows[:num_train], val=rows[num_train:]).items():
+        text = ''.join(f'{row["video_id"]}\n' for row in part)
+        (partial / 'splits' / f'{split}.txt').write_text(text, encoding='utf-8')
+    _write_preview(partial, rows[0])
+    (partial / 'demo.json').write_text(settings, encoding='utf-8')
+    shutil.rmtree(out_dir, ignore_errors=True)
+    partial.rename(out_dir)
+    return Made(out_dir, num_train, num_val, time.perf_counter() - began)
 
 
-def _write_video(
-    out_dir: Path, lab: DemoLab, video_id: str, num_mice: int, num_frames: int, rng: np.random.Generator
-) -> dict:
+def _write_preview(root: Path, row: dict) -> None:
+    events = read_annotation(root / 'train_annotation' / row['lab_id'] / f'{row["video_id"]}.parquet', ACTIONS)
+    num_frames = count_frames(root / 'train_tracking' / row['lab_id'] / f'{row["video_id"]}.parquet')
+    title = f'{row["lab_id"]} {row["video_id"]}'
+    picture = draw_timeline(events, None, (0, num_frames), ACTIONS, row['frames_per_second'], title)
+    cv2.imwrite(str(root / 'preview.jpg'), picture[..., ::-1])
+
+
+def _write_video(out_dir: Path, number: int, seed: int, video_s: float) -> dict:
+    """Simulate and write one video; returns its row of train.csv."""
+    rng = np.random.default_rng((seed, number))
+    lab = DEMO_LABS[number % len(DEMO_LABS)]
+    num_mice = lab.num_mice[number // len(DEMO_LABS) % len(lab.num_mice)]
+    video_id, num_frames = str(100000 + number), round(video_s * lab.fps)
     position, events = simulate(lab, num_mice, num_frames, rng)
     centre_px = np.array(lab.arena_cm) * lab.pixels_per_cm / 2
-    pixels = (_lose_points(position, lab.fps, rng) * lab.pixels_per_cm + centre_px).astype(np.float32)
+    pixels = (lose_points(position, lab.fps, rng) * lab.pixels_per_cm + centre_px).astype(np.float32)
     frame, mouse, part = np.nonzero(np.isfinite(pixels).all(-1))
     write_table(
         out_dir / 'train_tracking' / lab.name / f'{video_id}.parquet',

@@ -312,4 +312,5 @@ def write_table(path: str | Path, columns: dict[str, Iterable]) -> None:
 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    parquet.write_table(pyarrow.table({name: list(v) if not hasattr(v, 'dtype') else v for name, v in columns.items()}), path)
+    table = pyarrow.table({name: v if hasattr(v, 'dtype') else list(v) for name, v in columns.items()})
+    parquet.write_table(table, path)

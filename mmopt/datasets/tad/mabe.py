@@ -161,6 +161,19 @@ class MABeDataset(SeededDataset):
             test_mode=self.test_mode,
         )
 
+    def anchor_sizes(self) -> np.ndarray:
+        """Return the lengths of all events as windows show them, in frames, shape (N, 1): for tools/fit_anchors.py."""
+        self.full_init()
+        sizes = [np.zeros(0, dtype=np.int64)]
+        for index in range(len(self)):
+            info = super().get_data_info(index)
+            events = self.events[info['video']]
+            start, stop = info['start'], info['start'] + self.window
+            clipped = np.clip(events[:, :2], start, stop)
+            visible, whole = clipped[:, 1] - clipped[:, 0], np.minimum(events[:, 1] - events[:, 0], self.window)
+            sizes.append(visible[visible >= np.maximum(self.min_visible * whole, 1)])
+        return np.concatenate(sizes)[:, None].astype(np.float64)
+
     def draw(self, sample: DataSample, image: Tensor | dict | None = None) -> np.ndarray:
         """Draw a window's timeline: truth above prediction, pair by pair.
 
