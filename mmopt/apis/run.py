@@ -2,6 +2,7 @@
 
 import os
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,10 @@ def train(cfg: Config, *, num_pictures: int = NUM_PICTURES) -> Summary:
     started = time.perf_counter()
     runner = build_runner(cfg)
     runner.register_hook(ProjectedEnd())
-    runner.train()
+    with warnings.catch_warnings():
+        # The preflight block has said it, in one line and with the remedy.
+        warnings.filterwarnings('ignore', message='This DataLoader will create')
+        runner.train()
     return _finish(cfg, runner, start_iter or 0, time.perf_counter() - started, expectations, num_pictures)
 
 

@@ -8,10 +8,12 @@ import difflib
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from mmopt.utils.errors import UserError
+
 __all__ = ['LR_POLICIES', 'MOMENTUM_POLICIES', 'ConfigError', 'canonical_policy', 'check_keys', 'nearest']
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError, ValueError):
     """A config says something that cannot be run as it stands; the message names key, rule and remedy."""
 
 

@@ -285,7 +285,10 @@ class IterBasedRunner(Runner):
         if 'message_hub' in checkpoint:
             checkpoint_io.restore_message_hub(self.message_hub, checkpoint['message_hub'])
         if resume_optimizer and checkpoint.get('optimizer') is not None:
-            self.optim_wrapper.load_state_dict(checkpoint['optimizer'])
+            state = checkpoint['optimizer']
+            if checkpoint['source_format'] != 'mmopt':  # a group per parameter there, merged ones here
+                state = checkpoint_io.remap_optimizer_state(state, self.optim_wrapper.optimizer)
+            self.optim_wrapper.load_state_dict(state)
         if resume_param_scheduler:
             self._resume_schedulers(checkpoint.get('param_schedulers'), meta['iter'])
         for name, param in unwrap(self.model).named_parameters():
@@ -297,7 +300,10 @@ class IterBasedRunner(Runner):
 
     def _read(self, filename: str | Path, map_location: Any) -> dict:
         checkpoint = checkpoint_io.load(
-            Path(filename), map_location=map_location, allow_pickle=self.cfg.get('allow_pickle', False)
+            filename,
+            map_location=map_location,
+            allow_pickle=self.cfg.get('allow_pickle', False),
+            for_resume=self._resume,
         )
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         return checkpoint

@@ -40,7 +40,7 @@ def test_a_whole_config_by_hand():
             type='IterBasedTrainLoop',
             max_iters=100,
             val_interval=10,
-            val_begin=None,
+            val_start=None,
             dynamic_intervals=None,
             val_at_end=True,
         ),
@@ -300,7 +300,7 @@ def test_other_keys_of_a_string_metric_go_to_the_data_set():
 def test_when_it_is_evaluated():
     section = dict(interval=5, start=3, dynamic_intervals=[(90, 1)], at_end=False)
     train_cfg = lower(make_config(evaluation=section))['train_cfg']
-    expected = dict(val_interval=5, val_begin=3, dynamic_intervals=[(90, 1)], val_at_end=False)
+    expected = dict(val_interval=5, val_start=3, dynamic_intervals=[(90, 1)], val_at_end=False)
     assert train_cfg | expected == train_cfg
 
 

@@ -33,7 +33,9 @@ class FakeRunner:
         self.num_saved += 1
         hub = checkpoint_io.message_hub_state(self.message_hub)
         meta = dict(iter=self.iter, mmopt_version='0')
-        checkpoint_io.save(path, dict(meta=meta, state_dict=dict(a=torch.ones(1)), message_hub=hub))
+        state = dict(meta=meta, state_dict=dict(a=torch.ones(1)), message_hub=hub, optimizer=dict(state={}))
+        self.hook.before_save_checkpoint(self, state)
+        checkpoint_io.save(path, state)
 
     def resume(self, path: Path, iters_done: int) -> None:
         self.iter = iters_done
@@ -137,6 +139,24 @@ def test_is_what_a_config_of_scope_mmopt_builds():
     )
     assert type(hook) is CheckpointHook
     assert hook.priority == 'VERY_LOW'
+
+
+def test_another_folder_and_name_can_be_given(tmp_path):
+    options = dict(out_dir=str(tmp_path / 'out'), filename_tmpl='step{}.pth', max_keep_ckpts=1, save_best='mIoU')
+    work_dir = tmp_path / 'run'
+    work_dir.mkdir()
+    assert FakeRunner(work_dir, CheckpointHook(5, by_epoch=False, **options)).train(miou(at5=0.5)) == [
+        'last_checkpoint'
+    ]
+    assert names(tmp_path / 'out' / 'run') == ['best_mIoU.pth', 'best_mIoU_iter_5.pth', 'step10.pth']
+    assert checkpoint_io.find_latest(work_dir) == tmp_path / 'out' / 'run' / 'step10.pth'
+
+
+def test_without_the_optimizer_only_the_best_can_be_resumed(tmp_path):
+    hook = CheckpointHook(5, by_epoch=False, save_optimizer=False, save_best='mIoU')
+    FakeRunner(tmp_path, hook).train(miou(at5=0.5))
+    assert checkpoint_io.load(tmp_path / 'iter_5.pth')['optimizer'] is None
+    assert checkpoint_io.load(tmp_path / 'best_mIoU.pth')['optimizer'] == dict(state={})
 
 
 # ---------------------------------------------------------------- the best
@@ -275,6 +295,7 @@ def test_all_ranks_gather_and_only_rank_0_touches_the_folder(tmp_path, monkeypat
         (dict(save_best='x'), r"save_best='x': cannot tell whether more or less is better; say evaluation.rule="),
         (dict(save_best=True), r"must be a metric's name, a list of them, 'auto' or None, got True"),
         (dict(save_best='mIoU', rule='more'), r"rule must be 'greater' or 'less', got 'more'"),
+        (dict(filename_tmpl='last.pth'), r"filename_tmpl needs one '{}' for the number, got 'last.pth'"),
         (dict(save_best=['a', 'b', 'c'], rule=['less', 'less']), 'rule has 2 entries for the 3 metrics'),
     ],
 )
@@ -293,3 +314,29 @@ def test_a_metric_that_is_no_number_is_named(tmp_path):
     runner = FakeRunner(tmp_path, CheckpointHook(by_epoch=False, save_best='mIoU'))
     with pytest.raises(UserError, match=r'its value is no single number but \[0.5\]'):
         runner.train({2: dict(mIoU=[0.5])})
+
+
+# ---------------------------------------------------------------- in the background
+def test_writing_in_the_background_leaves_the_same_files(tmp_path):
+    options = dict(interval=2, by_epoch=False, save_best='mIoU', max_keep_ckpts=2)
+    scores = miou(at2=0.1, at4=0.5, at6=0.3, at10=0.6)
+    files = []
+    for background in (False, True):
+        hook = CheckpointHook(**options, background=background)
+        runner = FakeRunner(tmp_path / str(background), hook)
+        Path(runner.work_dir).mkdir()
+        runner.train(scores)
+        hook.after_train(runner)
+        files.append(names(runner.work_dir))
+    assert files[0] == files[1]
+    assert best_score(tmp_path / 'True' / 'best_mIoU.pth') == 0.6
+
+
+def test_an_error_in_the_background_stops_the_training(tmp_path, monkeypatch):
+    def fail(*_args):
+        raise checkpoint_io.CheckpointWriteError('no space')
+
+    monkeypatch.setattr(checkpoint_io, 'write_pointer', fail)
+    runner = FakeRunner(tmp_path, CheckpointHook(interval=2, by_epoch=False, background=True))
+    with pytest.raises(checkpoint_io.CheckpointWriteError, match='no space'):
+        runner.train()

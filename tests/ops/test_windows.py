@@ -97,3 +97,16 @@ def test_dropout_of_weights_keeps_the_mean():
     dropped = torch.stack([window_attention(qkv, bias, None, dropout=0.3) for _ in range(400)])
     torch.testing.assert_close(dropped.mean(0), plain, atol=0.2, rtol=0)
     assert dropped.std(0).mean() > 0.05
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('shift', [0, 1])
+def test_half_attention_is_near_float32_in_training_and_inference(dtype, shift):
+    mask = window_layout(1, 6, 6, 3, shift, CPU).bias
+    qkv, bias = torch.randn(4, 9, 24), torch.randn(2, 9, 9)
+    expected = literal_attention(qkv, bias, mask)
+    for trains in (True, False):
+        with torch.set_grad_enabled(trains):
+            actual = window_attention(qkv.to(dtype), bias, mask)
+        assert actual.dtype == dtype
+        torch.testing.assert_close(actual.float(), expected, atol=0.03, rtol=0.03)

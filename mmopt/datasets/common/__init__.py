@@ -13,8 +13,12 @@ from mmopt.datasets.common.transforms import (
     Resize,
     pack_inputs,
 )
+from mmopt.datasets.common.wrappers import ClassBalancedDataset, ConcatDataset, RepeatDataset
 
 __all__ = [
+    'ClassBalancedDataset',
+    'ConcatDataset',
+    'RepeatDataset',
     'DrawPhotometric',
     'EvaluationSampler',
     'LoadImageFromFile',

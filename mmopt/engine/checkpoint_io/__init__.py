@@ -4,6 +4,7 @@ Files are ordinary ``torch.save`` archives: any ``torch.load(path, weights_only=
 and plain Python only, appear under their name complete or not at all, and carry a checksum.
 """
 
+from mmopt.engine.checkpoint_io.background import BackgroundWriter
 from mmopt.engine.checkpoint_io.folder import (
     find_latest,
     read_pointer,
@@ -16,11 +17,13 @@ from mmopt.engine.checkpoint_io.optimizer import remap_optimizer_state
 from mmopt.engine.checkpoint_io.plain import message_hub_state, restore_message_hub, to_plain
 from mmopt.engine.checkpoint_io.read import UnsafeCheckpointError, load
 from mmopt.engine.checkpoint_io.rng import rng_state, set_rng_state
+from mmopt.engine.checkpoint_io.tensor_file import write_tensor_file
 from mmopt.engine.checkpoint_io.verify import CorruptCheckpointError, verify
 from mmopt.engine.checkpoint_io.weights import LoadReport, load_weights
-from mmopt.engine.checkpoint_io.write import CheckpointWriteError, save
+from mmopt.engine.checkpoint_io.write import CheckpointWriteError, replace_file, save
 
 __all__ = [
+    'BackgroundWriter',
     'CheckpointWriteError',
     'CorruptCheckpointError',
     'LoadReport',
@@ -33,6 +36,7 @@ __all__ = [
     'read_pointer',
     'remap_optimizer_state',
     'remove_leftovers',
+    'replace_file',
     'restore_message_hub',
     'rng_state',
     'save',
@@ -41,4 +45,5 @@ __all__ = [
     'to_plain',
     'verify',
     'write_pointer',
+    'write_tensor_file',
 ]

@@ -23,7 +23,7 @@ def write_pointer(work_dir: Path, name: str) -> None:
 
     Args:
         work_dir: The folder.
-        name: File name of the checkpoint.
+        name: File name of the checkpoint, or its absolute path if it lies elsewhere.
 
     Raises:
         CheckpointWriteError: If the folder cannot be written.
@@ -85,9 +85,9 @@ def find_latest(work_dir: Path) -> Path | None:
 
 
 def _candidates(work_dir: Path, pointed: Path | None) -> list[Path]:
-    if not work_dir.is_dir():
-        return []
-    numbered = {path: match for path in work_dir.iterdir() if (match := _NUMBERED.fullmatch(path.name))}
+    folder = work_dir if pointed is None else pointed.parent
+    paths = folder.iterdir() if folder.is_dir() else ()
+    numbered = {path: match for path in paths if (match := _NUMBERED.fullmatch(path.name))}
 
     def age(path: Path) -> tuple:
         kind, number = numbered[path].groups()
@@ -159,8 +159,8 @@ def describe_missing(path: Path) -> str:
     Returns:
         One line.
     """
-    if str(path).startswith(('http:/', 'https:/', 'torchvision:/', 'open-mmlab:/', 'modelzoo:/')):
-        return f'{path}: checkpoints are read from disk: download it and give the path of the file.'
+    if str(path).startswith(('torchvision:/', 'open-mmlab:/', 'openmmlab:/', 'modelzoo:/')):
+        return f'{path}: a name in a model zoo of mmcv: download the file and give its path or its https address.'
     if path.is_dir():
         latest = find_latest(path)
         found = f'its newest checkpoint is {latest}' if latest else 'it holds no checkpoint'

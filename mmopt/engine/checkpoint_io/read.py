@@ -1,8 +1,10 @@
 """Reading: checksum first, then ``weights_only=True`` with the few harmless types that older checkpoints hold."""
 
+import json
 import pickle
 import re
 import struct
+import sys
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -14,12 +16,15 @@ import torch
 from mmopt.engine.checkpoint_io.folder import describe_missing
 from mmopt.engine.checkpoint_io.formats import normalize
 from mmopt.engine.checkpoint_io.plain import PlainHistory
+from mmopt.engine.checkpoint_io.tensor_file import read_tensor_file
 from mmopt.engine.checkpoint_io.verify import CorruptCheckpointError, verify
 from mmopt.utils.errors import UserError
 
 __all__ = ['UnsafeCheckpointError', 'load']
 
 _UNSAFE = re.compile(r"GLOBAL (\S+)|unrecognized function (.+?)(?: which|\n|$)|but got <class '(.+?)'>")
+# A Path has made one slash of the two.
+_URL = re.compile(r'(https?):/+(.+)')
 _BROKEN = (
     RuntimeError,
     EOFError,
@@ -83,7 +88,7 @@ def load(path: Path | str, map_location: Any = 'cpu', allow_pickle: bool = False
     """Read a checkpoint of mmopt, MMEngine or mmcv 1.x, or a file of weights.
 
     Args:
-        path: The file.
+        path: The file, or an ``http(s)`` address, which is downloaded once into torch hub's folder.
         map_location: As for :func:`torch.load`.
         allow_pickle: Also unpickle arbitrary Python objects, which runs whatever code the file names.
         for_resume: Whether a run is to continue from it, which asks for averaged weights the other way round than
@@ -97,20 +102,50 @@ def load(path: Path | str, map_location: Any = 'cpu', allow_pickle: bool = False
         UnsafeCheckpointError: If it holds objects that ``allow_pickle`` would be needed for.
         UserError: If there is no such file, or it holds no checkpoint.
     """
-    path = Path(path)
+    url = _URL.match(str(path))
+    path = download(f'{url[1]}://{url[2]}') if url else Path(path)
     if not path.is_file():
         raise UserError(describe_missing(path))
     verify(path)
     return normalize(_read(path, map_location, allow_pickle), path, for_resume=for_resume)
 
 
+def download(url: str) -> Path:
+    """Return the local copy of a checkpoint on the web, downloading it the first time.
+
+    Args:
+        url: Its address.
+
+    Returns:
+        The file in torch hub's folder.
+
+    Raises:
+        UserError: If it cannot be downloaded.
+    """
+    path = Path(torch.hub.get_dir(), 'checkpoints', url.rsplit('/', 1)[-1])
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(path), progress=sys.stderr.isatty())
+        except (OSError, RuntimeError, ValueError) as error:
+            raise UserError(
+                f'{url}: cannot be downloaded ({error}). Download it by other means and give the path of the file, or '
+                f'put it at {path}.'
+            ) from error
+    return path
+
+
 def _read(path: Path, map_location: Any, allow_pickle: bool) -> Any:
     if path.suffix == '.safetensors':
         try:
-            from safetensors.torch import load_file
-        except ImportError as error:
-            raise UserError(f'{path}: reading it needs safetensors: run `pip install safetensors`.') from error
-        return load_file(path, device=str(map_location))
+            tensors, texts = read_tensor_file(path)
+        except (ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise CorruptCheckpointError(
+                f'{path}: cannot be read as safetensors, so it is cut off or damaged ({error}).'
+            ) from error
+        meta = json.loads(texts['meta']) if 'meta' in texts else {}
+        device = map_location if isinstance(map_location, str | torch.device) else 'cpu'
+        return dict(meta=meta, state_dict={name: tensor.to(device) for name, tensor in tensors.items()})
     try:
         if allow_pickle:
             return torch.load(path, map_location=map_location, weights_only=False)

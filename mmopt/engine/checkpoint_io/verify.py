@@ -11,6 +11,8 @@ __all__ = ['CorruptCheckpointError', 'verify']
 
 _END_RECORD = b'PK\x05\x06'
 _END_RECORD_LENGTH = 22
+# A start looks for the newest file, reads its position and then loads it: one pass over the file is enough.
+_seen: dict[tuple, bool] = {}
 
 
 class CorruptCheckpointError(UserError):
@@ -29,8 +31,15 @@ def verify(path: Path) -> bool:
     Raises:
         CorruptCheckpointError: If the file is cut off or damaged.
     """
+    status = path.stat()
+    key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    if key not in _seen:
+        _seen[key] = _check(path, status.st_size)
+    return _seen[key]
+
+
+def _check(path: Path, size: int) -> bool:
     remedy = 'Use an earlier checkpoint, or copy the file again.'
-    size = path.stat().st_size
     with path.open('rb') as file:
         is_archive = file.read(2) == b'PK'
         file.seek(max(0, size - _END_RECORD_LENGTH - FOOTER_LENGTH))

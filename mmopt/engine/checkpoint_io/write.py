@@ -11,6 +11,8 @@ import re
 import shutil
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +20,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
+from mmopt.engine.checkpoint_io.background import deferred_writes
 from mmopt.engine.checkpoint_io.plain import to_plain
 from mmopt.utils.errors import UserError
 from mmopt.utils.memory import GIB
@@ -57,11 +60,14 @@ def save(path: Path, state: dict) -> None:
         TypeError: If the state holds an object without a plain form.
     """
     path = Path(path)
-    write_plain(path, plain_state(path, state))
+    deferred = deferred_writes()
+    if deferred is None:
+        _write_plain(path, _plain_state(path, state, copy=False))
+    else:
+        deferred.append(partial(_write_plain, path, _plain_state(path, state, copy=True)))
 
 
-def plain_state(path: Path, state: dict, *, copy: bool = False) -> dict:
-    """Return the state as it goes into the file; see :func:`save`."""
+def _plain_state(path: Path, state: dict, *, copy: bool) -> dict:
     unknown: list[str] = []
 
     def note(place: str, value: Any) -> None:
@@ -74,8 +80,7 @@ def plain_state(path: Path, state: dict, *, copy: bool = False) -> dict:
     return {key: (lenient | strict)[key] for key in state if key in lenient or key in strict}
 
 
-def write_plain(path: Path, plain: dict) -> None:
-    """Write a state that is plain already."""
+def _write_plain(path: Path, plain: dict) -> None:
     try:
         replace_file(path, lambda file: _write_archive(file, plain))
     except OSError as error:
@@ -136,7 +141,8 @@ def replace_file(path: Path, write: Callable[[BinaryIO], None]) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the first error is the one to tell
+            temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 

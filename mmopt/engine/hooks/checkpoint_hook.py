@@ -1,7 +1,8 @@
 """When to save a checkpoint, which to delete, and which is the best: mmcv 1.7.2's rules and names."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ __all__ = ['CheckpointHook', 'infer_rule']
 _GREATER = ('acc', 'top', 'AR@', 'auc', 'precision', 'mAP', 'mDice', 'mIoU', 'mAcc', 'aAcc')
 _ALSO_GREATER = ('F1', 'recall', 'IoU', 'NDS')
 _LESS = ('loss',)
+_FOR_RESUMING = ('optimizer', 'param_schedulers', 'partial_grads')
 
 
 def infer_rule(metric: str) -> str:
@@ -62,11 +64,16 @@ class CheckpointHook(Hook):
         max_keep_ckpts: Checkpoints to keep, of those that ``interval`` made; below 1: all. As in mmcv, one more that
             the end of the run made off the interval is not counted.
         save_last: Save at the end of training whatever ``interval`` says.
+        save_optimizer: Whether the checkpoints of ``interval`` can be resumed; the best ones always can.
+        out_dir: Save in ``out_dir/<name of the work dir>`` instead of the work dir; ``last_checkpoint`` stays there.
+        filename_tmpl: File name with ``{}`` for the number; None: ``iter_{}.pth`` or ``epoch_{}.pth``.
         save_best: Metric name, several, or ``'auto'`` (the first metric of the first evaluation); None: no best.
         rule: ``'greater'`` or ``'less'``, for all or one per metric; None: by key words in the name.
+        background: Write in a thread while training goes on; costs a copy of the state in memory.
 
     Raises:
-        UserError: If ``rule`` or ``save_best`` is none of these, or a metric of which neither is known needs a rule.
+        UserError: If ``rule``, ``save_best`` or ``filename_tmpl`` is none of these, or a metric has no rule and a name
+            that tells none.
     """
 
     # Last: it saves what the other hooks did in this iteration.
@@ -79,41 +86,57 @@ class CheckpointHook(Hook):
         *,
         max_keep_ckpts: int = -1,
         save_last: bool = True,
+        save_optimizer: bool = True,
+        out_dir: str | None = None,
+        filename_tmpl: str | None = None,
         save_best: str | Sequence[str] | None = None,
         rule: str | Sequence[str | None] | None = None,
+        background: bool = False,
     ) -> None:
         self.interval = interval
         self.by_epoch = by_epoch
         self.max_keep_ckpts = max_keep_ckpts
         self.save_last = save_last
+        self.save_optimizer = save_optimizer
+        self.out_dir = out_dir
+        self.filename_tmpl = filename_tmpl or f'{self.unit}_{{}}.pth'
+        if self.filename_tmpl.count('{}') != 1:
+            raise UserError(f"checkpoint_config.filename_tmpl needs one '{{}}' for the number, got {filename_tmpl!r}.")
         self.rules = _parse_rules(save_best, rule)
         self._auto = 'auto' in self.rules
         self._saved: tuple[int, Path] | None = None
+        self._writer = checkpoint_io.BackgroundWriter() if background else None
         self._training = False
+        self._weights_only = False
 
     @property
     def unit(self) -> str:
         """``'epoch'`` or ``'iter'``."""
         return 'epoch' if self.by_epoch else 'iter'
 
+    def folder(self, runner: Runner) -> Path:
+        """Return where the checkpoints of a run go."""
+        work_dir = Path(runner.work_dir)
+        return work_dir if self.out_dir is None else Path(self.out_dir, work_dir.name)
+
     # ---------------------------------------------------------------- points
     def before_train(self, runner: Runner) -> None:
         self._training = True
-        work_dir = Path(runner.work_dir)
+        folder = self.folder(runner)
         best = dict(runner.message_hub.get_info('best_checkpoints') or {})
-        lost = [metric for metric, entry in best.items() if not Path(work_dir, entry['file']).is_file()]
+        lost = [metric for metric, entry in best.items() if not Path(folder, entry['file']).is_file()]
         # Rank 0 decides: other machines may not see its folder, and all ranks must save or not save alike.
         decision = [lost]
         broadcast_object_list(decision)
         for metric in decision[0]:
             entry = best.pop(metric)
             runner.logger.warning(
-                f'The best checkpoint so far, {entry["file"]} ({metric} {entry["score"]:.4f}), is not in {work_dir}: '
+                f'The best checkpoint so far, {entry["file"]} ({metric} {entry["score"]:.4f}), is not in {folder}: '
                 'the best of this folder starts anew.'
             )
         runner.message_hub.update_info('best_checkpoints', best)
         if is_main_process():
-            for path in checkpoint_io.remove_leftovers(work_dir):
+            for path in checkpoint_io.remove_leftovers(folder):
                 runner.logger.info(f'Removed {path}, which a stopped run left half written.')
 
     def after_train_iter(
@@ -123,6 +146,8 @@ class CheckpointHook(Hook):
         data_batch: Any = None,
         outputs: Mapping | None = None,
     ) -> None:
+        if self._writer is not None:
+            self._writer.check()
         if self.by_epoch:
             return
         if self.every_n_train_iters(runner, self.interval) or (self.save_last and self.is_last_train_iter(runner)):
@@ -146,23 +171,48 @@ class CheckpointHook(Hook):
         for name, rule in self.rules.items():
             self._compare(runner, name, rule, _find_score(metrics, name))
 
+    def after_train(self, runner: Runner) -> None:
+        if self._writer is not None:
+            self._writer.join()
+
     # ---------------------------------------------------------------- saving
     def _save(self, runner: Runner, step: int) -> None:
-        path = Path(runner.work_dir, f'{self.unit}_{step}.pth')
+        path = Path(self.folder(runner), self.filename_tmpl.format(step))
         runner.logger.info(f'Saving checkpoint at {step} {self.unit}s')
         runner.message_hub.update_info('last_ckpt', path.name)
-        runner.save_checkpoint(path)
+        self._weights_only = not self.save_optimizer
+        self._write(runner, path, partial(self._after_save, Path(runner.work_dir), path, step))
+        self._weights_only = False
         self._saved = (step, path)
-        if is_main_process():
-            checkpoint_io.write_pointer(path.parent, path.name)
-            self._prune(path.parent, step)
 
-    def _prune(self, work_dir: Path, step: int) -> None:
+    def _after_save(self, work_dir: Path, path: Path, step: int) -> None:
+        in_work_dir = self.out_dir is None
+        checkpoint_io.write_pointer(work_dir, path.name if in_work_dir else str(path.absolute()))
+        self._prune(path.parent, step)
+
+    def _write(self, runner: Runner, path: Path, then: Callable[[], None]) -> None:
+        """Save on all ranks (they gather their random states), and let rank 0 do what follows the writing."""
+        if self._writer is None:
+            runner.save_checkpoint(path)
+            if is_main_process():
+                then()
+            return
+        with self._writer.collect():
+            runner.save_checkpoint(path)
+        if is_main_process():
+            self._writer.start(then)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        if self._weights_only:
+            for key in _FOR_RESUMING:
+                checkpoint.pop(key, None)
+
+    def _prune(self, folder: Path, step: int) -> None:
         """Delete what ``max_keep_ckpts`` makes redundant: mmcv's steps, back to the first that is not there."""
         if self.max_keep_ckpts < 1 or self.interval < 1:
             return
         for old in range(step - self.max_keep_ckpts * self.interval, 0, -self.interval):
-            path = Path(work_dir, f'{self.unit}_{old}.pth')
+            path = Path(folder, self.filename_tmpl.format(old))
             if not path.is_file():
                 break
             path.unlink()
@@ -186,17 +236,16 @@ class CheckpointHook(Hook):
             return
         step = runner.epoch if self.by_epoch else runner.iter
         label = name.replace('/', '_')
-        path = Path(runner.work_dir, f'best_{label}_{self.unit}_{step}.pth')
+        path = Path(self.folder(runner), f'best_{label}_{self.unit}_{step}.pth')
         best[name] = dict(score=score, file=path.name)
         runner.message_hub.update_info('best_checkpoints', best)
-        runner.save_checkpoint(path)
+        self._write(runner, path, partial(self._switch, path, label, step, previous))
         runner.logger.info(f'Best {name} so far: {score:.4f} at {step} {self.unit}s, saved as {path.name}.')
-        if is_main_process():
-            self._switch(path, label, step, previous)
 
     def _switch(self, path: Path, label: str, step: int, previous: Mapping | None) -> None:
         checkpoint_io.switch_link(path.with_name(f'best_{label}.pth'), path)
-        if self._saved is not None and self._saved[0] == step and self._saved[1].is_file():
+        saved_now = self._saved is not None and self._saved[0] == step and self._saved[1].is_file()
+        if saved_now and self.save_optimizer:
             # The same state, saved before the evaluation, does not know its score: a run resumed from it would
             # forget the best. One more name for the new file costs nothing.
             checkpoint_io.switch_link(self._saved[1], path)

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-from mmcv.cnn import build_activation_layer, build_norm_layer
+from mmcv.cnn import build_activation_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmopt.models.common.norm import build_norm
 from mmopt.registry import MODELS
 
 __all__ = ['NUSCENES_PRIORS', 'PyramidHead']
@@ -35,7 +36,7 @@ class _Bottleneck(nn.Module):
         out_channels = self.expansion * channels
 
         def norm(width: int) -> nn.Module:
-            return build_norm_layer(norm_cfg, width)[1]
+            return build_norm(norm_cfg, width)
 
         self.conv1 = nn.Conv2d(in_channels, channels, 1, bias=False)
         self.norm1 = norm(channels)

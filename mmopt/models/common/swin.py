@@ -11,13 +11,14 @@ Shape letters: B images, H W map, C channels, T = B H W tokens, K windows of the
 from collections.abc import Mapping, Sequence
 
 import torch
-from mmcv.cnn import build_activation_layer, build_norm_layer
+from mmcv.cnn import build_activation_layer
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from mmopt.models.common.norm import build_norm
 from mmopt.ops.windows import (
     WindowLayout,
     merge_windows,
@@ -109,7 +110,7 @@ class _Block(nn.Module):
         super().__init__()
         self.window_size = window_size
         self.shift = shift
-        self.norm1 = build_norm_layer(norm_cfg, channels)[1]
+        self.norm1 = build_norm(norm_cfg, channels)
         self.attn = _WindowAttention(
             channels,
             num_heads,
@@ -119,7 +120,7 @@ class _Block(nn.Module):
             drop_rate=drop_rate,
         )
         self.drop_path = _DropPath(drop_path_rate)
-        self.norm2 = build_norm_layer(norm_cfg, channels)[1]
+        self.norm2 = build_norm(norm_cfg, channels)
         self.mlp = _Mlp(channels, int(channels * mlp_ratio), act_cfg=act_cfg, drop_rate=drop_rate)
 
     def forward(self, tokens_TC: Tensor, size: tuple[int, int, int]) -> Tensor:
@@ -135,7 +136,7 @@ class _PatchEmbed(nn.Module):
         super().__init__()
         self.patch_size = patch_size
         self.proj = nn.Conv2d(in_channels, channels, kernel_size=patch_size, stride=patch_size)
-        self.norm = build_norm_layer(norm_cfg, channels)[1] if norm_cfg else nn.Identity()
+        self.norm = build_norm(norm_cfg, channels) if norm_cfg else nn.Identity()
 
     def forward(self, image_BCHW: Tensor) -> tuple[Tensor, int, int]:
         height, width = image_BCHW.shape[-2:]
@@ -149,7 +150,7 @@ class _PatchMerging(nn.Module):
 
     def __init__(self, channels: int, norm_cfg: dict) -> None:
         super().__init__()
-        self.norm = build_norm_layer(norm_cfg, 4 * channels)[1]
+        self.norm = build_norm(norm_cfg, 4 * channels)
         self.reduction = nn.Linear(4 * channels, 2 * channels, bias=False)
 
     def forward(self, tokens_TC: Tensor, size: tuple[int, int, int]) -> tuple[Tensor, int, int]:
@@ -258,7 +259,7 @@ class SwinTransformer(BaseModule):
             is_last = stage == self.out_indices[-1]
             self.layers.append(_Stage(blocks, None if is_last else _PatchMerging(channels, norm_cfg)))
             if stage in self.out_indices:
-                self.add_module(f'norm{stage}', build_norm_layer(norm_cfg, channels)[1])
+                self.add_module(f'norm{stage}', build_norm(norm_cfg, channels))
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)

@@ -1,14 +1,12 @@
 import os
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
 
-from mmopt.engine.checkpoint_io import (
-    CorruptCheckpointError,
-    load,
-    save,
-)
+from mmopt.engine.checkpoint_io import CorruptCheckpointError, load, save
+from mmopt.utils.errors import UserError
 
 
 def test_what_is_saved_comes_back_and_torch_reads_it_alone(tmp_path, state):
@@ -77,3 +75,28 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path, content):
 def test_the_old_format_of_torch_still_loads(tmp_path, state):
     torch.save(state(), tmp_path / 'a.pth', _use_new_zipfile_serialization=False)
     assert load(tmp_path / 'a.pth')['state_dict']['bias'].tolist() == [1, 1]
+
+
+# ---------------------------------------------------------------- addresses
+def test_an_address_is_downloaded_once(tmp_path, monkeypatch, state):
+    asked: list[str] = []
+
+    def fetch(url: str, target: str, progress: bool) -> None:
+        asked.append(url)
+        save(Path(target), state())
+
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', fetch)
+    for address in ('https://example.org/x/a.pth', Path('https://example.org/x/a.pth')):
+        assert load(address)['iter'] == 20
+    assert asked == ['https://example.org/x/a.pth']
+
+
+def test_an_address_that_cannot_be_reached_is_one_message(tmp_path, monkeypatch):
+    def fetch(*_args, **_options) -> None:
+        raise OSError('Name or service not known')
+
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', fetch)
+    with pytest.raises(UserError, match=r'cannot be downloaded \(Name or .*put it at .*hub/checkpoints/a.pth'):
+        load('http://example.org/a.pth')

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -175,6 +176,18 @@ def _label_one(view: View, layout: Layout, occlusion: str) -> None:
     layout.write_sample(view.splits, view.name, view.image, make_label(view, occlusion))
 
 
+def _context() -> multiprocessing.context.BaseContext:
+    """Choose how workers start: from a clean server that has imported this module once, where there is one.
+
+    Forking this process, in which torch may have started threads, can hang.
+    """
+    if 'forkserver' not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context('spawn')
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload([__name__])
+    return context
+
+
 def _start_worker() -> None:
     # Ctrl-C reaches the whole process group; the parent alone decides when to stop, after the samples in work.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -182,17 +195,16 @@ def _start_worker() -> None:
 
 
 def _label_all(views: list[View], layout: Layout, occlusion: str, num_workers: int) -> None:
-    bar = tqdm(total=len(views), unit='image', desc='labels', disable=None if views else True)
+    # In a log file a line every half minute is enough.
+    seconds = 0.1 if sys.stderr.isatty() else 30
+    bar = tqdm(total=len(views), unit='image', desc='labels', mininterval=seconds, disable=not views)
     with bar:
         if num_workers == 0 or len(views) < 2:
             for view in views:
                 _label_one(view, layout, occlusion)
                 bar.update()
             return
-        # Forking a process in which torch has started threads can hang.
-        pool = ProcessPoolExecutor(
-            min(num_workers, len(views)), multiprocessing.get_context('spawn'), initializer=_start_worker
-        )
+        pool = ProcessPoolExecutor(min(num_workers, len(views)), _context(), initializer=_start_worker)
         try:
             for done in as_completed([pool.submit(_label_one, view, layout, occlusion) for view in views]):
                 done.result()

@@ -1,0 +1,53 @@
+#!/usr/bin/env python
+"""Turn a config for MMCV 1.x into a native MMEngine config.
+
+python tools/convert_config.py OLD.py --out NEW.py     # readable: sections in order, comments on what changed
+python tools/convert_config.py --report configs/       # one line per config of a folder: ok, or the reason
+
+mmopt runs both forms with the same numbers; converting is for those who want to leave the old wording behind.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmopt.apis import run_tool
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', nargs='?', metavar='OLD.py', help='a config of the MMCV-1.x dialect')
+    parser.add_argument('--out', metavar='NEW.py', help='where to write it (default: print it)')
+    parser.add_argument('--report', metavar='DIR', help='lower all configs below DIR and say which cannot be run')
+    args = parser.parse_args(argv)
+    if (args.config is None) == (args.report is None):
+        parser.error('give either OLD.py or --report DIR')
+    if args.report and args.out:
+        parser.error('--out belongs to OLD.py; redirect the report: --report DIR > report.txt')
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+    from mmopt.apis.convert import convert_config, report_configs
+
+    if args.report is None:
+        text = convert_config(args.config)
+        if args.out is None:
+            print(text, end='')
+        else:
+            Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+            Path(args.out).write_text(text, encoding='utf-8')
+            print(f'wrote {args.out}; look at it: python tools/print_config.py {args.out}')
+        return 0
+    kinds: Counter[str] = Counter()
+    for verdict in report_configs(args.report):
+        print(verdict)
+        kinds[verdict.kind] += 1
+    print(f'{sum(kinds.values())} configs: ' + ', '.join(f'{count} {kind}' for kind, count in kinds.most_common()))
+    return 1 if kinds['bug'] else 0
+
+
+if __name__ == '__main__':
+    run_tool(main)
