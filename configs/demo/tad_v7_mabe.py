@@ -25,6 +25,8 @@ model = dict(
 data = dict(
     samples_per_gpu=8,
     workers_per_gpu=0,  # a sample takes 3 ms
+    val_dataloader=dict(samples_per_gpu=8),
+    test_dataloader=dict(samples_per_gpu=8),
     train=dict(**common, split_file='splits/train.txt', pipeline=train_pipeline),
     val=dict(**common, split_file='splits/val.txt', pipeline=test_pipeline, test_mode=True),
     test=dict(**common, split_file='splits/val.txt', pipeline=test_pipeline, test_mode=True),

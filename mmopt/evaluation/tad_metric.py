@@ -81,7 +81,7 @@ class TemporalDetection:
     ================= =====================================================================================
     ``F1``            of intervals at IoU >= ``f1_iou``, counts pooled over videos and actions; likewise
                       ``precision`` and ``recall``; ``F1.<action>`` by action
-    ``mAP``           mean over actions that occur and over ``tious``; ``mAP@<tiou>`` are its parts
+    ``mAP``           mean over actions that occur and over ``tious``; ``mAP.tIoU50`` and so on are its parts
     ``kaggle_F``      the competition's score, after :func:`~mmopt.evaluation.tad_kaggle.resolve_overlaps`
     ``frame_F1.<a>``  of the frames of an action, pooled over videos and pairs
     ================= =====================================================================================
@@ -211,7 +211,7 @@ class TemporalDetection:
                 average_precision(right[actions == action], scores[actions == action], count)
                 for action, count in enumerate(num_truth)
             ]
-            means[f'mAP@{tiou:.1f}'] = float(np.nanmean(values)) if num_truth.any() else 0.0
+            means[f'mAP.tIoU{round(100 * tiou)}'] = float(np.nanmean(values)) if num_truth.any() else 0.0
         return dict(mAP=float(np.mean(list(means.values())))) | means
 
     def _kaggle(self, videos: Mapping, truth: Mapping, resolved: Mapping, classes: Sequence[str]) -> float:

@@ -31,6 +31,7 @@ __all__ = [
     'read_annotation',
     'read_tracks',
     'read_videos',
+    'video_length',
     'write_table',
 ]
 
@@ -303,6 +304,26 @@ def read_annotation(path: str | Path, classes: Sequence[str]) -> np.ndarray:
             raise DataError(f'{path}: row {row}: {error}.') from error
         rows.append((int(start), int(stop), agent, target, number[action]))
     return np.array(sorted(rows), dtype=np.int64).reshape(-1, 5)
+
+
+def video_length(num_tracked: int, events_N5: np.ndarray, path: str | Path) -> int:
+    """Return the frames of a video whose tracks may end before it does: no animal may be seen at the end.
+
+    Args:
+        num_tracked: Frames up to the last tracked point.
+        events_N5: Its events.
+        path: The annotation, for the message.
+
+    Returns:
+        The last of both ends.
+
+    Raises:
+        DataError: If events go on for more than a twentieth of the video: then the two are not of one video.
+    """
+    last = int(events_N5[:, 1].max(initial=0))
+    if last > 1.05 * num_tracked:
+        raise DataError(f'{path}: an event stops at frame {last}, but the tracks have only {num_tracked} frames.')
+    return max(num_tracked, last)
 
 
 def write_table(path: str | Path, columns: dict[str, Iterable]) -> None:

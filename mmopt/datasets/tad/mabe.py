@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from mmopt.datasets.common import SeededDataset
-from mmopt.datasets.tad.layout import Video, count_frames, read_annotation, read_videos
+from mmopt.datasets.tad.layout import Video, count_frames, read_annotation, read_videos, video_length
 from mmopt.datasets.tad.store import TrackStore
 from mmopt.registry import DATASETS
 from mmopt.structures import DataSample
@@ -94,10 +94,10 @@ class MABeDataset(SeededDataset):
         windows: list[dict] = []
         for video in self._choose(known):
             path = Path(self.data_prefix['tracks']) / video.lab_id / f'{video.video_id}.parquet'
-            num_frames = count_frames(path)
+            events, num_frames = self._read_events(video, count_frames(path))
             number = len(self.videos)
             self.videos.append(video)
-            self.events.append(self._read_events(video, num_frames))
+            self.events.append(events)
             windows += [
                 dict(video=number, path=str(path), start=start, num_frames=num_frames)
                 for start in window_starts(num_frames, self.window, self.overlap)
@@ -127,21 +127,19 @@ class MABeDataset(SeededDataset):
             chosen = [video for video in chosen if video.video_id in wanted]
         return chosen
 
-    def _read_events(self, video: Video, num_frames: int) -> np.ndarray:
+    def _read_events(self, video: Video, num_tracked: int) -> tuple[np.ndarray, int]:
+        """Return the labelled events and the number of frames."""
         folder = self.data_prefix.get('annotations')
         if not folder:
-            return np.zeros((0, 5), dtype=np.int64)
+            return np.zeros((0, 5), dtype=np.int64), num_tracked
         path = Path(folder) / video.lab_id / f'{video.video_id}.parquet'
         classes = self._metainfo['classes']
         events = read_annotation(path, classes)
-        if len(events) and events[:, 1].max() > num_frames:
-            raise DataError(
-                f'{path}: an event stops at frame {events[:, 1].max()}, but the tracks have {num_frames} frames.'
-            )
+        num_frames = video_length(num_tracked, events, path)
         # Nothing can be said of a behaviour outside behaviors_labeled, so its events count neither in loss nor metric.
         labelled = {(agent, target, action) for agent, target, action in video.labelled}
         keep = [(agent, target, classes[action]) in labelled for _, _, agent, target, action in events.tolist()]
-        return events[np.array(keep, dtype=bool)]
+        return events[np.array(keep, dtype=bool)], num_frames
 
     def get_data_info(self, idx: int) -> dict:
         """Return what the pipeline starts from: one window with its video's record, events and labelled triples."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmopt.datasets.tad.layout import Video, count_frames, read_annotation, read_videos
+from mmopt.datasets.tad.layout import Video, count_frames, read_annotation, read_videos, video_length
 from mmopt.utils.errors import DataError, DataNotFoundError
 
 __all__ = ['Report', 'prepare']
@@ -118,15 +118,11 @@ def prepare(root: str | Path, val_share: float = 0.2, *, skip_missing: bool = Fa
 
 def _check(root: Path, video: Video, classes: list[str], report: Report) -> None:
     name = Path(video.lab_id, f'{video.video_id}.parquet')
-    num_frames = count_frames(root / 'train_tracking' / name)
-    events = read_annotation(root / 'train_annotation' / name, classes)
-    if not num_frames:
+    num_tracked = count_frames(root / 'train_tracking' / name)
+    if not num_tracked:
         raise DataError(f'{root / "train_tracking" / name}: no frame.')
-    if len(events) and events[:, 1].max() > num_frames:
-        raise DataError(
-            f'{root / "train_annotation" / name}: an event stops at frame {events[:, 1].max()}, the tracks have '
-            f'{num_frames} frames.'
-        )
+    events = read_annotation(root / 'train_annotation' / name, classes)
+    num_frames = video_length(num_tracked, events, root / 'train_annotation' / name)
     report.num_labelled += 1
     report.hours += num_frames / video.fps / 3600
     report.num_frames[video.video_id] = num_frames

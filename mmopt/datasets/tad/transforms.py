@@ -45,6 +45,9 @@ class CutTracks:
         # Enough around the window to see both ends of every gap that is short enough to be filled.
         first, last = max(start - _CONTEXT - max_gap - 1, 0), min(stop + max_gap + 1, num_frames)
         tracks_TMP2 = np.array(results['store'](results['path'], video.body_parts)[first:last], dtype=np.float32)
+        # Tracks end where the last animal was seen; the video may go on.
+        unseen = last - first - len(tracks_TMP2)
+        tracks_TMP2 = np.pad(tracks_TMP2, ((0, unseen), (0, 0), (0, 0), (0, 0)), constant_values=np.nan)
         filled = fill_gaps(tracks_TMP2.reshape(len(tracks_TMP2), -1, 2), max_gap).reshape(tracks_TMP2.shape)
         context = min(start, _CONTEXT)
         cut_TMP2 = filled[start - context - first : stop - first]

@@ -81,25 +81,26 @@ class _World:
     def wander(self, mouse: int, top_speed: float = 12.0) -> None:
         if self.rng.random() < 0.7 * self.dt:  # a new pace every 1.4 s
             self.goal_speed[mouse] = self.rng.choice([0.0, 3.0, 7.0, top_speed])
-        self.heading[mouse] += self.rng.normal(0, 2.0) * np.sqrt(self.dt)
+        self.heading[mouse] += self.rng.normal(0, 0.7) * np.sqrt(self.dt)
         self._walk(mouse, min(self.goal_speed[mouse], top_speed))
 
     def steer(self, mouse: int, to: np.ndarray, speed: float, turn: float = 8.0) -> None:
-        wanted = np.arctan2(*(to - self.nose(mouse))[::-1])
-        error = (wanted - self.heading[mouse] + np.pi) % (2 * np.pi) - np.pi
+        # From the body's centre: seen from the nose, a place that it touches would be now ahead, now behind.
+        offset = to - self.place[mouse]
+        error = (np.arctan2(offset[1], offset[0]) - self.heading[mouse] + np.pi) % (2 * np.pi) - np.pi
         self.heading[mouse] += np.clip(error, -turn * self.dt, turn * self.dt)
-        distance = np.hypot(*(to - self.nose(mouse)))
+        distance = max(np.hypot(*offset) - BODY['nose'][0], 0.0)
         self._walk(mouse, min(speed, 6.0 * distance))
 
     def flee(self, mouse: int, speed: float) -> None:
         if np.any(np.abs(self.place[mouse]) > self.half - 4.0):  # along the wall, not into it
             self.steer(mouse, -0.3 * self.place[mouse], speed)
         else:
-            self.heading[mouse] += self.rng.normal(0, 3.0) * np.sqrt(self.dt)
+            self.heading[mouse] += self.rng.normal(0, 1.2) * np.sqrt(self.dt)
             self._walk(mouse, speed)
 
     def jerk(self, mouse: int, around: np.ndarray) -> None:
-        self.heading[mouse] += self.rng.normal(0, 25.0) * self.dt * 3
+        self.heading[mouse] += self.rng.normal(0, 4.0) * np.sqrt(self.dt)
         pull = 6.0 * (around - self.place[mouse])
         self.place[mouse] += self.dt * (pull + self.rng.normal(0, 45.0, 2))
         self.speed[mouse] = 10.0
