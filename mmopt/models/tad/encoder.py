@@ -71,7 +71,7 @@ class ConvBiLSTM(nn.Module):
 
         Args:
             features_BTC: Track features.
-            valid_BT: bool; False for padding, which stays 0 through the convolutions.
+            valid_BT: bool; False for padding, which counts as 0 before and after each convolution.
 
         Returns:
             Features of shape (B, P, 2H).
@@ -84,8 +84,8 @@ class ConvBiLSTM(nn.Module):
                 f'The tracks give {features_BTC.shape[-1]} input channels (keypoints x 4 with motion features, x 2 '
                 f'without), the model has in_channels={self.in_channels}. Set model.encoder.in_channels to the former.'
             )
-        x_BCT = features_BTC.transpose(1, 2)
-        valid_B1T = valid_BT[:, None].to(x_BCT.dtype)
+        valid_B1T = valid_BT[:, None].to(features_BTC.dtype)
+        x_BCT = features_BTC.transpose(1, 2) * valid_B1T
         for block in self.blocks:
             x_BCT = block(x_BCT) * valid_B1T
             if self.pool > 1:
