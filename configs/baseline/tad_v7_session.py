@@ -9,7 +9,8 @@ _base_ = ['../_base_/default_runtime.py']
 
 data_root = 'data/session'
 body_parts = ['top', 'body', 'tail', 'tail-m', 'tail-e']
-features = dict(type='MotionFeatures', body_parts=body_parts, num_mice=2)
+# 2 animals x 5 parts x 4, and the closeness of the pair.
+features = dict(type='MotionFeatures', body_parts=body_parts, num_mice=2, use_pair_features=True)
 train_pipeline = [
     dict(type='CutTracks', max_gap_s=1.0, jitter=100),
     dict(type='ShuffleMice'),
@@ -22,7 +23,7 @@ common = dict(type='MABeDataset', data_root=data_root, window=1000, overlap=800)
 model = dict(
     type='IntervalDetector',
     # A session has some ten thousand frames: half the width of MABe's model.
-    encoder=dict(type='ConvBiLSTM', in_channels=40, conv_channels=(64, 128), hidden_size=128),
+    encoder=dict(type='ConvBiLSTM', in_channels=42, conv_channels=(64, 128), hidden_size=128),
     num_classes=3,
     # tools/fit_anchors.py on the rats of the test: a third of their intervals exceeds 480 frames.
     anchor_lengths=(55, 120, 230, 480, 1000),

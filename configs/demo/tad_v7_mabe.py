@@ -46,3 +46,12 @@ evaluation = dict(
 log_config = dict(interval=10)
 # Random events of the right kinds, lengths and rates reach an F1 of 0.02.
 expect = dict(metric='F1', margin=0.3, baseline=dict(type='RandomIntervals'))
+# V6 is trained on the same split afterwards, and both are printed side by side.
+custom_hooks = [
+    dict(
+        type='CompareRunsHook',
+        name='V7',
+        others=dict(V6='{{ fileDirname }}/tad_v6_mabe.py'),
+        metrics=['F1', 'precision', 'recall', 'mAP', 'kaggle_F', 'F1.*'],
+    )
+]

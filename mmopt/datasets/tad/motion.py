@@ -8,12 +8,22 @@ Shape letters: T frames, K keypoints (mouse by mouse, part by part), 2 = x and y
 
 import numpy as np
 
-__all__ = ['ACCELERATION_SCALE', 'SPEED_SCALE', 'count_inputs', 'fill_gaps', 'motion', 'motion_features']
+__all__ = [
+    'ACCELERATION_SCALE',
+    'SPEED_SCALE',
+    'closeness',
+    'count_inputs',
+    'fill_gaps',
+    'motion',
+    'motion_features',
+]
 
 SPEED_SCALE = 20.0
 """cm/s that become 1: a mouse walks at 5-20 cm/s and runs at up to 100."""
 ACCELERATION_SCALE = 400.0
 """cm/s^2 that become 1: full speed within a twentieth of a second."""
+CLOSENESS_CM = 10.0
+"""Distance at which closeness has fallen to 1 / e: about a body."""
 _LIMIT = 5.0  # a tracking glitch of one frame must not rule the batch normalisation
 
 
@@ -62,9 +72,38 @@ def motion(position_TK2: np.ndarray, fps: float) -> tuple[np.ndarray, np.ndarray
     return np.hypot(*np.moveaxis(velocity_TK2, -1, 0)), np.hypot(*np.moveaxis(acceleration_TK2, -1, 0))
 
 
-def count_inputs(num_keypoints: int, use_motion_features: bool = True) -> int:
-    """Return the number of input channels: x and y, and with motion features speed and acceleration."""
-    return num_keypoints * (4 if use_motion_features else 2)
+def closeness(position_TMP2: np.ndarray) -> np.ndarray:
+    """Return how close each pair of mice is, from 1 (touching) to 0 (far, or not seen).
+
+    Args:
+        position_TMP2: Positions (T, M, P, 2) in cm, NaN where a point is missing.
+
+    Returns:
+        (T, 2 * pairs): for each pair ``exp(-distance / 10 cm)`` of the mean points, then of the two nearest points.
+    """
+    first, second = np.triu_indices(position_TMP2.shape[1], k=1)
+    seen_TMP = np.isfinite(position_TMP2).all(-1)
+    points = np.where(seen_TMP[..., None], position_TMP2, 0.0)
+    with np.errstate(invalid='ignore'):  # 0 / 0 is a mouse that is not seen: NaN, as it should be
+        centre_TM2 = points.sum(axis=2) / seen_TMP.sum(axis=2)[..., None]
+    between = np.linalg.norm(centre_TM2[:, first] - centre_TM2[:, second], axis=-1)
+    apart = position_TMP2[:, first, :, None] - position_TMP2[:, second, None]
+    nearest = np.nan_to_num(np.linalg.norm(apart, axis=-1), nan=np.inf).min(axis=(2, 3))
+    return np.nan_to_num(np.exp(-np.concatenate((between, nearest), axis=1) / CLOSENESS_CM), nan=0.0)
+
+
+def count_inputs(num_keypoints: int, use_motion_features: bool = True, num_pairs: int = 0) -> int:
+    """Return the number of input channels.
+
+    Args:
+        num_keypoints: Each has x and y, and with motion features speed and acceleration.
+        use_motion_features: Whether there are motion features.
+        num_pairs: Pairs of mice that have closeness features, two each.
+
+    Returns:
+        Channels.
+    """
+    return num_keypoints * (4 if use_motion_features else 2) + 2 * num_pairs
 
 
 def motion_features(position_TK2: np.ndarray, fps: float, arena_cm: float, use_motion_features: bool) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from mmopt.datasets.tad.layout import MAX_MICE
-from mmopt.datasets.tad.motion import fill_gaps, motion_features
+from mmopt.datasets.tad.motion import closeness, fill_gaps, motion_features
 from mmopt.registry import TRANSFORMS
 from mmopt.structures import DataSample
 
@@ -103,6 +103,8 @@ class MotionFeatures:
         num_mice: Mice; further ones are left out.
         num_keypoints: Only the first so many of the ``num_mice * len(body_parts)`` keypoints; None: all.
         use_motion_features: Whether speed and acceleration follow the coordinates.
+        use_pair_features: Whether closeness of each pair of mice follows; not part of the published inputs. A network
+            learns distances from coordinates only when it sees enough of them: a single session is not enough.
     """
 
     def __init__(
@@ -111,11 +113,13 @@ class MotionFeatures:
         num_mice: int = MAX_MICE,
         num_keypoints: int | None = None,
         use_motion_features: bool = True,
+        use_pair_features: bool = False,
     ) -> None:
         self.body_parts = list(body_parts)
         self.num_mice = num_mice
         self.num_keypoints = num_keypoints
         self.use_motion_features = use_motion_features
+        self.use_pair_features = use_pair_features
 
     def __call__(self, results: dict) -> dict:
         video, position_TMP2 = results['video'], results['position_TMP2']
@@ -127,6 +131,8 @@ class MotionFeatures:
         slots[:, :mice, to] = position_TMP2[:, :mice, source]
         position_TK2 = slots.reshape(len(slots), -1, 2)[:, : self.num_keypoints]
         features_TC = motion_features(position_TK2, video.fps, video.arena_cm, self.use_motion_features)
+        if self.use_pair_features:
+            features_TC = np.concatenate((features_TC, closeness(slots)), axis=1, dtype=np.float32)
         return results | dict(features_TC=features_TC[results['context'] :])
 
 

@@ -4,6 +4,7 @@ import pytest
 from mmopt.datasets.tad.motion import (
     ACCELERATION_SCALE,
     SPEED_SCALE,
+    closeness,
     count_inputs,
     fill_gaps,
     motion,
@@ -82,3 +83,10 @@ def test_channels_are_coordinates_then_speeds_then_accelerations():
     np.testing.assert_allclose(features[3, 142 + 5], 30 / SPEED_SCALE)
     np.testing.assert_allclose(features[3, 142 + 71 + 5], 100 / ACCELERATION_SCALE, rtol=1e-5)
     assert motion_features(position, 10.0, 20.0, False).shape == (4, 142) == (4, count_inputs(71, False))
+
+
+def test_closeness_by_hand():
+    # Two mice of two parts: means 5 cm apart, nearest points 3 cm; then the second is not seen.
+    position = np.array([[[(0.0, 0), (2, 0)], [(5, 0), (7, 0)]], [[(0, 0), (2, 0)], [(np.nan, np.nan)] * 2]])
+    np.testing.assert_allclose(closeness(position), [[np.exp(-0.5), np.exp(-0.3)], [0, 0]])
+    assert count_inputs(4, True, num_pairs=1) == 4 * 4 + closeness(position).shape[1]
