@@ -181,6 +181,7 @@ def without_validation(cfg: Config) -> None:
     """Take evaluation out of a lowered config, and what waits for its results."""
     for key in ('val_cfg', 'val_dataloader', 'val_evaluator'):
         cfg[key] = None
+    cfg.pop('expect', None)
     checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
     if checkpoint:
         checkpoint.pop('save_best', None)

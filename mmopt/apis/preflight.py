@@ -13,7 +13,9 @@ from mmopt.utils.terminal import number, paint, rows
 
 __all__ = ['Preflight', 'describe_run']
 
-_CPU_FP16 = 'fp16 on a CPU is emulated: about 6 times slower than fp32, where --precision bf16 is about 2 times faster'
+_CPU_FP16 = (
+    'fp16 on a CPU is emulated in fp32, so slower than fp32 itself, where --precision bf16 is about 2 times faster'
+)
 
 
 @dataclass(frozen=True)

@@ -65,14 +65,20 @@ def set_start(
         cfg.load_from, cfg.resume = load_from, False
     if resume_from is not None:
         cfg.load_from, cfg.resume = resume_from, True
-    elif auto_resume or (cfg.get('resume') and not cfg.get('load_from')):
+    # Beside `load_from`, `auto_resume` stays a key of the lowered config: resume=True would mean those weights.
+    elif auto_resume or cfg.get('auto_resume') or (cfg.get('resume') and not cfg.get('load_from')):
         newest = checkpoint_io.find_latest(Path(cfg.work_dir))
-        cfg.resume = newest is not None
         if newest is not None:
-            cfg.load_from = str(newest)
-    path = cfg.get('load_from')
-    if path and '://' not in path and not Path(path).is_file():
-        raise missing_file(path, 'checkpoint', suffix='.pth')
+            cfg.load_from, cfg.resume = str(newest), True
+        elif not cfg.get('load_from'):
+            cfg.resume = False
+    if cfg.get('load_from'):
+        _check_there(cfg.load_from)
+
+
+def _check_there(checkpoint: str) -> None:
+    if '://' not in checkpoint and not Path(checkpoint).is_file():
+        raise missing_file(checkpoint, 'checkpoint', suffix='.pth')
 
 
 def iters_done(cfg: Config) -> int | None:
@@ -118,8 +124,13 @@ def train(cfg: Config, *, num_pictures: int = NUM_PICTURES) -> Summary:
 
     Returns:
         The summary; its ``exit_code`` tells whether the config's expectations hold.
+
+    Raises:
+        UserError: If the config expects a metric and never evaluates.
     """
     expectations = parse_expectations(cfg.get('expect'))
+    if expectations and not cfg.get('val_cfg'):
+        raise UserError(f'{cfg.filename}: expect needs an evaluation: add data.val and evaluation, or drop expect.')
     # Read now: the run may replace the very checkpoint that it goes on from.
     start_iter = iters_done(cfg)
     block = preflight(cfg, start_iter)
@@ -153,7 +164,7 @@ def _finish(
         metrics=metrics,
         best=log.best(main, rule) if main else None,
         main_metric=main,
-        iters=len(times_s),
+        iters=runner.iter - start_iter,
         seconds_per_iter=median_iteration(times_s),
         wall_s=wall_s,
         peak_memory=_peak_memory(runner.message_hub.log_scalars),
@@ -250,8 +261,7 @@ def evaluate(
     """
     if not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
         raise UserError(f'{cfg.filename}: the config has no data.test or no evaluation, so there is nothing to test.')
-    if not Path(checkpoint).is_file():
-        raise missing_file(checkpoint, 'checkpoint', suffix='.pth')
+    _check_there(checkpoint)
     cfg.load_from, cfg.resume = checkpoint, False
     runner = build_runner(cfg)
     runner.register_hook(ProgressBar())

@@ -5,7 +5,8 @@
 """
 
 import bisect
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -88,7 +89,10 @@ class TrainLoop(BaseLoop):
         self._iter = 0
         self._epoch = 0
         self._evaluated_at = -1
+        self._resumed_at = (0, 0)  # iterations and samples
         self._loader_iter: Iterator | None = None
+        self._step_end = 0.0
+        self._waited_s = 0.0
         runner.visualizer.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
 
     @property
@@ -106,15 +110,40 @@ class TrainLoop(BaseLoop):
         """Samples of one iteration over all ranks."""
         return (self.dataloader.batch_size or 1) * get_world_size()
 
+    @property
+    def samples_done(self) -> int:
+        """Samples that all ranks have taken, whatever the batch was before the run was resumed."""
+        iters, samples = self._resumed_at
+        return samples + (self.iters_done - iters) * self.global_batch
+
+    def set_position(self, meta: Mapping[str, Any]) -> None:
+        """Go on where a checkpoint was.
+
+        Args:
+            meta: ``iter`` and ``epoch`` that are finished and, of mmopt's own checkpoints, ``samples`` taken over all
+                ranks and the ``epoch_length`` in iterations.
+        """
+        self.iters_done = self._iter = meta['iter']
+        samples = meta.get('samples')
+        self._resumed_at = (self.iters_done, self.iters_done * self.global_batch if samples is None else samples)
+
     def _begin(self) -> None:
         self.step = TrainStep(self.runner.model, self.runner.optim_wrapper, self.micro_batch)
         self.runner.call_hook('before_train')
+        self._step_end = time.perf_counter()
 
-    def _open(self, epoch: int, iters_into_epoch: int) -> Iterator:
-        """Start the loader at a position; a sampler that cannot jump is replayed, which the log says."""
+    def _next(self, batches: Iterator) -> Any:
+        """Take a batch, or None at the end of the epoch, and note how long that took."""
+        start = time.perf_counter()
+        batch = next(batches, None)
+        self._waited_s = time.perf_counter() - start
+        return batch
+
+    def _open(self, epoch: int, iters_into_epoch: int, position: int) -> Iterator:
+        """Start the loader at a position (in samples); a sampler that cannot jump is replayed, which the log says."""
         sampler = self.dataloader.sampler
         if hasattr(sampler, 'set_position'):
-            sampler.set_position(epoch * sampler.epoch_length + iters_into_epoch * self.global_batch)
+            sampler.set_position(position)
             iters_into_epoch = 0
         elif hasattr(sampler, 'set_epoch'):
             sampler.set_epoch(epoch)
@@ -143,6 +172,10 @@ class TrainLoop(BaseLoop):
         runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=batch)
         outputs = self.step(batch)
         self.iters_done += 1
+        # From one step's end to the next: hooks and the wait for data are part of an iteration, evaluations are not.
+        now = time.perf_counter()
+        outputs = {**outputs, 'data_time': self._waited_s, 'time': now - self._step_end}
+        self._step_end = now
         runner.call_hook('after_train_iter', batch_idx=batch_idx, data_batch=batch, outputs=outputs)
         self._iter += 1
 
@@ -160,8 +193,10 @@ class TrainLoop(BaseLoop):
 
     def _evaluate(self) -> None:
         self._evaluated_at = self.iters_done
+        start = time.perf_counter()
         self.runner.val_loop.run()
         self.runner.model.train()
+        self._step_end += time.perf_counter() - start
 
     def _end(self) -> nn.Module:
         if self.val_at_end and self.runner.val_loop is not None and self._evaluated_at != self.iters_done:
@@ -193,12 +228,8 @@ class IterBasedTrainLoop(TrainLoop):
         self.max_iters = int(max_iters)
         self.max_epochs = 1  # MMEngine's hooks read it; an iteration-based run is one epoch to them
 
-    def set_position(self, iters_done: int) -> None:
-        """Go on after this many finished iterations."""
-        self.iters_done = self._iter = iters_done
-
     def _stream(self) -> Iterator:
-        batches = self._open(0, self.iters_done)
+        batches = self._open(0, self.iters_done, self.samples_done)
         epoch = 0
         while True:
             yield from batches
@@ -222,7 +253,7 @@ class IterBasedTrainLoop(TrainLoop):
         batches = self._stream()
         try:
             while self.iters_done < self.max_iters and not self.stop_training:
-                self._run_iter(self._iter, next(batches))
+                self._run_iter(self._iter, self._next(batches))
                 self._evaluate_if_due(self.iters_done)
         finally:
             self._close()
@@ -262,10 +293,26 @@ class EpochBasedTrainLoop(TrainLoop):
         """Iterations of the run."""
         return self.max_epochs * len(self.dataloader)
 
-    def set_position(self, iters_done: int) -> None:
-        """Go on after this many finished iterations."""
-        self.iters_done = self._iter = iters_done
-        self.epochs_done = self._epoch = iters_done // len(self.dataloader)
+    def set_position(self, meta: Mapping[str, Any]) -> None:
+        """Go on where a checkpoint was; at the beginning of its epoch if epochs had another length there.
+
+        Args:
+            meta: See :meth:`TrainLoop.set_position`.
+        """
+        iters, now = meta['iter'], len(self.dataloader)
+        then, epochs = meta.get('epoch_length'), meta.get('epoch', 0)
+        if then is None:
+            # Of mmcv and MMEngine, which save at the end of epochs.
+            then = now if iters // now == epochs or not epochs else max(iters // epochs, 1)
+        epochs = iters // then
+        if then != now:
+            self.runner.logger.warning(
+                f'An epoch has {now} iterations, in the checkpoint it had {then} (another batch, number of processes '
+                f'or data set): going on at the beginning of epoch {epochs + 1}, which is iteration {epochs * now}.'
+            )
+            iters = epochs * now
+        super().set_position(dict(iter=iters))
+        self.epochs_done = self._epoch = epochs
 
     def run(self) -> nn.Module:
         """Train to the end.
@@ -288,8 +335,12 @@ class EpochBasedTrainLoop(TrainLoop):
         runner.call_hook('before_train_epoch')
         runner.model.train()
         first = self.iters_done - self.epochs_done * len(self.dataloader)
-        for batch_idx, batch in enumerate(self._open(self._epoch, first), start=first):
+        length = getattr(self.dataloader.sampler, 'epoch_length', 0)
+        batches = self._open(self._epoch, first, self._epoch * length + first * self.global_batch)
+        batch_idx = first
+        while (batch := self._next(batches)) is not None:
             self._run_iter(batch_idx, batch)
+            batch_idx += 1
         self.epochs_done += 1
         runner.call_hook('after_train_epoch')
         self._epoch += 1

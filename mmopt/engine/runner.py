@@ -7,6 +7,7 @@ the loader, asserts a GPU for AMP and calls CUDA when it starts a process group 
 import logging
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import mmengine
 import torch
 from mmengine.device import get_device
 from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
+from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.runner import Runner
@@ -27,14 +29,15 @@ from mmopt.engine import checkpoint_io
 from mmopt.engine.loading import build_dataloader
 from mmopt.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, TrainLoop, ValLoop
 from mmopt.engine.optim import AmpOptimWrapper, OptimWrapper
+from mmopt.engine.optim.half_on_cpu import autocast
+from mmopt.engine.optim.precision import DTYPES
 from mmopt.engine.step import unwrap
 from mmopt.registry import RUNNERS
 from mmopt.utils.distributed import init_distributed, local_rank
+from mmopt.utils.errors import UserError
 from mmopt.utils.malloc import keep_freed_pages
 
 __all__ = ['EpochBasedRunner', 'IterBasedRunner']
-
-_AUTOCAST = {'float16': torch.float16, 'bfloat16': torch.bfloat16}
 
 
 @RUNNERS.register_module()
@@ -54,6 +57,7 @@ class IterBasedRunner(Runner):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._pending_rng: dict | None = None
         self._config_text: str | None = None
+        self._hook_calls: dict[str, tuple[int, list[Callable]]] = {}
         super().__init__(*args, **kwargs)
         # While building, the console shows warnings only: environment, config and hooks are for the log file.
         self._console_level(logging.INFO)
@@ -168,8 +172,33 @@ class IterBasedRunner(Runner):
             return wrapper.autocast(device_type)
         cfg = self.cfg.get('optim_wrapper') or {}
         if cfg.get('type') in ('AmpOptimWrapper', AmpOptimWrapper):
-            return torch.autocast(device_type, _AUTOCAST[cfg.get('dtype', 'float16')])
+            return autocast(device_type, DTYPES[cfg.get('dtype', 'float16')])
         return nullcontext()
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call the hooks that do something at this point.
+
+        MMEngine calls all of them; most answer with an empty method, twice per iteration.
+
+        Args:
+            fn_name: Name of the point, e.g. ``'after_train_iter'``.
+            **kwargs: Passed on to the hooks.
+        """
+        for call in self._calls(fn_name):
+            call(self, **kwargs)
+
+    def _calls(self, fn_name: str) -> list[Callable]:
+        found = self._hook_calls.get(fn_name)
+        if found is None or found[0] != len(self._hooks):  # a hook was registered since
+            stage = fn_name.replace('_train_', '_').replace('_val_', '_').replace('_test_', '_')
+            empty = {getattr(Hook, fn_name, None), getattr(Hook, f'_{stage}', None)}
+            calls = []
+            for hook in self._hooks:
+                own = {getattr(type(hook), fn_name, None), getattr(type(hook), f'_{stage}', None)}
+                if hasattr(hook, fn_name) and not own <= empty:
+                    calls.append(getattr(hook, fn_name))
+            found = self._hook_calls[fn_name] = (len(self._hooks), calls)
+        return found[1]
 
     # ---------------------------------------------------------------- checkpoints
     def _text_of_config(self) -> str:
@@ -197,7 +226,11 @@ class IterBasedRunner(Runner):
                 epoch=getattr(loop, 'epochs_done', self.epoch),
                 seed=self.seed,
                 world_size=get_world_size(),
-                global_batch=getattr(loop, 'global_batch', None),
+                **(
+                    dict(samples=loop.samples_done, epoch_length=len(loop.dataloader))
+                    if isinstance(loop, TrainLoop)
+                    else {}
+                ),
                 experiment_name=self.experiment_name,
                 time=time.strftime('%Y%m%d_%H%M%S'),
                 mmopt_version=mmopt.__version__,
@@ -279,9 +312,10 @@ class IterBasedRunner(Runner):
         self._resume_seed(meta.get('seed'))
         loop = self.train_loop
         if isinstance(loop, TrainLoop):
-            loop.set_position(meta['iter'])
+            loop.set_position(meta)
         else:
             loop._iter, loop._epoch = meta['iter'], meta.get('epoch', 0)
+        is_exact = loop.iter == meta['iter']
         if 'message_hub' in checkpoint:
             checkpoint_io.restore_message_hub(self.message_hub, checkpoint['message_hub'])
         if resume_optimizer and checkpoint.get('optimizer') is not None:
@@ -290,13 +324,14 @@ class IterBasedRunner(Runner):
                 state = checkpoint_io.remap_optimizer_state(state, self.optim_wrapper.optimizer)
             self.optim_wrapper.load_state_dict(state)
         if resume_param_scheduler:
-            self._resume_schedulers(checkpoint.get('param_schedulers'), meta['iter'])
+            self._resume_schedulers(checkpoint.get('param_schedulers'), loop.iter)
+        partial_grads = checkpoint.get('partial_grads', {}) if is_exact else {}
         for name, param in unwrap(self.model).named_parameters():
-            if name in checkpoint.get('partial_grads', {}):
-                param.grad = checkpoint['partial_grads'][name].to(param.device)
+            if name in partial_grads:
+                param.grad = partial_grads[name].to(param.device)
         if len(checkpoint.get('rng', ())) == get_world_size():
             self._pending_rng = checkpoint['rng'][get_rank()]
-        self.logger.info(f'Resumed {filename} after {meta["iter"]} iterations.')
+        self.logger.info(f'Resumed {filename} after {loop.iter} iterations.')
 
     def _read(self, filename: str | Path, map_location: Any) -> dict:
         checkpoint = checkpoint_io.load(
@@ -331,8 +366,16 @@ class IterBasedRunner(Runner):
                     item.set_iteration(iters_done)
             return
         for name, items in named.items():
-            for item, state in zip(items, states[name] if name else states, strict=True):
+            saved = states[name] if name else states
+            if len(saved) != len(items):
+                raise UserError(
+                    f'The checkpoint has {len(saved)} schedulers, the config {len(items)}: bring lr_config and '
+                    'momentum_config back to what the run began with, or start with its weights (--load-from).'
+                )
+            for item, state in zip(items, saved, strict=True):
                 item.load_state_dict(state)
+                if hasattr(item, 'set_iteration'):
+                    item.set_iteration(iters_done)
 
     def restore_rng_state(self) -> None:
         """Put back the random state of a resumed run; called once the loader is made, before anything is drawn."""

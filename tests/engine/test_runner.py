@@ -198,3 +198,42 @@ def test_a_native_config_without_loop_types_runs(tmp_path):
     runner = build(cfg)
     runner.train()
     assert runner.train_loop.iters_done == 4
+
+
+def test_nothing_is_read_from_the_device_between_log_lines(tmp_path, monkeypatch):
+    """On a GPU each read waits for the device; here the reads are counted."""
+    reads = []
+    for name in ('item', 'tolist', '__float__', '__bool__', '__int__'):
+        original = getattr(torch.Tensor, name)
+        monkeypatch.setattr(
+            torch.Tensor, name, lambda self, original=original, name=name: reads.append(name) or original(self)
+        )
+    cfg = toy_config(tmp_path, max_iters=12, val_dataloader=None, val_evaluator=None, val_cfg=None)
+    # SGD: Adam's step counts are tensors on the host, which it reads at every step on purpose.
+    cfg['optim_wrapper'] = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01), clip_grad=dict(max_norm=1.0))
+    cfg['default_hooks']['logger']['interval'] = cfg['default_hooks']['checkpoint']['interval'] = 6
+    marks = []
+
+    class Mark(Hook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            marks.append(len(reads))
+
+    runner = build(cfg)
+    runner.register_hook(Mark())
+    runner.train()
+    # From the first to the sixth iteration's beginning lies no log line; the seventh begins after one.
+    assert marks[0] == marks[5]
+    assert marks[6] > marks[5]
+
+
+def test_a_hook_that_overrides_only_the_common_stage_is_called(tmp_path):
+    seen = []
+
+    class Counter(Hook):
+        def _after_iter(self, runner, batch_idx, data_batch=None, outputs=None, mode='train'):
+            seen.append(mode)
+
+    runner = build(toy_config(tmp_path, max_iters=4))
+    runner.register_hook(Counter())
+    runner.train()
+    assert seen == ['train'] * 4 + ['val'] * 2

@@ -88,3 +88,14 @@ def test_works_inside_mmengines_evaluator_with_names_from_the_data_set():
 
 def test_there_are_fourteen_names():
     assert len(NUSCENES_CLASSES) == 14
+
+
+def test_ranks_add_up_to_one_process(monkeypatch):
+    pred, label = torch.randint(0, 1 << 15, (2, 3, 9, 7), dtype=torch.int32)
+    samples = [dict(pred_bits=p, label_bits=b) for p, b in zip(pred, label, strict=True)]
+    other = BEVIoU()
+    other.process({}, samples[2:])
+    monkeypatch.setattr('mmopt.evaluation.bev_iou.all_reduce', lambda counters: counters.add_(other._counters))
+    split = run(samples[:2])
+    monkeypatch.undo()
+    assert split == pytest.approx(run(samples))

@@ -1,8 +1,10 @@
-"""Bring losses and learning rates to the message hub without waiting for the device at every iteration."""
+"""Bring losses, times and the learning rate to the message hub without waiting for the device at every iteration."""
 
 from typing import Any
 
+import numpy as np
 import torch
+from mmengine.hooks import IterTimerHook as _IterTimerHook
 from mmengine.hooks import RuntimeInfoHook as _RuntimeInfoHook
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import Runner
@@ -11,7 +13,7 @@ from torch import Tensor
 from mmopt.engine.hooks.logger_hook import logs_now
 from mmopt.registry import HOOKS
 
-__all__ = ['RuntimeInfoHook']
+__all__ = ['IterTimerHook', 'RuntimeInfoHook']
 
 
 @HOOKS.register_module()
@@ -29,19 +31,19 @@ class RuntimeInfoHook(_RuntimeInfoHook):
     def __init__(self, max_history: int = 1000) -> None:
         self.max_history = max_history
         self._pending: list[dict[str, Any]] = []
+        self._lr = 0.0
+        self._seconds = 0.0
+        self._iters = 0
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Note the iteration and the learning rate."""
-        runner.message_hub.update_info('iter', runner.iter)
-        # Of the first group, as in mmcv; MMEngine's second entry, base_lr, is the same number in all our runs.
-        self._update(runner.message_hub, 'train/lr', runner.optim_wrapper.get_lr()['lr'][0])
+        """Note the learning rate that this iteration uses: of the first group, as in mmcv."""
+        self._lr = runner.optim_wrapper.optimizer.param_groups[0]['lr']
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
         """Keep the scalars; read all of them at once when the log is due."""
-        if outputs:
-            self._pending.append(outputs)
+        self._pending.append(dict(outputs or {}, lr=self._lr))
         if logs_now(runner, batch_idx):
             self.flush(runner)
 
@@ -58,15 +60,42 @@ class RuntimeInfoHook(_RuntimeInfoHook):
 
     def flush(self, runner: Runner) -> None:
         """Move all pending scalars to the message hub: one transfer for any number of iterations."""
-        names = [(row, name) for row, outputs in enumerate(self._pending) for name in outputs]
-        tensors = [self._pending[row][name] for row, name in names if isinstance(self._pending[row][name], Tensor)]
+        places = [(row, name) for row, scalars in enumerate(self._pending) for name in scalars]
+        tensors = [self._pending[row][name] for row, name in places if isinstance(self._pending[row][name], Tensor)]
         on_host = iter(torch.stack([t.detach().float().reshape(()) for t in tensors]).tolist() if tensors else ())
-        for row, name in names:
+        columns: dict[str, list[float]] = {}
+        for row, name in places:
             value = self._pending[row][name]
-            self._update(runner.message_hub, f'train/{name}', next(on_host) if isinstance(value, Tensor) else value)
+            columns.setdefault(name, []).append(next(on_host) if isinstance(value, Tensor) else value)
+        hub = runner.message_hub
+        for name, values in columns.items():
+            self._extend(hub, f'train/{name}', values)
+        self._seconds += sum(columns.get('time', ()))
+        self._iters += len(self._pending)
+        hub.update_info('iter', runner.iter)
+        if self._iters:
+            hub.update_info('eta', self._seconds / self._iters * (runner.max_iters - runner.iter - 1))
         self._pending.clear()
 
-    def _update(self, hub: MessageHub, key: str, value: float) -> None:
-        if key not in hub.log_scalars:
-            hub.log_scalars[key] = HistoryBuffer(max_length=self.max_history)
-        hub.update_scalar(key, value)
+    def _extend(self, hub: MessageHub, key: str, values: list[float]) -> None:
+        """Append to a history at once; one by one, MMEngine's buffer copies itself each time."""
+        if key in hub.log_scalars:
+            old, counts = hub.log_scalars[key].data
+        else:
+            old, counts = np.empty(0), np.empty(0)
+        history = np.concatenate((old, values))[-self.max_history :]
+        counts = np.concatenate((counts, np.ones(len(values))))[-self.max_history :]
+        hub.log_scalars[key] = HistoryBuffer(history, counts, max_length=self.max_history)
+
+
+@HOOKS.register_module()
+class IterTimerHook(_IterTimerHook):
+    """Time evaluations. A training iteration is timed by its loop, which knows what it waited for."""
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Do nothing: the loop has the clock."""
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
+        """Do nothing: the loop has the clock."""

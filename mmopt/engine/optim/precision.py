@@ -5,17 +5,19 @@ has fp32's range and takes none. Gradients are unscaled before clipping; a step 
 and counted, on the device, without waiting for it.
 """
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
 
 from mmopt.engine.optim.accumulation import OptimWrapper
+from mmopt.engine.optim.half_on_cpu import HalfOnCpu, autocast, cpu_multiplies_halves
 from mmopt.registry import OPTIM_WRAPPERS
 
-__all__ = ['AmpOptimWrapper']
+__all__ = ['DTYPES', 'AmpOptimWrapper']
 
-_DTYPES = {'float16': torch.float16, 'bfloat16': torch.bfloat16}
+DTYPES = {'float16': torch.float16, 'bfloat16': torch.bfloat16}
+"""What a config may call a precision."""
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -44,9 +46,9 @@ class AmpOptimWrapper(OptimWrapper):
         clip_grad: dict | None = None,
     ) -> None:
         super().__init__(optimizer, accumulative_counts, clip_grad)
-        if dtype not in _DTYPES:
-            raise ValueError(f'AmpOptimWrapper: dtype must be one of {sorted(_DTYPES)}, got {dtype!r}.')
-        self.cast_dtype = _DTYPES[dtype]
+        if dtype not in DTYPES:
+            raise ValueError(f'AmpOptimWrapper: dtype must be one of {sorted(DTYPES)}, got {dtype!r}.')
+        self.cast_dtype = DTYPES[dtype]
         self.static_scale: float | None = None
         device_type = next(p.device.type for group in optimizer.param_groups for p in group['params'])
         needs_scale = self.cast_dtype is torch.float16
@@ -69,16 +71,22 @@ class AmpOptimWrapper(OptimWrapper):
 
     def autocast(self, device_type: str) -> AbstractContextManager:
         """Return the autocast context of the forward pass."""
-        return torch.autocast(device_type, self.cast_dtype)
+        return autocast(device_type, self.cast_dtype)
 
     def accumulate(self, loss: Tensor) -> None:
         """Add the gradient of one scaled (micro-)batch loss."""
-        self.loss_scaler.scale(self.scale_loss(loss)).backward()
+        with self._half_backward():
+            self.loss_scaler.scale(self.scale_loss(loss)).backward()
 
     def backward(self, loss: Tensor, **kwargs) -> None:
         """Run backward and count one iteration: what models with a ``train_step`` of their own call."""
-        self.loss_scaler.scale(loss).backward(**kwargs)
+        with self._half_backward():
+            self.loss_scaler.scale(loss).backward(**kwargs)
         self._inner_count += 1
+
+    def _half_backward(self) -> AbstractContextManager:
+        emulated = self._num_skipped.device.type == 'cpu' and self.cast_dtype is torch.float16
+        return HalfOnCpu() if emulated and not cpu_multiplies_halves() else nullcontext()
 
     def step(self, **kwargs) -> None:
         """Unscale, clip, step unless a gradient is infinite, and update the scale."""

@@ -50,10 +50,14 @@ class _Bottleneck(nn.Module):
         self.act = build_activation_layer(act_cfg)
         self.shortcut = nn.Identity()
         if upsample:
-            conv = nn.ConvTranspose2d(in_channels, out_channels, 2, stride=2, bias=False)
-            self.shortcut = nn.Sequential(conv, norm(out_channels))
+            self.shortcut = nn.Sequential()
+            self.shortcut.conv = nn.ConvTranspose2d(in_channels, out_channels, 2, stride=2, bias=False)
+            self.shortcut.norm = norm(out_channels)
         elif in_channels != out_channels:
-            self.shortcut = nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, bias=False), norm(out_channels))
+            self.shortcut = nn.Sequential()
+            self.shortcut.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+            # Named, and not number 1 of a sequence, so that the no-decay key 'norm' finds it.
+            self.shortcut.norm = norm(out_channels)
 
     def forward(self, grid_BCZX: Tensor) -> Tensor:
         branch = self.act(self.norm1(self.conv1(grid_BCZX)))

@@ -32,6 +32,12 @@ def test_norm_cfg_and_act_cfg_reach_every_layer():
     assert not {nn.GroupNorm, nn.ReLU} & set(kinds)
 
 
+def test_every_norm_is_called_norm_so_that_one_key_spares_it_from_weight_decay():
+    for name, module in PyramidHead().named_modules():
+        if isinstance(module, nn.GroupNorm):
+            assert 'norm' in name.rsplit('.', 1)[-1]
+
+
 @pytest.mark.parametrize('prior', [0.0, 1.0, -0.5])
 def test_impossible_priors_are_rejected(prior):
     with pytest.raises(ValueError, match='every prior must lie between 0 and 1'):

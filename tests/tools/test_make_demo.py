@@ -1,0 +1,30 @@
+"""tools/datasets/make_demo.py, as a user calls it."""
+
+from pathlib import Path
+
+import pytest
+
+from mmopt.utils.errors import UserError
+
+SMALL = ['--num-train', '1', '--num-val', '1', '--image-size', '90', '160', '--workers', '0']
+
+
+def test_it_writes_to_data_demo_and_names_the_next_command(tool, capsys):
+    tool('datasets/make_demo').main(['nuscenes', *SMALL])
+    out = capsys.readouterr().out.splitlines()
+    assert Path('data/demo/nuscenes/calib.json').is_file()
+    assert out[0].startswith('made 1 train + 1 val samples in data/demo/nuscenes in ')
+    assert out[-1] == 'next: python tools/train.py configs/demo/lss_swin_nuscenes.py'
+    tool('datasets/make_demo').main(['nuscenes', *SMALL])
+    assert 'is complete' in capsys.readouterr().out
+
+
+def test_elsewhere_the_next_command_names_the_folder(tool, capsys):
+    tool('datasets/make_demo').main(['nuscenes', '--out', 'there', *SMALL])
+    assert capsys.readouterr().out.endswith('--options data.data_root=there\n')
+    assert Path('there/preview.jpg').is_file()
+
+
+def test_an_unknown_name_is_refused(tool):
+    with pytest.raises(UserError, match="unknown demo 'waymo'; known: "):
+        tool('datasets/make_demo').main(['waymo'])
