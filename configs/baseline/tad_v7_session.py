@@ -24,9 +24,7 @@ common = dict(type='MABeDataset', data_root=data_root, window=1000, overlap=800)
 model = dict(
     type='IntervalDetector',
     # A session has some ten thousand frames: an eighth of the width of MABe's model.
-    encoder=dict(
-        type='ConvBiLSTM', in_channels=10, conv_channels=(32, 32), hidden_size=32, num_layers=1, dropout=0.1
-    ),
+    encoder=dict(type='ConvBiLSTM', in_channels=10, conv_channels=(32, 32), hidden_size=32, num_layers=1, dropout=0.1),
     num_classes=3,
     # tools/fit_anchors.py on the rats of the test: a third of their intervals exceeds 480 frames.
     anchor_lengths=(58, 224, 283, 399, 774),
@@ -47,5 +45,7 @@ optimizer_config = dict(grad_clip=dict(max_norm=1.0, norm_type=2))
 lr_config = dict(policy='poly', power=1.0, min_lr=0.0, by_epoch=False, warmup='linear', warmup_iters=15)
 runner = dict(type='IterBasedRunner', max_iters=120)
 checkpoint_config = dict(by_epoch=False, interval=120)
-evaluation = dict(interval=120, metric=dict(type='TemporalDetection', score_threshold=0.3), save_best='F1', rule='greater')
+evaluation = dict(
+    interval=120, metric=dict(type='TemporalDetection', score_threshold=0.3), save_best='F1', rule='greater'
+)
 log_config = dict(interval=10)

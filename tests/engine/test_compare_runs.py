@@ -8,7 +8,9 @@ COST = dict(parameters=1234, iterations=10, train_s=5.0, s_per_iteration=0.5)
 
 
 def test_the_better_value_is_bold_whoever_has_it():
-    table = comparison_table({'old': COST | {'F1': 0.5, 'F1.a': 0.25}, 'new': COST | {'F1': 0.4, 'F1.a': 0.75}}, ['F1', 'F1.*'])
+    table = comparison_table(
+        {'old': COST | {'F1': 0.5, 'F1.a': 0.25}, 'new': COST | {'F1': 0.4, 'F1.a': 0.75}}, ['F1', 'F1.*']
+    )
     rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in table.splitlines()]
     assert rows[0] == ['', 'old', 'new']
     assert rows[2] == ['parameters', '1,234', '1,234']

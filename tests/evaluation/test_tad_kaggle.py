@@ -119,7 +119,13 @@ def test_the_better_prediction_keeps_the_frames():
 def test_resolved_predictions_never_clash():
     rng = np.random.default_rng(0)
     start = rng.integers(0, 200, 60)
-    columns = (start, start + rng.integers(1, 60, 60), rng.integers(0, 2, 60), rng.integers(0, 2, 60), rng.integers(0, 3, 60))
+    columns = (
+        start,
+        start + rng.integers(1, 60, 60),
+        rng.integers(0, 2, 60),
+        rng.integers(0, 2, 60),
+        rng.integers(0, 3, 60),
+    )
     resolved = resolve_overlaps(np.stack(columns, axis=1), rng.random(60))
     names = ['attack', 'sniff', 'rear']
     events = to_events('1', resolved, names)

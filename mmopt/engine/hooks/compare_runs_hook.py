@@ -91,7 +91,9 @@ def comparison_table(columns: Mapping[str, Mapping[str, float]], metrics: Sequen
         values = [column.get(name, float('nan')) for column in columns.values()]
         rows.append([name, *(f'**{value:.3f}**' if value == max(values) else f'{value:.3f}' for value in values)])
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    lines = ['| ' + ' | '.join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + ' |' for row in rows]
+    lines = [
+        '| ' + ' | '.join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + ' |' for row in rows
+    ]
     lines.insert(1, '|' + '|'.join('-' * (width + 2) for width in widths) + '|')
     return '\n'.join(lines)
 

@@ -96,7 +96,9 @@ def test_what_nobody_looked_for_is_no_label(copy, build):
         rows = list(csv.DictReader(file))
     row = next(row for row in rows if row['video_id'] == video.video_id)
     kept = [entry for entry in json.loads(row['behaviors_labeled']) if entry != name]
-    rows = [row | dict(behaviors_labeled=json.dumps(kept)) if row['video_id'] == video.video_id else row for row in rows]
+    rows = [
+        row | dict(behaviors_labeled=json.dumps(kept)) if row['video_id'] == video.video_id else row for row in rows
+    ]
     with path.open('w', newline='') as file:
         writer = csv.DictWriter(file, rows[0].keys())
         writer.writeheader()
@@ -155,7 +157,9 @@ def test_the_cache_gives_the_same_samples_and_notices_a_new_file(copy, build):
     files = list((copy / 'cache').iterdir())
     assert len(files) == 1
     path = cached.get_data_info(2)['path']
-    write_table(path, dict(video_frame=[0, 599], mouse_id=[1, 1], bodypart=['nose', 'nose'], x=[1.0, 1.0], y=[2.0, 2.0]))
+    write_table(
+        path, dict(video_frame=[0, 599], mouse_id=[1, 1], bodypart=['nose', 'nose'], x=[1.0, 1.0], y=[2.0, 2.0])
+    )
     assert not build(data_root=str(copy), cache_dir='cache')[2]['inputs']['features'][5:-5].any()
 
 

@@ -126,9 +126,7 @@ def test_another_number_of_channels_names_the_setting(build, batch):
 def test_a_model_learns_to_find_a_bump(build):
     """Channel 0 is high during events of mouse 0, channel 1 during those of mouse 1; noise elsewhere."""
     generator = torch.Generator().manual_seed(0)
-    model = build(
-        encoder=ENCODER | dict(pool=1 if build is build_v6 else 2, hidden_size=16, dropout=0.0), dropout=0.0
-    )
+    model = build(encoder=ENCODER | dict(pool=1 if build is build_v6 else 2, hidden_size=16, dropout=0.0), dropout=0.0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
 
     def draw(count: int) -> dict:
