@@ -23,7 +23,7 @@ def event(action, start, stop, video='1', pair=PAIR) -> Event:
 
 def score(solution, submission, labelled=None, labs=None) -> float:
     videos = {e.video_id for e in solution} | {e.video_id for e in submission}
-    labelled = {video: LABELLED for video in videos} | (labelled or {})
+    labelled = dict.fromkeys(videos, LABELLED) | (labelled or {})
     return kaggle_score(solution, submission, labelled, dict.fromkeys(videos, 'lab') | (labs or {}))
 
 

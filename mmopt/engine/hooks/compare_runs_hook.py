@@ -91,9 +91,8 @@ def comparison_table(columns: Mapping[str, Mapping[str, float]], metrics: Sequen
         values = [column.get(name, float('nan')) for column in columns.values()]
         rows.append([name, *(f'**{value:.3f}**' if value == max(values) else f'{value:.3f}' for value in values)])
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    lines = [
-        '| ' + ' | '.join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + ' |' for row in rows
-    ]
+    padded = [[text.ljust(width) for text, width in zip(row, widths, strict=True)] for row in rows]
+    lines = [f'| {" | ".join(row)} |' for row in padded]
     lines.insert(1, '|' + '|'.join('-' * (width + 2) for width in widths) + '|')
     return '\n'.join(lines)
 
@@ -102,8 +101,8 @@ def comparison_table(columns: Mapping[str, Mapping[str, float]], metrics: Sequen
 class CompareRunsHook(Hook):
     """After a run, train other configs on the same data and print all results as one table.
 
-    The others run in processes of their own, with the data root and the seed of this one, and
-    leave their files in ``<work dir>/<name>``; the table goes to the log and to ``comparison.md``. Whatever wins is what
+    The others run in processes of their own, with the data root and the seed of this one, and leave their
+    files in ``<work dir>/<name>``; the table goes to the log and to ``comparison.md``. Whatever wins is what
     is printed. Runs without validation, and runs of several processes, are not compared; the log says so.
 
     Args:

@@ -8,18 +8,13 @@ from mmopt.datasets.tad.readers import read_caltech, read_deeplabcut
 from mmopt.datasets.tad.session import Session, import_session
 from mmopt.utils.errors import DataError, DataNotFoundError
 
-ANNOTATION = """Caltech Behavior Annotator - Annotation File
-
-Configuration file:
-base	z
-social	s
-
-S1:	start	end	type
------------------------------
-   	1	3	base
-   	4	9	social
-  
-"""
+ANNOTATION = (
+    'Caltech Behavior Annotator - Annotation File\n\n'
+    'Configuration file:\nbase\tz\nsocial\ts\n\n'
+    'S1:\tstart\tend\ttype\n-----------------------------\n'
+    '   \t1\t3\tbase\n'
+    '   \t4\t9\tsocial\n  \n'
+)
 POSE = """scorer,net,net,net,net,net,net
 individuals,a,a,a,b,b,b
 bodyparts,top,top,top,top,top,top
