@@ -19,6 +19,7 @@ model = dict(
     # The published size; 96 inputs are 3 mice x 8 parts x (x, y, speed, acceleration).
     encoder=dict(type='ConvBiLSTM', in_channels=96, dropout=0.1),
     num_classes=4,
+    anchor_lengths=(10, 30, 60, 120, 240),  # as published
     dropout=0.1,  # 0.3 is for 100 epochs; this run has 23
     score_threshold=0.05,
 )

@@ -62,7 +62,7 @@ def test_a_real_session_trains_from_its_raw_files(tool, shared_dir, tmp_path, ca
     config = str(CONFIGS / 'baseline' / f'tad_{model}_session.py')
     options = ['--options', f'data_root={tmp_path / "rats"}']
     tool('train').main([config, '--work-dir', str(tmp_path / 'run'), '--seed', '0', *options])
-    checkpoint = (tmp_path / 'run' / 'last_checkpoint').read_text().strip()
+    checkpoint = str(tmp_path / 'run' / 'iter_120.pth')
     out = tmp_path / 'metrics.json'
     tool('test').main([config, checkpoint, '--out', str(out), '--work-dir', str(tmp_path / 'test'), *options])
     reached = json.loads(out.read_text())['metrics']['frame_F1.social']
