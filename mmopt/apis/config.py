@@ -119,6 +119,7 @@ def load_config(
     precision: str | None = None,
     seed: int | None = None,
     deterministic: bool = False,
+    allow_pickle: bool = False,
     launcher: str = 'none',
 ) -> Config:
     """Read a config, apply options and flags, and lower it.
@@ -130,6 +131,7 @@ def load_config(
         precision: ``fp32``, ``fp16`` or ``bf16``: replaces what the config says.
         seed: Replaces the config's.
         deterministic: Ask for deterministic kernels.
+        allow_pickle: Load checkpoints that hold arbitrary Python objects, which runs whatever code they name.
         launcher: ``none``, ``pytorch`` or ``slurm``.
 
     Returns:
@@ -145,6 +147,8 @@ def load_config(
     if deterministic:
         randomness['deterministic'] = True
     lowered['randomness'] = randomness
+    if allow_pickle:
+        lowered['allow_pickle'] = True
     lowered.setdefault('runner_type', 'IterBasedRunner')
     if options:
         _note_base_batch(lowered, path)

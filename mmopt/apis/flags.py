@@ -29,6 +29,9 @@ def add_config_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument('--precision', choices=PRECISIONS, help="replaces the config's fp16 and bf16")
     group.add_argument('--seed', type=int, help="replaces the config's seed")
+    group.add_argument(
+        '--allow-pickle', action='store_true', help='load checkpoints with any Python objects, if you trust them'
+    )
     group.add_argument('--deterministic', action='store_true', help='deterministic kernels: slower, repeatable')
     group = parser.add_argument_group('devices')
     group.add_argument('--gpu-ids', nargs='+', type=_gpu_ids, metavar='ID', help='GPU to use; without one: the CPU')
@@ -87,5 +90,6 @@ def config_arguments(args: argparse.Namespace) -> dict[str, Any]:
         precision=args.precision,
         seed=args.seed,
         deterministic=args.deterministic,
+        allow_pickle=args.allow_pickle,
         launcher=args.launcher,
     )

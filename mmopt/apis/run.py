@@ -56,17 +56,19 @@ def set_start(
         cfg: A lowered config; is changed.
         load_from: Start with these weights.
         resume_from: Go on from this checkpoint.
-        auto_resume: Go on from the newest checkpoint of the work dir if there is one.
+        auto_resume: Go on from the newest checkpoint of the work dir if there is one, else begin with the weights of
+            ``load_from``.
 
     Raises:
         UserError: If a checkpoint does not exist.
     """
+    # The config says so itself: with weights to begin with, or without (MMEngine's wording).
+    auto_resume = auto_resume or cfg.pop('auto_resume', False) or bool(cfg.get('resume') and not cfg.get('load_from'))
     if load_from is not None:
         cfg.load_from, cfg.resume = load_from, False
     if resume_from is not None:
         cfg.load_from, cfg.resume = resume_from, True
-    # Beside `load_from`, `auto_resume` stays a key of the lowered config: resume=True would mean those weights.
-    elif auto_resume or cfg.get('auto_resume') or (cfg.get('resume') and not cfg.get('load_from')):
+    elif auto_resume:
         newest = checkpoint_io.find_latest(Path(cfg.work_dir))
         if newest is not None:
             cfg.load_from, cfg.resume = str(newest), True
@@ -263,6 +265,7 @@ def evaluate(
         raise UserError(f'{cfg.filename}: the config has no data.test or no evaluation, so there is nothing to test.')
     _check_there(checkpoint)
     cfg.load_from, cfg.resume = checkpoint, False
+    cfg.pop('auto_resume', None)
     runner = build_runner(cfg)
     runner.register_hook(ProgressBar())
     metrics = _scalars(runner.test())

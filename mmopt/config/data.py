@@ -4,7 +4,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmopt.config.schema import LOADER_KEYS, ConfigError, check_keys
+from mmopt.config.schema import LOADER_KEYS, ConfigError, check_keys, check_value
 
 __all__ = ['lower_data', 'lower_dataset']
 
@@ -52,13 +52,12 @@ def lower_data(data: Mapping[str, Any], *, iter_based: bool) -> dict[str, dict]:
 
 def _batch_size(section: str, loader: Mapping[str, Any]) -> int | None:
     given = {key: loader[key] for key in _BATCH_KEYS if loader.get(key) is not None}
-    if len(set(given.values())) > 1:
-        raise ConfigError(f'{section} gives the batch size twice: {given}; keep samples_per_gpu.')
     for key, value in given.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ConfigError(f'{section}.{key} must be a positive integer, got {value!r}.')
-        return value
-    return None
+    if len(set(given.values())) > 1:
+        raise ConfigError(f'{section} gives the batch size twice: {given}; keep samples_per_gpu.')
+    return next(iter(given.values()), None)
 
 
 def _lower_loader(split: str, shared: Mapping[str, Any], own: Mapping[str, Any], *, iter_based: bool) -> dict:
@@ -119,6 +118,7 @@ def lower_dataset(dataset: Any, section: str, *, test_mode: bool) -> dict:
         return parts[0] if len(parts) == 1 else dict(type='ConcatDataset', datasets=parts)
     if not isinstance(dataset, Mapping) or 'type' not in dataset:
         raise ConfigError(f'{section} must be a dict with a type, or a list of them, got {dataset!r}.')
+    check_value(f'{section}.type', 'type', dataset['type'])
     lowered = {key: copy.deepcopy(value) for key, value in dataset.items() if key not in ('dataset', 'datasets')}
     if 'dataset' in dataset or 'datasets' in dataset:
         lowered.pop('separate_eval', None)  # MMEngine's ConcatDataset is always evaluated as one.

@@ -6,7 +6,7 @@ from typing import Any
 
 from mmopt.config.evaluation import best_rule
 from mmopt.config.schedule import RunLength
-from mmopt.config.schema import ConfigError, check_keys
+from mmopt.config.schema import ConfigError, check_keys, check_value
 
 __all__ = ['lower_checkpoint', 'lower_custom_hooks', 'lower_logging']
 
@@ -68,6 +68,9 @@ def lower_checkpoint(cfg: Mapping[str, Any], run: RunLength) -> dict[str, Any]:
         raise ConfigError(f"checkpoint_config.type={given['type']!r} is not known; write 'CheckpointHook' or drop it.")
     if given.get('file_client_args'):
         raise ConfigError('checkpoint_config.file_client_args: checkpoints go to a local disk only; drop the key.')
+    interval = given.get('interval', -1)
+    if not isinstance(interval, int) or isinstance(interval, bool):
+        raise ConfigError(f'checkpoint_config.interval must be a whole number, got {interval!r}.')
     by_epoch = given.get('by_epoch', not run.iter_based)
     if by_epoch and run.iter_based:
         raise ConfigError(
@@ -102,10 +105,12 @@ def lower_logging(log_config: Mapping[str, Any], run: RunLength) -> dict[str, di
     backends = [dict(type='LocalVisBackend')]
     for hook in hooks:
         kind = hook.get('type')
+        check_value('log_config.hooks.type', 'type', kind)
         if kind == 'TextLoggerHook':
             check_keys('log_config.hooks.TextLoggerHook', hook, (*_COMMON_LOG_KEYS, *_TEXT_KEYS, 'file_client_args'))
             logger |= {key: hook[key] for key in _TEXT_KEYS if hook.get(key) is not None}
-            by_epoch = hook.get('by_epoch', by_epoch) and not run.iter_based
+            if not hook.get('by_epoch', True) and not run.iter_based:
+                by_epoch = logger['by_epoch'] = False
             continue
         if kind not in _BACKENDS:
             reason = _LOG_REMEDIES.get(kind, f'known: TextLoggerHook, {", ".join(_BACKENDS)}')
@@ -124,16 +129,16 @@ def lower_logging(log_config: Mapping[str, Any], run: RunLength) -> dict[str, di
 
 def _log_interval(log_config: Mapping[str, Any], hooks: list[dict]) -> int:
     shared = log_config.get('interval', 10)
+    for interval in (shared, *(hook.get('interval', shared) for hook in hooks)):
+        if not isinstance(interval, int) or isinstance(interval, bool) or interval < 1:
+            raise ConfigError(f'log_config.interval must be a positive integer, got {interval!r}.')
     intervals = {hook.get('interval', shared) for hook in hooks} or {shared}
     if len(intervals) > 1:
         raise ConfigError(
             f'log_config: the hooks log at different intervals ({sorted(intervals)}), but all share one average; write '
             'log_config.interval alone.'
         )
-    interval = intervals.pop()
-    if not isinstance(interval, int) or isinstance(interval, bool) or interval < 1:
-        raise ConfigError(f'log_config.interval must be a positive integer, got {interval!r}.')
-    return interval
+    return intervals.pop()
 
 
 def lower_custom_hooks(hooks: Any, *, sync_buffer: bool) -> list[dict]:
@@ -155,6 +160,7 @@ def lower_custom_hooks(hooks: Any, *, sync_buffer: bool) -> list[dict]:
     for index, hook in enumerate(hooks or []):
         if not isinstance(hook, Mapping) or 'type' not in hook:
             raise ConfigError(f'custom_hooks.{index} must be a dict with a type, got {hook!r}.')
+        check_value(f'custom_hooks.{index}.type', 'type', hook['type'])
         kind = hook['type']
         if kind in _REFUSED_HOOKS:
             raise ConfigError(f'custom_hooks.{index}: {kind} cannot be a custom hook here: {_REFUSED_HOOKS[kind]}.')

@@ -14,7 +14,7 @@ from mmopt.config.hooks import lower_checkpoint, lower_custom_hooks, lower_loggi
 from mmopt.config.optimizer import lower_optimizer
 from mmopt.config.runtime import check_foreign, check_workflow, lower_model, lower_runtime
 from mmopt.config.schedule import RunLength, lower_run_length, lower_schedules
-from mmopt.config.schema import ConfigError, nearest
+from mmopt.config.schema import ConfigError, check_value, nearest
 
 __all__ = ['DIALECT_SECTIONS', 'is_native', 'lower']
 
@@ -186,10 +186,13 @@ def _lower_training(cfg: Mapping[str, Any], run: RunLength | None, loaders: dict
 
 
 def _check_top_level(cfg: Mapping[str, Any]) -> None:
-    """Refuse a variable whose name is a slip of a section that is missing."""
+    """Refuse sections of the wrong kind, and a variable whose name is a slip of a section that is missing."""
     known = [key for key in (*DIALECT_SECTIONS, *_SHARED) if key not in cfg]
     for key in cfg:
-        if key in (*DIALECT_SECTIONS, *_SHARED, *_LOOKALIKES):
+        if key in (*DIALECT_SECTIONS, *_SHARED):
+            check_value(key, key, cfg[key])
+            continue
+        if key in _LOOKALIKES:
             continue
         match = nearest(key, known, cutoff=0.85)
         # `train_cfg_` and the like are variables: the underscore keeps them apart from the section on purpose.

@@ -39,7 +39,7 @@ def lower_optimizer(cfg: Mapping[str, Any]) -> dict[str, Any]:
     """
     optimizer = copy.deepcopy(dict(cfg['optimizer']))
     check_keys('optimizer', optimizer)
-    if 'type' not in optimizer:
+    if optimizer.get('type') is None:
         raise ConfigError(
             "optimizer.type is missing: write optimizer=dict(type='AdamW', lr=...); several optimizers in one dict are "
             'not part of the dialect, use a native optim_wrapper with an OptimWrapperConstructor of your own.'
@@ -91,7 +91,7 @@ def _check_paramwise(paramwise_cfg: Mapping[str, Any], optimizer: Mapping[str, A
 
 
 def _hook_kind(hook: Mapping[str, Any]) -> tuple[bool, bool]:
-    name = hook.get('type', 'OptimizerHook')
+    name = hook.get('type') or 'OptimizerHook'
     if name not in _HOOKS:
         raise ConfigError(
             f'optimizer_config.type={name!r} is not known; known: {", ".join(_HOOKS)}. Clipping is optimizer_config='

@@ -107,7 +107,7 @@ def _schedule(section: str, given: Mapping[str, Any], run: RunLength) -> dict:
     _check_inherited(section, policy, given, policies)
     known = (*_WARMUP_KEYS, 'warmup_by_epoch', *own_keys) if is_lr else (*_WARMUP_KEYS, *own_keys)
     check_keys(section, given, known)
-    lowered = copy.deepcopy({key: value for key, value in given.items() if key != 'policy'})
+    lowered = copy.deepcopy({key: value for key, value in given.items() if key != 'policy' and value is not None})
     lowered['by_epoch'] = _by_epoch(section, policy, given, run)
     _check_warmup(section, given, run)
     _check_minimum(section, policy, given)
@@ -152,10 +152,10 @@ def _check_warmup(section: str, given: Mapping[str, Any], run: RunLength) -> Non
         return
     if kind not in ('constant', 'linear', 'exp'):
         raise ConfigError(f"{section}.warmup={kind!r} is unknown; write 'constant', 'linear' or 'exp'.")
-    if given.get('warmup_iters', 0) <= 0:
+    if (given.get('warmup_iters') or 0) <= 0:
         raise ConfigError(f'{section}.warmup_iters must be positive when warmup={kind!r}: write its length.')
-    ratio = given.get('warmup_ratio', 0.1)
-    if not 0 < ratio <= 1:
+    ratio = given.get('warmup_ratio')
+    if ratio is not None and not 0 < ratio <= 1:
         raise ConfigError(f'{section}.warmup_ratio must be in (0, 1], got {ratio!r}.')
     if given.get('warmup_by_epoch') and run.iter_based:
         raise ConfigError(

@@ -8,9 +8,18 @@ import difflib
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from mmopt.config.values import wrong_value
 from mmopt.utils.errors import UserError
 
-__all__ = ['LR_POLICIES', 'MOMENTUM_POLICIES', 'ConfigError', 'canonical_policy', 'check_keys', 'nearest']
+__all__ = [
+    'LR_POLICIES',
+    'MOMENTUM_POLICIES',
+    'ConfigError',
+    'canonical_policy',
+    'check_keys',
+    'check_value',
+    'nearest',
+]
 
 
 class ConfigError(UserError, ValueError):
@@ -217,7 +226,7 @@ def nearest(key: str, known: Collection[str], cutoff: float = 0.6) -> str | None
 
 
 def check_keys(section: str, cfg: Mapping[str, Any], known: Collection[str] | None = None) -> None:
-    """Refuse unknown keys of one section.
+    """Refuse unknown keys of one section, and values of the wrong kind.
 
     Args:
         section: Dotted name, as messages show it and as :data:`CLOSED` and :data:`OPEN` list it.
@@ -225,7 +234,7 @@ def check_keys(section: str, cfg: Mapping[str, Any], known: Collection[str] | No
         known: Its keys where they depend on a value (the policies); the section is then closed.
 
     Raises:
-        ConfigError: If the section is no dict, or a key is unknown.
+        ConfigError: If the section is no dict, a key is unknown, or a value is of the wrong kind.
     """
     if not isinstance(cfg, Mapping):
         raise ConfigError(f'{section} must be a dict, got {type(cfg).__name__} {cfg!r}.')
@@ -237,12 +246,31 @@ def check_keys(section: str, cfg: Mapping[str, Any], known: Collection[str] | No
         if name in FOREIGN:
             raise ConfigError(f'{name} {FOREIGN[name]}.')
         if key in known:
+            check_value(name, key, cfg[key])
             continue
-        match = nearest(str(key), known, cutoff=0.8 if is_open else 0.6)
+        if not isinstance(key, str):
+            raise ConfigError(f'{section} has the key {key!r}: keys must be texts.')
+        match = nearest(key, known, cutoff=0.8 if is_open else 0.6)
         if match is not None:
             raise ConfigError(f'{name}: did you mean {match}?')
         if not is_open:
             raise ConfigError(f'{name} is unknown; {section} takes {", ".join(known) or "no keys"}.')
+
+
+def check_value(name: str, key: str, value: Any) -> None:
+    """Refuse a value of the wrong kind.
+
+    Args:
+        name: Dotted name for the message.
+        key: Its last part.
+        value: The value.
+
+    Raises:
+        ConfigError: With the kind that the key takes.
+    """
+    kind = wrong_value(key, value)
+    if kind is not None:
+        raise ConfigError(f'{name} must be {kind}, got {value!r}.')
 
 
 def canonical_policy(section: str, policy: Any) -> str:
@@ -260,7 +288,7 @@ def canonical_policy(section: str, policy: Any) -> str:
     """
     known = LR_POLICIES if section == 'lr_config' else MOMENTUM_POLICIES
     name = policy.title() if isinstance(policy, str) and policy == policy.lower() else policy
-    if name in known:
+    if isinstance(name, str) and name in known:
         return name
     by_lower_case = {item.lower(): item for item in known}
     match = nearest(str(policy).lower(), by_lower_case)

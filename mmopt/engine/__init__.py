@@ -1,7 +1,8 @@
 """Runner, loops, schedulers, checkpoints: what runs a model without knowing its task."""
 
-from mmopt.engine import ema, hooks, optim, schedulers
-from mmopt.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
+from mmopt.engine import ema, hooks, log_processor, optim, schedulers
+from mmopt.engine.evaluation_loops import TestLoop, ValLoop
+from mmopt.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from mmopt.engine.runner import EpochBasedRunner, IterBasedRunner
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     'ValLoop',
     'ema',
     'hooks',
+    'log_processor',
     'optim',
     'schedulers',
 ]

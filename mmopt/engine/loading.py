@@ -21,7 +21,8 @@ __all__ = ['build_dataloader', 'init_worker']
 def init_worker(worker_id: int, *, num_workers: int, rank: int, seed: int) -> None:
     """Prepare a worker process: one OpenCV thread, seeded global generators, an allocator that keeps its pages.
 
-    Data sets of mmopt draw from a generator per sample; the global generators are seeded for foreign transforms only.
+    Data sets of mmopt draw from a generator per sample and seed the global ones for transforms of other libraries; this
+    seed is for data sets of other libraries.
     """
     cv2.setNumThreads(0)
     keep_freed_pages()

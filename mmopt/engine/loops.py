@@ -1,51 +1,23 @@
-"""Loops: when a step runs, when an evaluation, and where a resumed run goes on.
+"""Training loops: when a step runs, when an evaluation, and where a resumed run goes on.
 
 ``iters_done`` and ``epochs_done`` count what is finished; ``iter`` and ``epoch`` keep MMEngine's meaning for its hooks
 (inside ``after_train_iter`` the running iteration is not yet counted).
 """
 
-import bisect
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
 from mmengine.dist import get_world_size
-from mmengine.evaluator import Evaluator
 from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmopt.engine.step import TrainStep, unwrap
+from mmopt.engine.evaluation_points import should_evaluate
+from mmopt.engine.step import TrainStep
 from mmopt.registry import LOOPS
 
-__all__ = ['EpochBasedTrainLoop', 'EvaluationLoop', 'IterBasedTrainLoop', 'TestLoop', 'ValLoop', 'should_evaluate']
-
-
-def should_evaluate(
-    done: int,
-    interval: int,
-    start: int | None = None,
-    dynamic_intervals: Sequence[tuple[int, int]] | None = None,
-) -> bool:
-    """Tell whether mmcv 1.x evaluates after ``done`` iterations (or epochs).
-
-    Args:
-        done: Finished iterations (epochs), from 1.
-        interval: Evaluate every so many.
-        start: First point; the interval counts from there. None: from 0.
-        dynamic_intervals: ``(milestone, interval)`` pairs: from ``milestone`` on the new interval holds.
-
-    Returns:
-        Whether to evaluate.
-    """
-    if dynamic_intervals:
-        milestones = [milestone for milestone, _ in dynamic_intervals]
-        place = bisect.bisect(milestones, done)
-        interval = dynamic_intervals[place - 1][1] if place else interval
-    if start is None:
-        return done % interval == 0
-    return done >= start and (done - start) % interval == 0
+__all__ = ['EpochBasedTrainLoop', 'IterBasedTrainLoop', 'TrainLoop']
 
 
 class TrainLoop(BaseLoop):
@@ -109,6 +81,11 @@ class TrainLoop(BaseLoop):
     def global_batch(self) -> int:
         """Samples of one iteration over all ranks."""
         return (self.dataloader.batch_size or 1) * get_world_size()
+
+    @property
+    def iters_since_break(self) -> int:
+        """Finished iterations since the last evaluation: log lines do not average across it, as in mmcv."""
+        return self.iters_done - max(self._evaluated_at, 0)
 
     @property
     def samples_done(self) -> int:
@@ -225,6 +202,8 @@ class IterBasedTrainLoop(TrainLoop):
         super().__init__(runner, dataloader, **kwargs)
         if int(max_iters) != max_iters or max_iters < 1:
             raise ValueError(f'max_iters must be a positive whole number, got {max_iters!r}.')
+        if not len(self.dataloader) and not getattr(self.dataloader.sampler, 'endless', False):
+            raise ValueError(_no_batch(self.dataloader))
         self.max_iters = int(max_iters)
         self.max_epochs = 1  # MMEngine's hooks read it; an iteration-based run is one epoch to them
 
@@ -283,15 +262,17 @@ class EpochBasedTrainLoop(TrainLoop):
             raise ValueError(f'max_epochs must be a positive whole number, got {max_epochs!r}.')
         self.max_epochs = int(max_epochs)
         if not len(self.dataloader):
-            raise ValueError(
-                f'An epoch has no batch: {len(self.dataloader.dataset)} samples make no full batch of '
-                f'{self.dataloader.batch_size} and drop_last is on; lower data.samples_per_gpu.'
-            )
+            raise ValueError(_no_batch(self.dataloader))
 
     @property
     def max_iters(self) -> int:
         """Iterations of the run."""
         return self.max_epochs * len(self.dataloader)
+
+    @property
+    def iters_since_break(self) -> int:
+        """Finished iterations of the running epoch: log lines do not average over two, as in mmcv."""
+        return self.iters_done - self.epochs_done * len(self.dataloader)
 
     def set_position(self, meta: Mapping[str, Any]) -> None:
         """Go on where a checkpoint was; at the beginning of its epoch if epochs had another length there.
@@ -346,62 +327,8 @@ class EpochBasedTrainLoop(TrainLoop):
         self._epoch += 1
 
 
-class EvaluationLoop(BaseLoop):
-    """Predict a data set and compute its metrics; the training's random state stays as it was.
-
-    Args:
-        runner: The runner.
-        dataloader: The loader or its config.
-        evaluator: The evaluator or its config.
-    """
-
-    mode: str
-
-    def __init__(self, runner: Any, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list) -> None:
-        super().__init__(runner, dataloader)
-        dataset = self.dataloader.dataset
-        self.evaluator = evaluator if isinstance(evaluator, Evaluator) else runner.build_evaluator(evaluator)
-        self.evaluator.dataset_meta = getattr(dataset, 'metainfo', None)
-        for metric in self.evaluator.metrics:
-            if hasattr(metric, 'dataset'):
-                metric.dataset = dataset
-        self.metrics: dict[str, float] = {}
-        """What the last run gave."""
-
-    def run(self) -> dict[str, float]:
-        """Evaluate once.
-
-        Returns:
-            The metrics.
-        """
-        runner = self.runner
-        module = unwrap(runner.model)
-        devices = range(torch.cuda.device_count())
-        runner.call_hook(f'before_{self.mode}')
-        runner.call_hook(f'before_{self.mode}_epoch')
-        module.eval()
-        with torch.no_grad(), torch.random.fork_rng(devices), runner.autocast():
-            for batch_idx, batch in enumerate(self.dataloader):
-                runner.call_hook(f'before_{self.mode}_iter', batch_idx=batch_idx, data_batch=batch)
-                outputs = module.val_step(batch)
-                self.evaluator.process(data_samples=outputs, data_batch=batch)
-                runner.call_hook(f'after_{self.mode}_iter', batch_idx=batch_idx, data_batch=batch, outputs=outputs)
-            self.metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
-        runner.call_hook(f'after_{self.mode}_epoch', metrics=self.metrics)
-        runner.call_hook(f'after_{self.mode}')
-        return self.metrics
-
-
-@LOOPS.register_module()
-class ValLoop(EvaluationLoop):
-    """Evaluate while training."""
-
-    mode = 'val'
-
-
-@LOOPS.register_module()
-class TestLoop(EvaluationLoop):
-    """Evaluate a trained model."""
-
-    mode = 'test'
-    __test__ = False  # not a test case to pytest
+def _no_batch(dataloader: DataLoader) -> str:
+    return (
+        f'An epoch has no batch: {len(dataloader.dataset)} samples make no full batch of {dataloader.batch_size} and '
+        'drop_last is on; lower data.samples_per_gpu.'
+    )

@@ -16,7 +16,7 @@ import mmengine
 import torch
 from mmengine.device import get_device
 from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.runner import Runner
@@ -26,13 +26,16 @@ from torch.utils.data import DataLoader
 
 import mmopt
 from mmopt.engine import checkpoint_io
+from mmopt.engine.evaluation_loops import TestLoop, ValLoop
 from mmopt.engine.loading import build_dataloader
-from mmopt.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, TrainLoop, ValLoop
+from mmopt.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TrainLoop
 from mmopt.engine.optim import AmpOptimWrapper, OptimWrapper
+from mmopt.engine.optim.accumulation import waiting_gradients
 from mmopt.engine.optim.half_on_cpu import autocast
 from mmopt.engine.optim.precision import DTYPES
 from mmopt.engine.step import unwrap
 from mmopt.registry import RUNNERS
+from mmopt.structures import move_to
 from mmopt.utils.distributed import init_distributed, local_rank
 from mmopt.utils.errors import UserError
 from mmopt.utils.malloc import keep_freed_pages
@@ -172,7 +175,7 @@ class IterBasedRunner(Runner):
             return wrapper.autocast(device_type)
         cfg = self.cfg.get('optim_wrapper') or {}
         if cfg.get('type') in ('AmpOptimWrapper', AmpOptimWrapper):
-            return autocast(device_type, DTYPES[cfg.get('dtype', 'float16')])
+            return autocast(device_type, DTYPES[cfg.get('dtype') or 'float16'])
         return nullcontext()
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
@@ -217,9 +220,11 @@ class IterBasedRunner(Runner):
             path: The file.
         """
         rng_of_ranks = all_gather_object(checkpoint_io.rng_state())
+        is_waiting = isinstance(self.optim_wrapper, OptimWrapper) and self.optim_wrapper.in_window
+        partial_grads = waiting_gradients(unwrap(self.model)) if is_waiting else {}
         if not is_main_process():
             return
-        loop, module = self.train_loop, unwrap(self.model)
+        loop, module, cpu = self.train_loop, unwrap(self.model), torch.device('cpu')
         state = dict(
             meta=dict(
                 iter=getattr(loop, 'iters_done', self.iter + 1),
@@ -238,8 +243,8 @@ class IterBasedRunner(Runner):
                 cfg=self._text_of_config(),
                 dataset_meta=getattr(self.train_dataloader.dataset, 'metainfo', None),
             ),
-            state_dict=_to_cpu(module.state_dict()),
-            optimizer=_to_cpu(self.optim_wrapper.state_dict()),
+            state_dict=move_to(module.state_dict(), cpu, non_blocking=False),
+            optimizer=move_to(self.optim_wrapper.state_dict(), cpu, non_blocking=False),
             message_hub=self.message_hub_state(),
             rng=rng_of_ranks,
         )
@@ -249,17 +254,22 @@ class IterBasedRunner(Runner):
                 if isinstance(self.param_schedulers, dict)
                 else [item.state_dict() for item in self.param_schedulers]
             )
-        if isinstance(self.optim_wrapper, OptimWrapper) and self.optim_wrapper.in_window:
-            state['partial_grads'] = {
-                name: param.grad.cpu() for name, param in module.named_parameters() if param.grad is not None
-            }
+        if partial_grads:
+            state['partial_grads'] = partial_grads
         self.call_hook('before_save_checkpoint', checkpoint=state)
         checkpoint_io.save(Path(path), state)
 
     def load_or_resume(self) -> None:
-        """Resume (``resume=True``: from ``load_from``, else from the newest checkpoint of the work dir) or load."""
+        """Resume (``resume=True``: from ``load_from``, else from the newest checkpoint of the work dir) or load.
+
+        With ``auto_resume=True`` in the config the newest checkpoint of the work dir goes before ``load_from``.
+        """
         if self._has_loaded:
             return
+        if self.cfg.get('auto_resume') and not self._resume:
+            newest = checkpoint_io.find_latest(Path(self.work_dir))
+            if newest is not None:
+                self._load_from, self._resume = str(newest), True
         if self._resume:
             path = self._load_from or checkpoint_io.find_latest(Path(self.work_dir))
             if path is None:
@@ -338,7 +348,8 @@ class IterBasedRunner(Runner):
             filename,
             map_location=map_location,
             allow_pickle=self.cfg.get('allow_pickle', False),
-            for_resume=self._resume,
+            # Averages are exchanged with the weights for MMEngine's hook; without one, nobody would change them back.
+            for_resume=self._resume and any(isinstance(hook, EMAHook) for hook in self.hooks),
         )
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         return checkpoint
@@ -389,13 +400,3 @@ class EpochBasedRunner(IterBasedRunner):
     """The same runner, whose native configs without ``by_epoch`` count epochs."""
 
     default_train_loop = EpochBasedTrainLoop
-
-
-def _to_cpu(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.detach().cpu()
-    if isinstance(value, dict):
-        return {key: _to_cpu(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_to_cpu(item) for item in value)
-    return value

@@ -78,20 +78,16 @@ class BEVIoU:
         """
         del data_batch  # MMEngine's signature
         for sample in data_samples:
-            counts_3P = count_confusion(sample.get('pred_bits'), sample.get('label_bits')).cpu().double()
+            counts_3P = count_confusion(sample.get('pred_bits'), sample.get('label_bits')).double()
             tp, fp, fn = counts_3P
             present = tp + fn > 0
             iou_P = torch.where(present, tp / (tp + fp + fn).clamp(min=1), 0.0)
             pooled_tp, pooled_all = tp.sum(), counts_3P.sum()
             has_any = (pooled_all > 0).double()
-            self._counters += torch.cat(
-                (
-                    counts_3P.flatten(),
-                    iou_P,
-                    present.double(),
-                    torch.stack((pooled_tp / pooled_all.clamp(min=1), has_any)),
-                )
-            )
+            pooled_2 = torch.stack((pooled_tp / pooled_all.clamp(min=1), has_any))
+            update = torch.cat((counts_3P.flatten(), iou_P, present.double(), pooled_2))
+            # On the device: reading each sample's counts would wait for the model.
+            self._counters = self._counters.to(update.device) + update
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Reduce the counters over ranks, compute the metrics and start anew.
@@ -102,8 +98,8 @@ class BEVIoU:
         Returns:
             Metrics by name.
         """
-        counters = self._counters
-        all_reduce(counters)
+        all_reduce(self._counters)
+        counters = self._counters.cpu()
         self._reset()
         metrics = self.compute_metrics(counters)
         if not counters.any():

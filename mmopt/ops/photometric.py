@@ -104,5 +104,7 @@ def _hue(image_3HW: Tensor, delta: float) -> Tensor:
         torch.where(largest == green, 2.0 + (blue - red) / divisor, 4.0 + (red - green) / divisor),
     )
     sextant = sextant + delta * _HUE_UNIT_DEGREES / 60.0
-    phase_3HW = (sextant + sextant.new_tensor([5.0, 3.0, 1.0]).view(3, 1, 1)).remainder_(6.0)
+    # 5, 3, 1: a range, as the copy of a list would make a GPU wait.
+    offset_311 = torch.arange(5.0, 0.0, -2.0, dtype=sextant.dtype, device=sextant.device).view(3, 1, 1)
+    phase_3HW = (sextant + offset_311).remainder_(6.0)
     return largest - chroma * torch.minimum(phase_3HW, 4.0 - phase_3HW).clamp_(0.0, 1.0)

@@ -1,7 +1,8 @@
 """Collated batches: how many samples they hold, how they are cut into micro-batches, how they move to a device.
 
-A batch is any nesting of dicts, lists and tuples. Tensors carry the sample axis first; a list is one entry per sample
-(``data_samples``) or, when its entries are tensors of unequal shape, likewise.
+A batch is a dict, or a list or tuple of what a model takes one after the other (torch's default collation of pairs);
+inside it any nesting of dicts, lists and tuples. Tensors carry the sample axis first; a list inside has one entry per
+sample (``data_samples``, or tensors of unequal shape).
 """
 
 from collections.abc import Iterator
@@ -26,13 +27,17 @@ def batch_size(batch: Any) -> int:
     Raises:
         ValueError: If the batch holds neither a tensor nor a list, or its parts disagree about the number.
     """
-    sizes = set(_sizes(batch))
+    sizes = {size for part in _positional(batch) for size in _sizes(part)}
     if len(sizes) != 1:
         raise ValueError(
             f'The batch has no single sample count: its tensors and lists give {sorted(sizes)}. '
             'Every tensor needs the sample axis first, every list one entry per sample.'
         )
     return sizes.pop()
+
+
+def _positional(batch: Any) -> list | tuple:
+    return batch if isinstance(batch, list | tuple) else (batch,)
 
 
 def _sizes(part: Any) -> Iterator[int]:
@@ -64,7 +69,10 @@ def split_batch(batch: Any, size: int) -> list[Any]:
     total = batch_size(batch)
     if size >= total:
         return [batch]
-    return [_slice(batch, start, min(start + size, total)) for start in range(0, total, size)]
+    pieces = [(start, min(start + size, total)) for start in range(0, total, size)]
+    if isinstance(batch, list | tuple):
+        return [[_slice(part, *piece) for part in batch] for piece in pieces]
+    return [_slice(batch, *piece) for piece in pieces]
 
 
 def _slice(part: Any, start: int, stop: int) -> Any:

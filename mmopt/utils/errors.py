@@ -6,7 +6,7 @@ __all__ = ['DataError', 'DataNotFoundError', 'UserError']
 class UserError(Exception):
     """A wrong path, key, file or setting; the message names the thing, the rule, the value and the remedy.
 
-    Tools print ``str(error)`` and leave with status 1. A subclass that also derives from a built-in error
+    Tools print ``str(error)`` and leave with status 2. A subclass that also derives from a built-in error
     (``DataNotFoundError`` is a ``FileNotFoundError``) still is what a caller of the library expects to catch.
 
     Args:

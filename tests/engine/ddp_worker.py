@@ -4,9 +4,51 @@ import sys
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import get_rank
 
+from mmopt.engine.evaluation_loops import share_statistics
 from mmopt.registry import RUNNERS
+from tests.conftest import forget_mmengine_globals
+from tests.engine.test_runner import Killed
 from tests.engine.toy import toy_config
+
+
+def assert_statistics_are_shared() -> None:
+    norm = torch.nn.BatchNorm1d(3)
+    norm.running_mean.fill_(get_rank() + 1)
+    norm.running_var.fill_(get_rank() + 5)
+    share_statistics(norm)
+    assert norm.running_mean.tolist() == [1, 1, 1], norm.running_mean
+    assert norm.running_var.tolist() == [5, 5, 5], norm.running_var
+
+
+def assert_a_stop_between_two_steps_changes_nothing(work_dir: str) -> None:
+    """Four of six iterations wait for their step, on each rank for other samples, when the checkpoint is made."""
+    finals = []
+    for name, changes in (
+        ('whole', {}),
+        ('stopped', dict(custom_hooks=[dict(type='KillHook', after=4)])),
+        ('stopped', dict(resume=True)),
+    ):
+        forget_mmengine_globals()
+        cfg = toy_config(
+            f'{work_dir}_{name}',
+            model=dict(dropout=0.0),
+            train_dataloader=dict(batch_size=2),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01), accumulative_counts=6),
+            max_iters=6,
+            launcher='pytorch',
+            **changes,
+        )
+        runner = RUNNERS.get(cfg['runner_type']).from_cfg(Config(cfg))
+        try:
+            runner.train()
+        except Killed:
+            continue
+        finals.append(runner.model.module.state_dict())
+    whole, resumed = finals
+    for key, value in whole.items():
+        torch.testing.assert_close(resumed[key], value, rtol=1e-6, atol=1e-7)
 
 
 def main(work_dir: str, out: str) -> None:
@@ -22,6 +64,8 @@ def main(work_dir: str, out: str) -> None:
     if runner.rank == 0:
         weights = runner.model.module.state_dict()
         torch.save(dict(weights=weights, count=runner.val_loop.metrics['count']), out)
+    assert_statistics_are_shared()
+    assert_a_stop_between_two_steps_changes_nothing(work_dir)
     # Without the barrier a rank may leave while another still talks to it.
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()

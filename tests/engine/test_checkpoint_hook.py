@@ -340,3 +340,15 @@ def test_an_error_in_the_background_stops_the_training(tmp_path, monkeypatch):
     runner = FakeRunner(tmp_path, CheckpointHook(interval=2, by_epoch=False, background=True))
     with pytest.raises(checkpoint_io.CheckpointWriteError, match='no space'):
         runner.train()
+
+
+# ---------------------------------------------------------------- units
+def test_the_best_of_an_epoch_based_run_counts_epochs_also_where_checkpoints_count_iterations(tmp_path):
+    hook = CheckpointHook(interval=2, by_epoch=False, save_best='mIoU')
+    runner = FakeRunner(tmp_path, hook)
+    runner.train_loop.unit = 'epoch'
+    files = runner.train(miou(at5=0.1, at10=0.2))
+    assert 'best_mIoU_epoch_2.pth' in files
+    # Iteration 2 and epoch 2 are not the same moment, iteration 10 and epoch 2 are.
+    assert (tmp_path / 'iter_10.pth').samefile(tmp_path / 'best_mIoU.pth')
+    assert not (tmp_path / 'iter_2.pth').samefile(tmp_path / 'best_mIoU.pth')

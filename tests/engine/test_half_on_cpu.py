@@ -69,3 +69,11 @@ def test_products_cost_like_float32_and_not_like_plain_loops():
     plain = min(seconds(lambda: a @ b) for _ in range(3))
     ours = min(seconds(widened) for _ in range(3))
     assert ours < plain / 3
+
+
+def test_nothing_is_entered_before_the_with_statement():
+    context = autocast('cpu', torch.float16)
+    assert not torch.is_autocast_enabled('cpu')
+    with context:
+        assert torch.is_autocast_enabled('cpu')
+    assert not torch.is_autocast_enabled('cpu')

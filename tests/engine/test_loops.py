@@ -1,6 +1,8 @@
 import pytest
 
-from mmopt.engine.loops import should_evaluate
+from mmopt.engine.evaluation_points import should_evaluate
+from tests.engine.test_runner import build
+from tests.engine.toy import toy_config
 
 
 def points(last: int, *args, **kwargs) -> list[int]:
@@ -23,3 +25,17 @@ def test_dynamic_intervals_are_those_of_mmcv():
 @pytest.mark.parametrize(('milestones', 'expected'), [([(4, 2)], [3, 4, 6, 8]), ([(4, 2), (7, 1)], [3, 4, 6, 7, 8])])
 def test_each_milestone_brings_its_interval(milestones, expected):
     assert points(8, 3, dynamic_intervals=milestones) == expected
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_a_loader_without_a_batch_is_refused_and_not_waited_for(tmp_path, by_epoch):
+    loader = dict(batch_size=32, drop_last=True, sampler=dict(type='DefaultSampler', shuffle=True))
+    runner = build(toy_config(tmp_path, by_epoch=by_epoch, train_dataloader=loader))
+    with pytest.raises(ValueError, match='24 samples make no full batch of 32'):
+        runner.train()
+
+
+def test_an_endless_sampler_fills_a_batch_larger_than_the_data_set(tmp_path):
+    runner = build(toy_config(tmp_path, max_iters=2, train_dataloader=dict(batch_size=32, drop_last=True)))
+    runner.train()
+    assert runner.train_loop.samples_done == 64

@@ -101,6 +101,19 @@ def test_amp_gradients_are_near_fp32_and_unscaled_by_the_static_scale(dtype):
         torch.testing.assert_close(got / scale, want, rtol=0.05, atol=0.05)
 
 
+def test_a_model_with_a_step_of_its_own_runs_in_the_precision_of_the_run():
+    class OwnStep(ToyModel):
+        def train_step(self, data, optim_wrapper):
+            with optim_wrapper.optim_context(self):
+                pred = self(data['inputs'])
+            optim_wrapper.update_params(pred.float().square().mean())
+            return dict(loss=pred.float().mean(), is_half=torch.tensor(float(pred.dtype == torch.bfloat16)))
+
+    model = OwnStep(dropout=0.0)
+    wrapper = AmpOptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1), dtype='bfloat16')
+    assert float(TrainStep(model, wrapper)(toy_batch(4))['is_half']) == 1.0
+
+
 def test_a_static_scale_stays_and_an_overflow_skips_one_step_and_is_counted():
     model = ToyModel(dropout=0.0)
     wrapper = AmpOptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1), dtype='float16', loss_scale=512.0)

@@ -34,6 +34,12 @@ def test_three_readings_by_hand():
     assert metrics['mIoUv2'] == pytest.approx((1 / 3 + 3 / 4) / 2)
 
 
+def test_counting_a_batch_reads_nothing_back_from_the_device():
+    # On the device `meta` there is nothing to read: whatever tries raises.
+    maps = {key: value.to('meta') for key, value in sample([1, 0], [1, 1]).items()}
+    BEVIoU().process({}, [maps])
+
+
 def test_equals_the_original_formula_on_random_maps():
     pred, label = torch.randint(0, 1 << 15, (2, 4, 9, 7), dtype=torch.int32)
     metric = BEVIoU()

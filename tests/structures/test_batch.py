@@ -28,6 +28,13 @@ def test_a_large_size_gives_the_batch_itself():
     assert split_batch(batch, 3)[0] is batch
 
 
+@pytest.mark.parametrize('kind', [list, tuple])
+def test_positional_batches_are_cut_argument_by_argument(kind):
+    parts = split_batch(kind([torch.arange(5), torch.arange(10).view(5, 2)]), 2)
+    assert [batch_size(part) for part in parts] == [2, 2, 1]
+    assert [[x.tolist(), y.tolist()] for x, y in parts][2] == [[4], [[8, 9]]]
+
+
 def test_disagreeing_parts_are_named():
     with pytest.raises(ValueError, match=r'give \[2, 3\]'):
         batch_size(dict(inputs=torch.zeros(3, 1), data_samples=[1, 2]))

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import cv2
 import pytest
+import torch
 
+from mmopt.engine.checkpoint_io import UnsafeCheckpointError
 from mmopt.utils.errors import UserError
 from tests.conftest import forget_mmengine_globals
 from tests.tools.conftest import TOOLS
@@ -135,3 +137,43 @@ def test_as_a_command_a_wrong_path_gives_one_line_and_exit_code_2():
     assert done.stdout == ''
     (line,) = done.stderr.splitlines()
     assert line.startswith('error: config configs/no_such.py does not exist')
+
+
+class Foreign:
+    """What another project pickled into its checkpoint."""
+
+
+def test_a_checkpoint_with_foreign_objects_needs_the_flag_of_the_message(tool, write_config, capsys):
+    config = str(write_config())
+    tool('train').main([config, '--work-dir', 'runs/x'])
+    content = torch.load('runs/x/iter_4.pth', weights_only=True)
+    del content['meta']['mmopt_version'], content['message_hub']
+    torch.save(content | dict(meta=content['meta'] | dict(config=Foreign())), 'iter_4.pth')
+    tools = {
+        'train': [config, '--work-dir', 'runs/y', '--load-from', 'iter_4.pth'],
+        'test': [config, 'iter_4.pth', '--out', 'm.json'],
+    }
+    for name, arguments in tools.items():
+        forget_mmengine_globals()
+        with pytest.raises(UnsafeCheckpointError, match=r'iter_4\.pth: .*Foreign.* say --allow-pickle'):
+            tool(name).main(arguments)
+        forget_mmengine_globals()
+        assert tool(name).main([*arguments, '--allow-pickle']) == 0
+    assert Path('m.json').is_file()
+
+
+def test_automatic_resuming_of_the_config_goes_before_its_weights(tool, write_config, capsys):
+    config = write_config(auto_resume=True, load_from='none_yet.pth', resume=False)
+    Path('none_yet.pth').write_bytes(b'')
+    with pytest.raises(UserError, match='none_yet.pth'):
+        tool('train').main([str(config), '--work-dir', 'runs/x'])
+    forget_mmengine_globals()
+    other = write_config('other')
+    tool('train').main([str(other), '--work-dir', 'runs/x', '--options', 'train_cfg.max_iters=4'])
+    forget_mmengine_globals()
+    tool('train').main([str(config), '--work-dir', 'runs/x'])
+    assert 'after iteration 4, 4 to go' in capsys.readouterr().out
+    forget_mmengine_globals()
+    # A test takes the checkpoint that it is told, whatever lies in the work dir.
+    assert tool('test').main([str(config), 'runs/x/iter_4.pth', '--work-dir', 'runs/x']) == 0
+    assert 'Resumed' not in Path('runs/x/latest.log').read_text()

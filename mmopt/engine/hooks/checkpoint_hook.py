@@ -151,13 +151,13 @@ class CheckpointHook(Hook):
         if self.by_epoch:
             return
         if self.every_n_train_iters(runner, self.interval) or (self.save_last and self.is_last_train_iter(runner)):
-            self._save(runner, runner.iter + 1)
+            self._save(runner, runner.iter + 1, runner.iter + 1)
 
     def after_train_epoch(self, runner: Runner) -> None:
         if not self.by_epoch:
             return
         if self.every_n_epochs(runner, self.interval) or (self.save_last and self.is_last_train_epoch(runner)):
-            self._save(runner, runner.epoch + 1)
+            self._save(runner, runner.epoch + 1, runner.iter)
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, Any] | None = None) -> None:
         # An evaluation alone (tools/test.py) trains nothing, so it has nothing to save.
@@ -176,14 +176,14 @@ class CheckpointHook(Hook):
             self._writer.join()
 
     # ---------------------------------------------------------------- saving
-    def _save(self, runner: Runner, step: int) -> None:
+    def _save(self, runner: Runner, step: int, iters_done: int) -> None:
         path = Path(self.folder(runner), self.filename_tmpl.format(step))
         runner.logger.info(f'Saving checkpoint at {step} {self.unit}s')
         runner.message_hub.update_info('last_ckpt', path.name)
         self._weights_only = not self.save_optimizer
         self._write(runner, path, partial(self._after_save, Path(runner.work_dir), path, step))
         self._weights_only = False
-        self._saved = (step, path)
+        self._saved = (iters_done, path)
 
     def _after_save(self, work_dir: Path, path: Path, step: int) -> None:
         in_work_dir = self.out_dir is None
@@ -234,17 +234,19 @@ class CheckpointHook(Hook):
         # "is None" and not truth: a best score of 0.0 counts.
         if previous is not None and not (score > previous['score'] if rule == 'greater' else score < previous['score']):
             return
-        step = runner.epoch if self.by_epoch else runner.iter
+        # In the unit of the evaluations, which is the loop's, also where checkpoints are counted otherwise.
+        unit = getattr(runner.train_loop, 'unit', self.unit)
+        step = runner.epoch if unit == 'epoch' else runner.iter
         label = name.replace('/', '_')
-        path = Path(self.folder(runner), f'best_{label}_{self.unit}_{step}.pth')
+        path = Path(self.folder(runner), f'best_{label}_{unit}_{step}.pth')
         best[name] = dict(score=score, file=path.name)
         runner.message_hub.update_info('best_checkpoints', best)
-        self._write(runner, path, partial(self._switch, path, label, step, previous))
-        runner.logger.info(f'Best {name} so far: {score:.4f} at {step} {self.unit}s, saved as {path.name}.')
+        self._write(runner, path, partial(self._switch, path, label, runner.iter, previous))
+        runner.logger.info(f'Best {name} so far: {score:.4f} at {step} {unit}s, saved as {path.name}.')
 
-    def _switch(self, path: Path, label: str, step: int, previous: Mapping | None) -> None:
+    def _switch(self, path: Path, label: str, iters_done: int, previous: Mapping | None) -> None:
         checkpoint_io.switch_link(path.with_name(f'best_{label}.pth'), path)
-        saved_now = self._saved is not None and self._saved[0] == step and self._saved[1].is_file()
+        saved_now = self._saved is not None and self._saved[0] == iters_done and self._saved[1].is_file()
         if saved_now and self.save_optimizer:
             # The same state, saved before the evaluation, does not know its score: a run resumed from it would
             # forget the best. One more name for the new file costs nothing.

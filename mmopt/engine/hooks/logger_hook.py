@@ -14,29 +14,41 @@ __all__ = ['LoggerHook', 'logs_now']
 class LoggerHook(_LoggerHook):
     """Write a line every ``interval`` iterations (inside each epoch in epoch-based runs) and at the run's end.
 
+    It comes after the other hooks of an iteration, as in mmcv: what they log is in the line of that iteration.
+
     Args:
         interval: Iterations between two lines.
         ignore_last: Epoch-based runs: no extra line for the epoch's rest.
         log_metric_by_epoch: Number metrics by epoch, not by iteration, in the curves.
+        by_epoch: Epoch-based runs: count the interval inside each epoch; False counts it over the run.
         **kwargs: Passed on to :class:`mmengine.hooks.LoggerHook`.
 
     Raises:
         ValueError: If ``interval`` is not positive.
     """
 
+    priority = 'VERY_LOW'
+
     def __init__(
-        self, interval: int = 10, ignore_last: bool = True, log_metric_by_epoch: bool = True, **kwargs
+        self,
+        interval: int = 10,
+        ignore_last: bool = True,
+        log_metric_by_epoch: bool = True,
+        by_epoch: bool = True,
+        **kwargs,
     ) -> None:
         if interval < 1:
             raise ValueError(f'log_config.interval must be at least 1, got {interval}.')
         super().__init__(interval, ignore_last, log_metric_by_epoch=log_metric_by_epoch, **kwargs)
+        self.by_epoch = by_epoch
 
     def is_due(self, runner: Runner, batch_idx: int) -> bool:
         """Tell whether this iteration gets a line."""
         if runner.iter + 1 == runner.max_iters:
             return True
         # In an iteration-based run batch_idx is the global iteration.
-        if (batch_idx + 1) % self.interval == 0:
+        count = batch_idx + 1 if self.by_epoch else runner.iter + 1
+        if count % self.interval == 0:
             return True
         by_epoch = getattr(runner.train_loop, 'unit', 'iter') == 'epoch'
         return by_epoch and not self.ignore_last and self.end_of_epoch(runner.train_dataloader, batch_idx)

@@ -25,7 +25,7 @@ class PeakMemoryHook(Hook):
     It reads counters only and never synchronises the device.
     """
 
-    # Before LoggerHook (BELOW_NORMAL), so that a reading is in the log line of its own iteration.
+    # Before LoggerHook (VERY_LOW), so that a reading is in the log line of its own iteration.
     priority = 'NORMAL'
 
     def __init__(self) -> None:

@@ -7,6 +7,7 @@ import torch
 from mmengine.hooks import IterTimerHook as _IterTimerHook
 from mmengine.hooks import RuntimeInfoHook as _RuntimeInfoHook
 from mmengine.logging import HistoryBuffer, MessageHub
+from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor
 
@@ -31,19 +32,23 @@ class RuntimeInfoHook(_RuntimeInfoHook):
     def __init__(self, max_history: int = 1000) -> None:
         self.max_history = max_history
         self._pending: list[dict[str, Any]] = []
-        self._lr = 0.0
+        self._rates: dict[str, float] = {}
         self._seconds = 0.0
         self._iters = 0
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Note the learning rate that this iteration uses: of the first group, as in mmcv."""
-        self._lr = runner.optim_wrapper.optimizer.param_groups[0]['lr']
+        wrapper = runner.optim_wrapper
+        if isinstance(wrapper, OptimWrapperDict):
+            self._rates = {f'{name}.lr': part.optimizer.param_groups[0]['lr'] for name, part in wrapper.items()}
+        else:
+            self._rates = dict(lr=wrapper.optimizer.param_groups[0]['lr'])
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
         """Keep the scalars; read all of them at once when the log is due."""
-        self._pending.append(dict(outputs or {}, lr=self._lr))
+        self._pending.append({**(outputs or {}), **self._rates})
         if logs_now(runner, batch_idx):
             self.flush(runner)
 

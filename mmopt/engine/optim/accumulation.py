@@ -8,12 +8,41 @@ incomplete last window by its length: as in mmcv 1.x.
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from mmengine.dist import all_reduce, get_world_size
 from mmengine.optim import OptimWrapper as _OptimWrapper
 from torch import Tensor, nn
 
 from mmopt.registry import OPTIM_WRAPPERS
 
-__all__ = ['OptimWrapper']
+__all__ = ['OptimWrapper', 'waiting_gradients']
+
+
+def waiting_gradients(module: nn.Module) -> dict[str, Tensor]:
+    """Return copies of the gradients that wait for their step, on the CPU. All ranks must call it.
+
+    Ranks reduce their gradients at the step only. With the mean of all ranks in the place of each rank's own, that
+    reduction gives the same.
+
+    Args:
+        module: The model, without its distributed wrapper.
+
+    Returns:
+        Gradients by parameter name.
+    """
+    named = dict(module.named_parameters())
+    if get_world_size() == 1:
+        return {name: param.grad.cpu() for name, param in named.items() if param.grad is not None}
+    # A parameter may have a gradient on some ranks only.
+    device = next(iter(named.values())).device
+    waits = torch.tensor([param.grad is not None for param in named.values()], dtype=torch.int32, device=device)
+    all_reduce(waits, 'max')
+    means = {}
+    for (name, param), is_waiting in zip(named.items(), waits.tolist(), strict=True):
+        if is_waiting:
+            mean = torch.zeros_like(param) if param.grad is None else param.grad.clone()
+            all_reduce(mean, 'mean')
+            means[name] = mean.detach().cpu()
+    return means
 
 
 @OPTIM_WRAPPERS.register_module()

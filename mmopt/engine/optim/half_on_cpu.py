@@ -5,8 +5,8 @@ where fp32 took 0.08 s. A GPU's tensor cores multiply halves and add in fp32; so
 more than fp32. Everything else (values, overflow to infinity beyond 65504, loss scale) is fp16 as it is.
 """
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -51,18 +51,17 @@ def _widen(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype is torch.float16 else tensor
 
 
-def autocast(device_type: str, dtype: torch.dtype) -> AbstractContextManager:
-    """Return the context of a mixed-precision forward (or, for CPU halves, backward) pass.
+@contextmanager
+def autocast(device_type: str, dtype: torch.dtype) -> Iterator[None]:
+    """Run a mixed-precision forward pass: ``torch.autocast``, on a CPU without fp16 arithmetic with :class:`HalfOnCpu`.
 
     Args:
         device_type: ``'cpu'`` or ``'cuda'``.
         dtype: ``torch.float16`` or ``torch.bfloat16``.
 
-    Returns:
-        ``torch.autocast``, with fp16 on a CPU that has no fp16 arithmetic together with :class:`HalfOnCpu`.
+    Yields:
+        None: Nothing is entered before the ``with`` statement.
     """
-    stack = ExitStack()
-    if device_type == 'cpu' and dtype is torch.float16 and not cpu_multiplies_halves():
-        stack.enter_context(HalfOnCpu())
-    stack.enter_context(torch.autocast(device_type, dtype))
-    return stack
+    emulated = device_type == 'cpu' and dtype is torch.float16 and not cpu_multiplies_halves()
+    with HalfOnCpu() if emulated else nullcontext(), torch.autocast(device_type, dtype):
+        yield

@@ -5,10 +5,11 @@ has fp32's range and takes none. Gradients are unscaled before clipping; a step 
 and counted, on the device, without waiting for it.
 """
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmopt.engine.optim.accumulation import OptimWrapper
 from mmopt.engine.optim.half_on_cpu import HalfOnCpu, autocast, cpu_multiplies_halves
@@ -72,6 +73,12 @@ class AmpOptimWrapper(OptimWrapper):
     def autocast(self, device_type: str) -> AbstractContextManager:
         """Return the autocast context of the forward pass."""
         return autocast(device_type, self.cast_dtype)
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Enter autocast around the forward pass: what models with a ``train_step`` of their own call."""
+        with super().optim_context(model), self.autocast(self._num_skipped.device.type):
+            yield
 
     def accumulate(self, loss: Tensor) -> None:
         """Add the gradient of one scaled (micro-)batch loss."""

@@ -106,7 +106,9 @@ class LSSSegmentor(BaseModel):
         """
         bits = self._field(data_samples, 'label_bits')
         num_classes = len(self.head.priors_P)
-        normalizers = dict(num_cells=bits.new_tensor(bits.numel() * num_classes, dtype=torch.float32))
+        # Filled on the device: a tensor made of a number on the host would be copied there, and waited for.
+        num_cells = torch.full((), bits.numel() * num_classes, dtype=torch.float32, device=bits.device)
+        normalizers = dict(num_cells=num_cells)
         if self.depth_weight:
             bins_BHW = depth_bins(self._field(data_samples, 'depth'), self.neck.geometry.depth_bound)
             normalizers['num_depths'] = (bins_BHW >= 0).sum().clamp(min=1).float()

@@ -106,9 +106,9 @@ class ImagePreprocessor(BaseDataPreprocessor):
             return None
         moved = []
         for sample in data_samples:
-            kept = {name: sample.get(name) for name in self.host_fields if name in sample}
-            copy = move_to(sample, self.mean_C11.device, non_blocking=self._non_blocking)
-            for name, value in kept.items():
-                copy.set_field(value, name)
+            copy = sample.new()
+            for name, value in sample.items():
+                if name not in self.host_fields:
+                    copy.set_field(move_to(value, self.mean_C11.device, non_blocking=self._non_blocking), name)
             moved.append(copy)
         return moved

@@ -8,6 +8,7 @@ indices, shift masks and relative positions are cached, never rebuilt per step.
 Shape letters: B images, H W map, C channels, T = B H W tokens, K windows of the batch, N tokens per window, S heads.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -193,6 +194,9 @@ class SwinTransformer(BaseModule):
         norm_cfg: Every normalisation layer; it must take tokens ``(T, C)``.
         act_cfg: Activation of the MLPs.
         with_cp: Recompute every block in the backward pass instead of keeping its activations.
+        position_size: Network input ``(height, width)`` in pixels: adds a learned embedding of each patch's place, the
+            original's ``ape`` option, here begun with sines. Without it only padding tells where in the image a
+            patch lies; a large data set teaches depth from that, a small one does not.
         pretrained: Path of an official checkpoint.
         init_cfg: ``dict(type='Pretrained', checkpoint=...)`` says the same.
 
@@ -219,6 +223,7 @@ class SwinTransformer(BaseModule):
         norm_cfg: dict | None = None,
         act_cfg: dict | None = None,
         with_cp: bool = False,
+        position_size: tuple[int, int] | None = None,
         pretrained: str | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -235,6 +240,10 @@ class SwinTransformer(BaseModule):
         self.with_cp = with_cp
         self.patch_embed = _PatchEmbed(in_channels, embed_dims, patch_size, norm_cfg if patch_norm else None)
         self.pos_drop = nn.Dropout(drop_rate)
+        self.absolute_pos_embed = None
+        if position_size is not None:
+            grid = tuple(math.ceil(length / patch_size) for length in position_size)
+            self.absolute_pos_embed = nn.Parameter(_sines(grid, embed_dims)[None])
         rates = torch.linspace(0, drop_path_rate, sum(depths)).tolist()
         self.layers = nn.ModuleList()
         self.out_channels = tuple(embed_dims * 2**stage for stage in self.out_indices)
@@ -291,6 +300,13 @@ class SwinTransformer(BaseModule):
     def forward(self, image_BCHW: Tensor) -> tuple[Tensor, ...]:
         """Return the maps of the output stages, each ``(B, C, H, W)`` with channels-last memory."""
         tokens_TC, height, width = self.patch_embed(image_BCHW)
+        if self.absolute_pos_embed is not None:
+            if height * width != self.absolute_pos_embed.shape[1]:
+                raise ValueError(
+                    f'SwinTransformer: position_size was given for {self.absolute_pos_embed.shape[1]} patches, the '
+                    f'image {tuple(image_BCHW.shape[2:])} has {height}x{width}: give the size of the network input.'
+                )
+            tokens_TC = tokens_TC + self.absolute_pos_embed.expand(len(image_BCHW), -1, -1).reshape_as(tokens_TC)
         tokens_TC = self.pos_drop(tokens_TC)
         outputs = []
         for index, stage in enumerate(self.layers):
@@ -306,6 +322,16 @@ class SwinTransformer(BaseModule):
             if stage.downsample is not None:
                 tokens_TC, height, width = stage.downsample(tokens_TC, size)
         return tuple(outputs)
+
+
+def _sines(grid: tuple[int, int], channels: int) -> Tensor:
+    """Return quarter waves of rows and columns, ``(H W, C)``: neighbouring places are alike, distant ones are not."""
+    rows_H, columns_W = torch.linspace(0, 1, grid[0]), torch.linspace(0, 1, grid[1])
+    waves = torch.arange(1, channels // 4 + 1) * torch.pi / 2
+    row_HWC = (rows_H[:, None] * waves)[:, None].expand(-1, grid[1], -1)
+    column_HWC = (columns_W[:, None] * waves)[None].expand(grid[0], -1, -1)
+    parts = [row_HWC.sin(), row_HWC.cos(), column_HWC.sin(), column_HWC.cos()]
+    return 0.5 * nn.functional.pad(torch.cat(parts, dim=-1), (0, channels % 4)).flatten(0, 1)
 
 
 def convert_official_swin(checkpoint_dict: Mapping, last_stage: int) -> dict[str, Tensor]:

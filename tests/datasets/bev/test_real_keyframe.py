@@ -1,5 +1,6 @@
 """Real input: the baseline model learns six labelled images of nuScenes, made by our own tool from one key frame."""
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -8,15 +9,18 @@ import pytest
 
 from mmopt.apis import load_config, train
 from mmopt.datasets.bev.prepare import Options, prepare
+from mmopt.datasets.common.pictures import contact_sheet
 from mmopt.evaluation.image_blind import image_blind_iou
 
 REPO = Path(__file__).resolve().parents[3]
+# Not in pytest's own folder, which goes after three runs: the pictures are there to be looked at.
+WORK_DIR = REPO / 'work_dirs' / 'real_keyframe'
 
-# The baseline model with half its head channels, at under a third of the pixels, without distortion: it shall learn the
-# images by heart, in minutes on two cores.
+# The baseline model with a quarter of its head's channels and a seventh of its pixels, without distortion: it shall
+# learn the images by heart, in minutes on two cores. All six in each batch: with two, the steps undo each other.
 CONFIG = """
 _base_ = ['{base}']
-size = (448, 256)
+size = (352, 192)
 pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadBEVLabel'),
@@ -24,15 +28,24 @@ pipeline = [
     dict(type='PackBEVInputs'),
 ]
 part = dict(data_root='{data}', pipeline=pipeline)
-data = dict(samples_per_gpu=2, workers_per_gpu=0, train=part, val=part, test=part)
-model = dict(neck=dict(image_size=size[::-1]), head=dict(channels=(64, 32)))
+data = dict(samples_per_gpu=6, workers_per_gpu=0, train=part, val=part, test=part)
+model = dict(neck=dict(image_size=size[::-1]), head=dict(channels=(32, 16)))
 bf16 = dict()
-optimizer = dict(lr=1e-3)
-optimizer_config = dict(grad_clip=dict(max_norm=1.0))
+# The head takes large steps; a transformer from scratch breaks at them, and even untrained its features tell six images
+# apart. 0.99: in 200 steps Adam must forget the first ones.
+optimizer = dict(
+    lr=5e-3,
+    betas=(0.9, 0.99),
+    paramwise_cfg=dict(
+        custom_keys=dict(
+            backbone=dict(lr_mult=0.02), relative_position_bias_table=dict(lr_mult=0.02, decay_mult=0.0)
+        )
+    ),
+)
 lr_config = dict(warmup_iters=10)
-runner = dict(max_iters=300)
-checkpoint_config = dict(interval=300)
-evaluation = dict(interval=300)
+runner = dict(max_iters=200)
+checkpoint_config = dict(interval=200)
+evaluation = dict(interval=200)
 log_config = dict(interval=20)
 seed = 0
 """
@@ -52,13 +65,17 @@ def test_training_on_six_real_images_reaches_0_6_where_no_look_at_the_image_give
 
     config = tmp_path / 'keyframe.py'
     config.write_text(CONFIG.format(base=REPO / 'configs/baseline/lss_swin_nuscenes.py', data=tmp_path / 'data'))
-    summary = train(load_config(config, work_dir=str(tmp_path / 'run')), num_pictures=6)
+    shutil.rmtree(WORK_DIR, ignore_errors=True)
+    summary = train(load_config(config, work_dir=str(WORK_DIR)), num_pictures=6)
+    pictures = [cv2.imread(str(path)) for path in sorted((WORK_DIR / 'pictures').iterdir())]
+    sheet = WORK_DIR / 'six_images.jpg'
+    cv2.imwrite(str(sheet), contact_sheet(pictures))
 
     with capsys.disabled():
         print(f'\n{"":<24}{"trained":>8}{"image-blind":>13}')
         for name in blind:
             print(f'{name:<24}{summary.metrics[name]:>8.3f}{blind[name]:>13.3f}')
-        print(f'{summary.wall_s:.0f} s; camera, prediction, ground truth: {summary.places}')
+        print(f'{summary.wall_s:.0f} s; camera, prediction, ground truth: {sheet}')
     assert blind['mIoU'] < 0.3
     assert summary.metrics['mIoU'] > 0.6
-    assert len(list((tmp_path / 'run').rglob('*.jpg'))) == 6
+    assert len(pictures) == 6

@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from torch._subclasses import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmopt.models.bev import LSSSegmentor
 from mmopt.ops.bev_labels import decode_label_bits
@@ -75,6 +76,31 @@ def test_samples_of_a_batch_do_not_mix(model):
         both = model(**batch)
         alone = torch.cat([model(**part) for part in split_batch(batch, 1)])
     torch.testing.assert_close(both, alone, rtol=1e-4, atol=1e-5)
+
+
+class HostTensors(TorchDispatchMode):
+    """Count tensors made of Python numbers: on a GPU each is a copy that waits for the device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func is torch.ops.aten.lift_fresh.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_step_makes_no_tensor_of_numbers_on_the_host(model):
+    batch = make_batch(model)
+    for sample in batch['data_samples']:
+        sample.photometric = torch.tensor([8.0, 1.2, 0.7, 3.0, 1.0])
+    images = torch.randint(0, 256, (3, 3, 96, 128), dtype=torch.uint8)
+    model(**batch)  # fills the caches of the first step
+    with HostTensors() as made:
+        ready = model.data_preprocessor(dict(inputs=images, data_samples=batch['data_samples']), training=True)
+        normalizers = model.loss_normalizers(ready['data_samples'])
+        model(**ready, mode='loss', normalizers=normalizers)['loss_seg'].backward()
+    assert made.count == 0
 
 
 def test_every_parameter_gets_a_gradient(model):

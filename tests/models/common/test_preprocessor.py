@@ -45,6 +45,15 @@ def test_the_batch_handed_in_is_not_changed():
     assert batch['data_samples'][0] is sample
 
 
+def test_what_decides_on_the_host_stays_there_and_all_else_moves():
+    sample = DataSample(intrinsics=torch.eye(3), label=torch.ones(2), metainfo=dict(img_path='a'))
+    preprocessor = ImagePreprocessor().to('meta')
+    moved = preprocessor(dict(inputs=torch.zeros(1, 3, 4, 4), data_samples=[sample]))['data_samples'][0]
+    assert (moved.intrinsics.device.type, moved.label.device.type) == ('cpu', 'meta')
+    assert moved.intrinsics is sample.intrinsics
+    assert moved.img_path == 'a'
+
+
 def test_mean_and_std_must_agree():
     with pytest.raises(ValueError, match='mean has 3 channels and std 2'):
         ImagePreprocessor(MEAN, (1.0, 2.0))

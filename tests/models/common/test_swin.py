@@ -202,3 +202,19 @@ def test_a_file_without_swin_weights_is_named(tmp_path):
 def test_contradicting_options_are_rejected(options, message):
     with pytest.raises(ValueError, match=message):
         SwinTransformer(**options)
+
+
+def test_a_position_embedding_tells_places_apart_and_learns():
+    model = SwinTransformer(embed_dims=8, depths=(1,), num_heads=(2,), out_indices=(0,), position_size=(28, 56))
+    (feature,) = model(torch.zeros(2, 3, 28, 56))
+    assert torch.equal(feature[0], feature[1])
+    places = feature[0].flatten(1).t()
+    assert torch.cdist(places, places).add(torch.eye(len(places))).min() > 1e-3
+    feature.square().sum().backward()
+    assert model.absolute_pos_embed.grad.abs().sum() > 0
+
+
+def test_a_position_embedding_of_another_size_is_named():
+    model = SwinTransformer(embed_dims=8, depths=(1,), num_heads=(2,), out_indices=(0,), position_size=(28, 28))
+    with pytest.raises(ValueError, match=r'given for 49 patches, the image \(28, 56\) has 7x14'):
+        model(torch.zeros(1, 3, 28, 56))

@@ -1,0 +1,93 @@
+"""Evaluation loops: predict a data set in the precision of the run, and measure in full precision."""
+
+from typing import Any
+
+import torch
+from mmengine.dist import broadcast, get_world_size
+from mmengine.evaluator import Evaluator
+from mmengine.runner.base_loop import BaseLoop
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import DataLoader
+
+from mmopt.engine.step import unwrap
+from mmopt.registry import LOOPS
+
+__all__ = ['EvaluationLoop', 'TestLoop', 'ValLoop', 'share_statistics']
+
+
+def share_statistics(module: nn.Module) -> None:
+    """Give every rank the BatchNorm statistics of rank 0, as mmcv does before an evaluation.
+
+    Each rank gathers its own while training; without this the metrics would not be those of the checkpoint.
+    """
+    if get_world_size() == 1:
+        return
+    for part in module.modules():
+        if isinstance(part, _BatchNorm) and part.track_running_stats:
+            broadcast(part.running_mean, 0)
+            broadcast(part.running_var, 0)
+
+
+class EvaluationLoop(BaseLoop):
+    """Predict a data set and compute its metrics; the training's random state stays as it was.
+
+    Args:
+        runner: The runner.
+        dataloader: The loader or its config.
+        evaluator: The evaluator or its config.
+    """
+
+    mode: str
+
+    def __init__(self, runner: Any, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list) -> None:
+        super().__init__(runner, dataloader)
+        dataset = self.dataloader.dataset
+        self.evaluator = evaluator if isinstance(evaluator, Evaluator) else runner.build_evaluator(evaluator)
+        self.evaluator.dataset_meta = getattr(dataset, 'metainfo', None)
+        for metric in self.evaluator.metrics:
+            if hasattr(metric, 'dataset'):
+                metric.dataset = dataset
+        self.metrics: dict[str, float] = {}
+        """What the last run gave."""
+
+    def run(self) -> dict[str, float]:
+        """Evaluate once.
+
+        Returns:
+            The metrics.
+        """
+        runner = self.runner
+        module = unwrap(runner.model)
+        devices = range(torch.cuda.device_count())
+        runner.call_hook(f'before_{self.mode}')
+        runner.call_hook(f'before_{self.mode}_epoch')
+        share_statistics(module)
+        module.eval()
+        with torch.no_grad(), torch.random.fork_rng(devices):
+            for batch_idx, batch in enumerate(self.dataloader):
+                runner.call_hook(f'before_{self.mode}_iter', batch_idx=batch_idx, data_batch=batch)
+                # The model alone: under autocast a metric's matrix products would count in half precision.
+                with runner.autocast():
+                    outputs = module.val_step(batch)
+                self.evaluator.process(data_samples=outputs, data_batch=batch)
+                runner.call_hook(f'after_{self.mode}_iter', batch_idx=batch_idx, data_batch=batch, outputs=outputs)
+            self.metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
+        runner.call_hook(f'after_{self.mode}_epoch', metrics=self.metrics)
+        runner.call_hook(f'after_{self.mode}')
+        return self.metrics
+
+
+@LOOPS.register_module()
+class ValLoop(EvaluationLoop):
+    """Evaluate while training."""
+
+    mode = 'val'
+
+
+@LOOPS.register_module()
+class TestLoop(EvaluationLoop):
+    """Evaluate a trained model."""
+
+    mode = 'test'
+    __test__ = False  # not a test case to pytest

@@ -1,0 +1,50 @@
+"""What a training log line averages over: as in mmcv 1.x every quantity, never across an epoch's end or an evaluation.
+
+MMEngine averages only what is named like a loss, a time or a gradient norm, over a window that knows no epochs.
+"""
+
+import re
+from typing import Any
+
+from mmengine.runner import LogProcessor as _LogProcessor
+from mmengine.runner import Runner
+
+from mmopt.registry import LOG_PROCESSORS
+
+__all__ = ['LogProcessor']
+
+_MMENGINE_PATTERN = r'.*(loss|time|data_time|grad_norm).*'
+# States, not measurements: the line shows their latest value.
+_TRAIN_PATTERN = r'^(?!(.*/)?(lr|base_lr|momentum|memory|mem_\w+|loss_scale|num_skipped_steps)$)'
+
+
+@LOG_PROCESSORS.register_module()
+class LogProcessor(_LogProcessor):
+    """MMEngine's, with mmcv's averages in training.
+
+    Args:
+        window_size: Iterations to average over: the log interval.
+        by_epoch: Whether lines are numbered by epoch.
+        mean_pattern: Names of the quantities to average, a regular expression; None: in training all that are
+            measured, in evaluations MMEngine's.
+        **kwargs: Passed on to :class:`mmengine.runner.LogProcessor`.
+    """
+
+    def __init__(
+        self, window_size: int = 10, by_epoch: bool = True, mean_pattern: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(window_size, by_epoch, mean_pattern=mean_pattern or _MMENGINE_PATTERN, **kwargs)
+        self._train_pattern = re.compile(mean_pattern or _TRAIN_PATTERN)
+
+    def get_log_after_iter(self, runner: Runner, batch_idx: int, mode: str) -> tuple[dict, str]:
+        """Return the scalars and the text of one line."""
+        if mode != 'train':
+            return super().get_log_after_iter(runner, batch_idx, mode)
+        usual = self.window_size, self.mean_pattern
+        # mmcv empties its buffer there.
+        since = getattr(runner.train_loop, 'iters_since_break', self.window_size)
+        self.window_size, self.mean_pattern = max(min(self.window_size, since), 1), self._train_pattern
+        try:
+            return super().get_log_after_iter(runner, batch_idx, mode)
+        finally:
+            self.window_size, self.mean_pattern = usual
