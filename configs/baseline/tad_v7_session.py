@@ -8,7 +8,7 @@ python tools/fit_anchors.py configs/baseline/tad_v7_session.py
 _base_ = ['../_base_/default_runtime.py']
 
 data_root = 'data/session'
-# The part that is tracked best: with few hours of data, more parts are more gaps and identity swaps, not more signal.
+# Chosen on the held-out third of the rats: with all five parts, gaps and identity swaps cost more than they add.
 body_parts = ['body']
 # 2 animals x 1 part x (x, y, speed, acceleration), and two measures of how close they are.
 features = dict(type='MotionFeatures', body_parts=body_parts, num_mice=2, use_pair_features=True)

@@ -16,8 +16,8 @@ data = dict(
     val=dict(window=100, overlap=50),
     test=dict(window=100, overlap=50),
 )
-evaluation = dict(interval=80, metric=dict(type='TemporalDetection', score_threshold=0.0))
-# A batch of 96 x 100 frames costs three times V7's 8 x 1000, and sees each frame more often: 80 suffice.
-runner = dict(max_iters=80)
-lr_config = dict(warmup_iters=8)
+evaluation = dict(interval=125, metric=dict(type='TemporalDetection', score_threshold=0.0))
+# 125 x 96 windows of 100 frames are as many frames as 150 x 8 of 1000: neither side is trained longer.
+runner = dict(max_iters=125)
+lr_config = dict(warmup_iters=12)
 custom_hooks = []  # the comparison itself
