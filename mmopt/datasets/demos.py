@@ -38,6 +38,11 @@ DEMOS = dict(
         'configs/demo/lss_swin_nuscenes.py',
         "a street through nuScenes' front camera, with 14 bird's-eye-view maps",
     ),
+    mabe=Demo(
+        'mmopt.datasets.tad.demo',
+        'configs/demo/tad_v7_mabe.py',
+        "mice that attack, chase, rear and sniff, in the layout of Kaggle's MABe challenge",
+    ),
 )  # fmt: skip
 
 

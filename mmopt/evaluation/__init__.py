@@ -3,5 +3,15 @@
 from mmopt.evaluation.bev_iou import BEVIoU, count_confusion
 from mmopt.evaluation.dataset_evaluate import DatasetEvaluateMetric
 from mmopt.evaluation.image_blind import bev_image_blind, image_blind_iou
+from mmopt.evaluation.tad_baseline import RandomIntervals
+from mmopt.evaluation.tad_metric import TemporalDetection
 
-__all__ = ['BEVIoU', 'DatasetEvaluateMetric', 'bev_image_blind', 'count_confusion', 'image_blind_iou']
+__all__ = [
+    'BEVIoU',
+    'DatasetEvaluateMetric',
+    'RandomIntervals',
+    'TemporalDetection',
+    'bev_image_blind',
+    'count_confusion',
+    'image_blind_iou',
+]

@@ -1,8 +1,16 @@
 """Hooks: what happens beside the step."""
 
 from mmopt.engine.hooks.checkpoint_hook import CheckpointHook
+from mmopt.engine.hooks.compare_runs_hook import CompareRunsHook
 from mmopt.engine.hooks.logger_hook import LoggerHook
 from mmopt.engine.hooks.peak_memory_hook import PeakMemoryHook
 from mmopt.engine.hooks.runtime_info_hook import IterTimerHook, RuntimeInfoHook
 
-__all__ = ['CheckpointHook', 'IterTimerHook', 'LoggerHook', 'PeakMemoryHook', 'RuntimeInfoHook']
+__all__ = [
+    'CheckpointHook',
+    'CompareRunsHook',
+    'IterTimerHook',
+    'LoggerHook',
+    'PeakMemoryHook',
+    'RuntimeInfoHook',
+]

@@ -1,0 +1,337 @@
+"""The on-disk layout of Kaggle's MABe challenge, read and written.
+
+::
+
+    train.csv                              one row per video: lab, fps, pixels per cm, body parts, labelled behaviours
+    train_tracking/<lab>/<video>.parquet   video_frame, mouse_id, bodypart, x, y (pixels): long form
+    train_annotation/<lab>/<video>.parquet agent_id, target_id, action, start_frame, stop_frame (stop excluded)
+
+Mice count from 1 on disk and from 0 here. ``self`` as a target is the agent itself. Sessions annotated without agent
+and target (Caltech annotator) have ``all`` in their place, here :data:`ALL`.
+
+Shape letters: T frames, M mice, P body parts, N annotated events, L labelled behaviours.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmopt.utils.errors import DataError, DataNotFoundError
+
+__all__ = [
+    'ALL',
+    'Video',
+    'count_frames',
+    'parse_behavior',
+    'read_annotation',
+    'read_tracks',
+    'read_videos',
+    'video_length',
+    'write_table',
+]
+
+ALL = -1
+"""Agent or target of a behaviour that is annotated for the whole session."""
+COLUMNS = dict(
+    videos=(
+        'lab_id',
+        'video_id',
+        'frames_per_second',
+        'pix_per_cm_approx',
+        'video_width_pix',
+        'video_height_pix',
+        'arena_width_cm',
+        'arena_height_cm',
+        'body_parts_tracked',
+        'behaviors_labeled',
+    ),
+    tracking=('video_frame', 'mouse_id', 'bodypart', 'x', 'y'),
+    annotation=('agent_id', 'target_id', 'action', 'start_frame', 'stop_frame'),
+)
+MAX_MICE = 4
+
+
+@dataclass(frozen=True)
+class Video:
+    """One row of train.csv.
+
+    Attributes:
+        lab_id: Laboratory; the Kaggle score is averaged over them.
+        video_id: Unique over all labs.
+        fps: Frames per second.
+        pixels_per_cm: Scale.
+        size_px: Width and height of the picture.
+        arena_cm: Longer side of the arena.
+        body_parts: Parts tracked in this video.
+        labelled: (agent, target, action) triples that an annotator looked for; nothing is known of the others.
+    """
+
+    lab_id: str
+    video_id: str
+    fps: float
+    pixels_per_cm: float
+    size_px: tuple[float, float]
+    arena_cm: float
+    body_parts: tuple[str, ...]
+    labelled: tuple[tuple[int, int, str], ...]
+
+
+def _parquet() -> Any:
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise DataNotFoundError(
+            "Reading MABe's parquet files needs pyarrow: run `pip install -c requirements/constraints.txt -e '.[tad]'`."
+        ) from error
+    return pyarrow.parquet
+
+
+def parse_mouse(value: str | int, agent: int | None = None) -> int:
+    """Return the index of ``3``, ``'3'``, ``'mouse3'``, ``'all'``, or of ``'self'`` given the agent.
+
+    Args:
+        value: As in a file.
+        agent: Index that ``self`` stands for.
+
+    Returns:
+        Index from 0, or :data:`ALL`.
+
+    Raises:
+        ValueError: If it is none of these.
+    """
+    text = str(value).strip()
+    if text == 'all':
+        return ALL
+    if text == 'self' and agent is not None:
+        return agent
+    number = text.removeprefix('mouse')
+    if not number.isdigit() or not 1 <= int(number) <= MAX_MICE:
+        raise ValueError(f'{value!r} names no mouse: expected mouse1 to mouse{MAX_MICE}, 1 to {MAX_MICE}, self or all')
+    return int(number) - 1
+
+
+def parse_behavior(text: str) -> tuple[int, int, str]:
+    """Parse an entry of ``behaviors_labeled`` such as ``mouse1,self,rear``.
+
+    Two labs quote each word (``"'mouse1','mouse2','sniff'"``); these quotes are not part of the name.
+
+    Args:
+        text: The entry.
+
+    Returns:
+        Agent, target (indices from 0) and action.
+
+    Raises:
+        ValueError: If there are not three words, or a mouse is unknown.
+    """
+    words = [word.strip().strip('\'"') for word in text.split(',')]
+    if len(words) != 3 or not words[2]:
+        raise ValueError(f'{text!r} is not "agent,target,action"')
+    agent = parse_mouse(words[0])
+    return agent, parse_mouse(words[1], agent), words[2]
+
+
+def read_videos(path: str | Path) -> list[Video]:
+    """Read train.csv or test.csv.
+
+    Args:
+        path: The file.
+
+    Returns:
+        One record per row, in order.
+
+    Raises:
+        DataNotFoundError: If there is no such file.
+        DataError: If a column is missing or a value cannot be read; the message names file, line and column.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataNotFoundError(
+            f'{path} is missing. Download the competition "MABe-mouse-behavior-detection" from Kaggle and run '
+            '`python tools/datasets/prepare_mabe.py`, or make the demo: `python tools/datasets/make_demo.py mabe`.'
+        )
+    with path.open(newline='', encoding='utf-8') as file:
+        reader = csv.DictReader(file)
+        missing = [name for name in COLUMNS['videos'] if name not in (reader.fieldnames or ())]
+        if missing:
+            raise DataError(f'{path}: missing column(s) {", ".join(missing)}; found {reader.fieldnames}.')
+        return [_parse_video(path, line, row) for line, row in enumerate(reader, start=2)]
+
+
+def _parse_video(path: Path, line: int, row: dict[str, str]) -> Video:
+    column = ''
+
+    def take(name: str, convert: Any) -> Any:
+        nonlocal column
+        column = name
+        return convert(row[name])
+
+    try:
+        scale = take('pix_per_cm_approx', float)
+        size_px = take('video_width_pix', float), take('video_height_pix', float)
+        # Some rows lack the arena; the picture then shows little else.
+        arena = [take(name, lambda text: float(text or 'nan')) for name in ('arena_width_cm', 'arena_height_cm')]
+        labelled = take('behaviors_labeled', lambda text: tuple(map(parse_behavior, json.loads(text or '[]'))))
+        video = Video(
+            lab_id=row['lab_id'],
+            video_id=row['video_id'],
+            fps=take('frames_per_second', float),
+            pixels_per_cm=scale,
+            size_px=size_px,
+            arena_cm=float(np.nanmax([*arena, *([max(size_px) / scale] if np.isnan(arena).all() else [])])),
+            body_parts=take('body_parts_tracked', lambda text: tuple(json.loads(text))),
+            labelled=tuple(dict.fromkeys(labelled)),
+        )
+        column = 'frames_per_second'
+        if not (video.fps > 0 and scale > 0):
+            raise ValueError(f'fps {video.fps} and pix_per_cm_approx {scale} must be positive')
+    except (ValueError, TypeError) as error:
+        raise DataError(f'{path}:{line}: column {column}: {error}.') from error
+    return video
+
+
+def _read_columns(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    parquet = _parquet()
+    if not path.is_file():
+        raise DataNotFoundError(f'{path} is missing; check the download with tools/datasets/prepare_mabe.py.')
+    try:
+        file = parquet.ParquetFile(path)
+        missing = [name for name in names if name not in file.schema_arrow.names]
+        if missing:
+            raise DataError(f'{path}: missing column(s) {", ".join(missing)}; found {file.schema_arrow.names}.')
+        table = file.read(columns=list(names))
+    except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f'{path}: not a readable parquet file ({error}).') from error
+    return {name: _to_numpy(table.column(name)) for name in names}
+
+
+def _to_numpy(column: Any) -> np.ndarray:
+    import pyarrow
+
+    is_text = pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type)
+    if not is_text:
+        return column.to_numpy()
+    # 600 000 strings per video: look at the few distinct ones only.
+    encoded = column.combine_chunks().dictionary_encode()
+    words = np.array(encoded.dictionary.to_pylist(), dtype=object)
+    return words[encoded.indices.to_numpy(zero_copy_only=False)]
+
+
+def count_frames(path: str | Path) -> int:
+    """Return the number of frames of a tracking file from its footer, without reading the tracks."""
+    path = Path(path)
+    if not path.is_file():
+        raise DataNotFoundError(f'{path} is missing; check the download with tools/datasets/prepare_mabe.py.')
+    metadata = _parquet().ParquetFile(path).metadata
+    names = [metadata.schema.column(i).name for i in range(metadata.num_columns)]
+    if 'video_frame' in names and metadata.num_row_groups:
+        column = names.index('video_frame')
+        statistics = [metadata.row_group(g).column(column).statistics for g in range(metadata.num_row_groups)]
+        if all(item is not None and item.has_min_max for item in statistics):
+            return int(max(item.max for item in statistics)) + 1
+    return int(_read_columns(path, ('video_frame',))['video_frame'].max(initial=-1)) + 1
+
+
+def read_tracks(path: str | Path, body_parts: Sequence[str]) -> np.ndarray:
+    """Read a tracking file.
+
+    Args:
+        path: The file.
+        body_parts: Parts to keep, in this order.
+
+    Returns:
+        float32 (T, M, P, 2) in pixels, NaN where a point is missing; M is the largest mouse number.
+
+    Raises:
+        DataNotFoundError: If there is no such file.
+        DataError: If it cannot be read, or holds no part of ``body_parts``.
+    """
+    path = Path(path)
+    columns = _read_columns(path, COLUMNS['tracking'])
+    place = {name: number for number, name in enumerate(body_parts)}
+    names, which = np.unique(columns['bodypart'].astype(str), return_inverse=True)
+    part = np.array([place.get(name, -1) for name in names], dtype=np.int64)[which]
+    if not (part >= 0).any():
+        raise DataError(f'{path}: none of the body parts {list(body_parts)}; found {names.tolist()}.')
+    frame, mouse = columns['video_frame'].astype(np.int64), columns['mouse_id'].astype(np.int64) - 1
+    if frame.min() < 0 or mouse.min() < 0 or mouse.max() >= MAX_MICE:
+        raise DataError(
+            f'{path}: frames must count from 0 and mouse_id from 1 to {MAX_MICE}; found frames from {frame.min()} and '
+            f'mice {mouse.min() + 1} to {mouse.max() + 1}.'
+        )
+    tracks_TMP2 = np.full((frame.max() + 1, mouse.max() + 1, len(body_parts), 2), np.nan, dtype=np.float32)
+    keep = part >= 0
+    xy = np.stack((columns['x'], columns['y']), axis=-1)
+    tracks_TMP2[frame[keep], mouse[keep], part[keep]] = xy[keep]
+    return tracks_TMP2
+
+
+def read_annotation(path: str | Path, classes: Sequence[str]) -> np.ndarray:
+    """Read an annotation file.
+
+    Args:
+        path: The file.
+        classes: Names of the actions.
+
+    Returns:
+        int64 (N, 5): start, stop (excluded), agent, target, action; ordered by start.
+
+    Raises:
+        DataNotFoundError: If there is no such file.
+        DataError: If it cannot be read, an action is unknown, or an event is empty.
+    """
+    path = Path(path)
+    columns = _read_columns(path, COLUMNS['annotation'])
+    number = {name: index for index, name in enumerate(classes)}
+    rows = []
+    for row, (agent_id, target_id, action, start, stop) in enumerate(zip(*columns.values(), strict=True)):
+        action = str(action).strip('\'"')
+        if action not in number:
+            raise DataError(f'{path}: row {row}: unknown action {action!r}; known: {sorted(classes)}.')
+        if not 0 <= start < stop:
+            raise DataError(f'{path}: row {row}: start_frame {start} and stop_frame {stop} make no interval.')
+        try:
+            agent = parse_mouse(agent_id)
+            target = parse_mouse(target_id, agent)
+        except ValueError as error:
+            raise DataError(f'{path}: row {row}: {error}.') from error
+        rows.append((int(start), int(stop), agent, target, number[action]))
+    return np.array(sorted(rows), dtype=np.int64).reshape(-1, 5)
+
+
+def video_length(num_tracked: int, events_N5: np.ndarray, path: str | Path) -> int:
+    """Return the frames of a video whose tracks may end before it does: no animal may be seen at the end.
+
+    Args:
+        num_tracked: Frames up to the last tracked point.
+        events_N5: Its events.
+        path: The annotation, for the message.
+
+    Returns:
+        The last of both ends.
+
+    Raises:
+        DataError: If events go on for more than a twentieth of the video: then the two are not of one video.
+    """
+    last = int(events_N5[:, 1].max(initial=0))
+    if last > 1.05 * num_tracked:
+        raise DataError(f'{path}: an event stops at frame {last}, but the tracks have only {num_tracked} frames.')
+    return max(num_tracked, last)
+
+
+def write_table(path: str | Path, columns: dict[str, Iterable]) -> None:
+    """Write a parquet file, its folder included."""
+    parquet = _parquet()
+    import pyarrow
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pyarrow.table({name: v if hasattr(v, 'dtype') else list(v) for name, v in columns.items()})
+    parquet.write_table(table, path)

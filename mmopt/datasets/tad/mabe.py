@@ -1,0 +1,195 @@
+"""Videos of Kaggle's MABe challenge, cut into overlapping windows that cover each video whole.
+
+A sample holds, beside the inputs that its pipeline makes: ``segments`` (M, 2) frames of the window, ``actions``,
+``agents`` and ``targets`` (M,), with -1 for an agent or target that is not annotated, and ``labelled`` (L, 3): the
+(agent, target, action) triples that an annotator looked for. In test mode ``truth`` (N, 5) has start, stop, agent,
+target and action, in frames of the video, of each event that touches the window.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from mmopt.datasets.common import SeededDataset
+from mmopt.datasets.tad.layout import Video, count_frames, read_annotation, read_videos, video_length
+from mmopt.datasets.tad.store import TrackStore
+from mmopt.registry import DATASETS
+from mmopt.structures import DataSample
+from mmopt.utils.errors import DataError, DataNotFoundError
+from mmopt.utils.timeline import draw_timeline
+
+__all__ = ['MABeDataset', 'window_starts']
+
+
+def window_starts(num_frames: int, window: int, overlap: int) -> list[int]:
+    """Return where windows begin that cover a video; the last one is moved back so that it ends with the video."""
+    last = max(num_frames - window, 0)
+    return [*range(0, last, window - overlap), last]
+
+
+@DATASETS.register_module()
+class MABeDataset(SeededDataset):
+    """Windows of all labelled videos.
+
+    Args:
+        ann_file: train.csv or test.csv, relative to ``data_root``.
+        split_file: Text file with one video id per line: only these. Empty: all.
+        data_prefix: Folders: ``tracks`` and ``annotations``, relative to ``data_root``. An empty ``annotations`` reads
+            none (the competition's test set).
+        window: Frames of a window.
+        overlap: Frames that neighbouring windows share.
+        min_visible: Share of an event, or of the window for an event longer than it, that must be visible for the
+            event to count in a window.
+        labs: Only these laboratories; None: all.
+        cache_dir: Folder for parsed tracks, relative to ``data_root``; None keeps them in memory.
+        **kwargs: Passed on to :class:`~mmopt.datasets.common.SeededDataset`. ``metainfo['classes']`` names the actions
+            in the model's order; without it they are those of ``behaviors_labeled``, sorted.
+
+    Raises:
+        ValueError: If ``overlap`` is not in ``[0, window)``.
+        DataNotFoundError: If a file is missing.
+        DataError: If a file cannot be read or contradicts another.
+    """
+
+    METAINFO = dict(task='temporal action detection')
+
+    def __init__(
+        self,
+        ann_file: str = 'train.csv',
+        *,
+        split_file: str = '',
+        data_prefix: dict | None = None,
+        window: int = 1000,
+        overlap: int = 500,
+        min_visible: float = 0.25,
+        labs: Sequence[str] | None = None,
+        cache_dir: str | None = None,
+        **kwargs,
+    ) -> None:
+        if not 0 <= overlap < window:
+            raise ValueError(f'overlap must be in [0, window={window}), got {overlap}.')
+        self.split_file = split_file
+        self.window = window
+        self.overlap = overlap
+        self.min_visible = min_visible
+        self.labs = None if labs is None else set(labs)
+        self.cache_dir = cache_dir
+        self.videos: list[Video] = []
+        """The records that windows refer to by number."""
+        self.events: list[np.ndarray] = []
+        """Per video (N, 5): start, stop, agent, target, action."""
+        prefix = dict(tracks='train_tracking', annotations='train_annotation') if data_prefix is None else data_prefix
+        super().__init__(ann_file=ann_file, data_prefix=prefix, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """Index the windows."""
+        root = Path(self.data_root or '.')
+        self.store = TrackStore(None if self.cache_dir is None else root / self.cache_dir)
+        known = read_videos(self.ann_file)
+        if 'classes' not in self._metainfo:
+            self._metainfo['classes'] = tuple(sorted({action for video in known for *_, action in video.labelled}))
+        self._check_classes(known)
+        windows: list[dict] = []
+        for video in self._choose(known):
+            path = Path(self.data_prefix['tracks']) / video.lab_id / f'{video.video_id}.parquet'
+            events, num_frames = self._read_events(video, count_frames(path))
+            number = len(self.videos)
+            self.videos.append(video)
+            self.events.append(events)
+            windows += [
+                dict(video=number, path=str(path), start=start, num_frames=num_frames)
+                for start in window_starts(num_frames, self.window, self.overlap)
+            ]
+        return windows
+
+    def _check_classes(self, videos: Sequence[Video]) -> None:
+        unknown = {action for video in videos for *_, action in video.labelled} - set(self._metainfo['classes'])
+        if unknown:
+            raise DataError(
+                f'{self.ann_file}: behaviors_labeled has action(s) {sorted(unknown)} that metainfo.classes lacks; add '
+                'them there and raise model.num_classes.'
+            )
+
+    def _choose(self, known: Sequence[Video]) -> list[Video]:
+        chosen = [video for video in known if video.labelled and (self.labs is None or video.lab_id in self.labs)]
+        if self.split_file:
+            path = Path(self.data_root or '.') / self.split_file
+            if not path.is_file():
+                raise DataNotFoundError(
+                    f'{path} is missing: `python tools/datasets/prepare_mabe.py --data-root {self.data_root}` makes it.'
+                )
+            wanted = set(path.read_text(encoding='utf-8').split())
+            absent = sorted(wanted - {video.video_id for video in known})
+            if absent:
+                raise DataError(f'{path}: {len(absent)} video(s) are not in {self.ann_file}: {", ".join(absent[:5])}.')
+            chosen = [video for video in chosen if video.video_id in wanted]
+        return chosen
+
+    def _read_events(self, video: Video, num_tracked: int) -> tuple[np.ndarray, int]:
+        """Return the labelled events and the number of frames."""
+        folder = self.data_prefix.get('annotations')
+        if not folder:
+            return np.zeros((0, 5), dtype=np.int64), num_tracked
+        path = Path(folder) / video.lab_id / f'{video.video_id}.parquet'
+        classes = self._metainfo['classes']
+        events = read_annotation(path, classes)
+        num_frames = video_length(num_tracked, events, path)
+        # Nothing can be said of a behaviour outside behaviors_labeled, so its events count neither in loss nor metric.
+        labelled = {(agent, target, action) for agent, target, action in video.labelled}
+        keep = [(agent, target, classes[action]) in labelled for _, _, agent, target, action in events.tolist()]
+        return events[np.array(keep, dtype=bool)], num_frames
+
+    def get_data_info(self, idx: int) -> dict:
+        """Return what the pipeline starts from: one window with its video's record, events and labelled triples."""
+        info = super().get_data_info(idx)
+        video = self.videos[info['video']]
+        number = {name: index for index, name in enumerate(self._metainfo['classes'])}
+        labelled = np.array([(agent, target, number[action]) for agent, target, action in video.labelled])
+        return info | dict(
+            sample_idx=int(idx),
+            epoch=getattr(idx, 'epoch', 0),
+            video=video,
+            window=self.window,
+            min_visible=self.min_visible,
+            events=self.events[info['video']],
+            labelled=labelled.astype(np.int64).reshape(-1, 3),
+            store=self.store,
+            test_mode=self.test_mode,
+        )
+
+    def anchor_sizes(self) -> np.ndarray:
+        """Return the lengths of all events as windows show them, in frames, shape (N, 1): for tools/fit_anchors.py."""
+        self.full_init()
+        sizes = [np.zeros(0, dtype=np.int64)]
+        for index in range(len(self)):
+            info = super().get_data_info(index)
+            events = self.events[info['video']]
+            start, stop = info['start'], info['start'] + self.window
+            clipped = np.clip(events[:, :2], start, stop)
+            visible, whole = clipped[:, 1] - clipped[:, 0], np.minimum(events[:, 1] - events[:, 0], self.window)
+            sizes.append(visible[visible >= np.maximum(self.min_visible * whole, 1)])
+        return np.concatenate(sizes)[:, None].astype(np.float64)
+
+    def draw(self, sample: DataSample, image: Tensor | dict | None = None) -> np.ndarray:
+        """Draw a window's timeline: truth above prediction, pair by pair.
+
+        Args:
+            sample: A sample, with ``pred_segments`` and the like if it was predicted.
+            image: Not needed; part of the interface of all data sets.
+
+        Returns:
+            uint8 RGB picture.
+        """
+        del image
+        start, stop = sample.window
+        columns = [sample.segments + start, sample.agents[:, None], sample.targets[:, None], sample.actions[:, None]]
+        truth = np.concatenate([column.cpu().numpy() for column in columns], axis=1)
+        predicted = None
+        if 'pred_segments' in sample:
+            predicted = np.concatenate(
+                [(sample.pred_segments + start).cpu().numpy(), sample.pred_triples.cpu().numpy()], axis=1
+            )
+        title = f'{sample.lab_id} {sample.video_id}'
+        return draw_timeline(truth, predicted, (start, stop), self.metainfo['classes'], sample.fps, title)

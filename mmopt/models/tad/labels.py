@@ -1,0 +1,108 @@
+"""Labels of a batch as padded tensors, and the choice among labelled behaviours.
+
+Shape letters: B batch, G events (padded), N predictions, L labelled triples, A actions, 4 mice, 3 = agent, target,
+action.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mmopt.structures import DataSample
+
+__all__ = ['NUM_MICE', 'BatchLabels', 'best_triples', 'collect_labels', 'masked_log_softmax']
+
+NUM_MICE = 4
+_FORBIDDEN = -1e4  # a logit that leaves no probability, yet keeps sums finite
+
+
+@dataclass(frozen=True)
+class BatchLabels:
+    """Ground truth of a batch.
+
+    Attributes:
+        segments_BG2: float32, frames of the window.
+        triples_BG3: int64 agent, target, action; -1 for an agent or target that is not annotated.
+        real_BG: bool; False for padding.
+        allowed_B4: bool, (agents, targets): mice that occur so in a labelled behaviour.
+        allowed_BA: bool: actions that do.
+        num_frames_B: int64, frames of the window that are no padding.
+    """
+
+    segments_BG2: Tensor
+    triples_BG3: Tensor
+    real_BG: Tensor
+    allowed_B4: tuple[Tensor, Tensor]
+    allowed_BA: Tensor
+    num_frames_B: Tensor
+
+
+def collect_labels(data_samples: Sequence[DataSample], num_actions: int, device: torch.device) -> BatchLabels:
+    """Pad the events of all samples to one tensor, on the CPU, and copy it to the device.
+
+    Args:
+        data_samples: Samples of :class:`~mmopt.datasets.tad.MABeDataset`.
+        num_actions: Actions A of the model.
+        device: Where the labels are needed.
+
+    Returns:
+        The labels.
+    """
+    counts = [len(sample.segments) for sample in data_samples]
+    size, most = len(data_samples), max(counts, default=0)
+    segments = torch.zeros(size, most, 2)
+    triples = torch.full((size, most, 3), -1)
+    agents, targets = torch.zeros(2, size, NUM_MICE + 1, dtype=torch.bool)
+    actions = torch.zeros(size, num_actions, dtype=torch.bool)
+    for b, (sample, count) in enumerate(zip(data_samples, counts, strict=True)):
+        segments[b, :count] = sample.segments.cpu()
+        triples[b, :count] = torch.stack((sample.agents, sample.targets, sample.actions), dim=-1).cpu()
+        agent_L, target_L, action_L = sample.labelled.cpu().T
+        # Index -1 (not annotated) marks the extra column at the end, which is cut off.
+        agents[b, agent_L], targets[b, target_L], actions[b, action_L] = True, True, True
+    real = torch.arange(most)[None] < torch.tensor(counts)[:, None]
+    num_frames = torch.tensor([sample.window[1] - sample.window[0] for sample in data_samples])
+    to = dict(device=device, non_blocking=True)
+    return BatchLabels(
+        segments_BG2=segments.to(**to),
+        triples_BG3=triples.to(**to),
+        real_BG=real.to(**to),
+        allowed_B4=(agents[:, :-1].to(**to), targets[:, :-1].to(**to)),
+        allowed_BA=actions.to(**to),
+        num_frames_B=num_frames.to(**to),
+    )
+
+
+def masked_log_softmax(logits: Tensor, allowed: Tensor) -> Tensor:
+    """Return log-probabilities over the allowed classes alone, in float32.
+
+    Args:
+        logits: Any shape, classes last.
+        allowed: bool of a shape that broadcasts; others get a log-probability of about -10000.
+
+    Returns:
+        Log-probabilities.
+    """
+    return logits.float().masked_fill(~allowed, _FORBIDDEN).log_softmax(dim=-1)
+
+
+def best_triples(agent_N4: Tensor, target_N4: Tensor, action_NA: Tensor, labelled_L3: Tensor) -> tuple[Tensor, Tensor]:
+    """Choose the most probable labelled behaviour of every prediction.
+
+    Args:
+        agent_N4: Log-probabilities of the agent.
+        target_N4: Log-probabilities of the target (the agent itself included).
+        action_NA: Log-probabilities of the action.
+        labelled_L3: Triples to choose from; an agent or target of -1 counts as certain.
+
+    Returns:
+        Triples (N, 3) and their log-probabilities (N,).
+    """
+    # A column of zeros at the end is what index -1 finds.
+    agent, target = (torch.nn.functional.pad(table, (0, 1)) for table in (agent_N4, target_N4))
+    agent_L, target_L, action_L = labelled_L3.T
+    score_NL = agent[:, agent_L] + target[:, target_L] + action_NA[:, action_L]
+    best_N, choice_N = score_NL.max(dim=1)
+    return labelled_L3[choice_N], best_N

@@ -1,0 +1,100 @@
+import filecmp
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmopt.datasets.tad.demo import DEMO_LABS, make_demo
+from mmopt.datasets.tad.motion import motion
+from mmopt.datasets.tad.prepare import prepare
+from mmopt.datasets.tad.world import ACTIONS, simulate
+from mmopt.utils.errors import DataError, DataNotFoundError
+
+
+def test_the_same_seed_gives_the_same_files(mice, tmp_path):
+    again = make_demo(tmp_path / 'again', 4, 2, video_s=20.0).out
+    files = sorted(path.relative_to(mice) for path in mice.rglob('*') if path.is_file())
+    assert {path.suffix for path in files} == {'.csv', '.parquet', '.txt', '.jpg', '.json'}
+    different = [path for path in files if not filecmp.cmp(mice / path, again / path, shallow=False)]
+    assert not different
+
+
+def test_a_complete_world_is_left_alone_and_another_one_is_not_overwritten(tmp_path):
+    first = make_demo(tmp_path / 'mabe', 1, 1, video_s=5.0)
+    assert first.seconds > 0
+    assert make_demo(tmp_path / 'mabe', 1, 1, video_s=5.0).seconds == 0
+    with pytest.raises(DataError, match=r'holds a demo of other settings (.|\n)*--force'):
+        make_demo(tmp_path / 'mabe', 2, 1, video_s=5.0)
+    (tmp_path / 'mine').mkdir()
+    (tmp_path / 'mine' / 'thesis.txt').touch()
+    with pytest.raises(DataError, match='exists and is no demo: choose another folder'):
+        make_demo(tmp_path / 'mine', 1, 1, video_s=5.0)
+
+
+@pytest.fixture(scope='module')
+def film():
+    """Return speed (T, M), body length (T, M), nose-to-tail distance and the events of four minutes."""
+    lab = DEMO_LABS[0]
+    position, events = simulate(lab, 2, round(240 * lab.fps), np.random.default_rng(1))
+    nose, tail = (position[:, :, lab.body_parts.index(name)] for name in ('nose', 'tail_base'))
+    speed = motion(tail, lab.fps)[0]
+    length = np.linalg.norm(nose - tail, axis=-1)
+    gap = np.stack([np.linalg.norm(nose[:, a] - tail[:, 1 - a], axis=-1) for a in (0, 1)], axis=-1)
+    return speed, length, gap, events
+
+
+def test_all_four_behaviours_happen_to_all_mice(film):
+    *_, events = film
+    assert {(agent, action) for _, _, agent, _, action in events} == {(a, name) for a in (0, 1) for name in ACTIONS}
+
+
+@pytest.mark.parametrize(
+    ('action', 'holds'),
+    [
+        ('rear', lambda speed, length, gap: length < 6.5 and speed < 6),
+        ('chase', lambda speed, length, gap: speed > 15 and length > 7),
+        ('sniff', lambda speed, length, gap: gap < 4 and speed < 15),
+        ('attack', lambda speed, length, gap: speed > 20),
+    ],
+)
+def test_a_behaviour_shows_in_the_tracks(film, action, holds):
+    speed, length, gap, events = film
+    shown = [
+        holds(*(np.median(values[start:stop, agent]) for values in (speed, length, gap)))
+        for start, stop, agent, _, name in events
+        if name == action and stop - start > 25
+    ]
+    assert len(shown) > 3
+    assert np.mean(shown) > 0.8
+
+
+@pytest.fixture
+def download(tmp_path) -> Path:
+    return make_demo(tmp_path / 'mabe', 6, 4, video_s=8.0).out
+
+
+def test_preparing_counts_and_splits_every_laboratory(download):
+    report = prepare(download, val_share=0.2)
+    assert report.num_videos == report.num_labelled == 10
+    assert report.per_lab == dict(DemoOtter=5, DemoHeron=5)
+    assert [len(report.splits[name]) for name in ('train', 'val')] == [8, 2]
+    assert (download / 'splits' / 'val.txt').read_text().split() == sorted(report.splits['val'])
+    assert report.hours == pytest.approx(10 * 8 / 3600, rel=0.01)
+    assert 'in 2 laboratories: DemoHeron 5, DemoOtter 5' in str(report)
+    assert prepare(download, val_share=0.2).splits == report.splits
+
+
+def test_missing_files_are_listed_and_can_be_left_out(download):
+    for path in list((download / 'train_annotation').rglob('*.parquet'))[:2]:
+        path.unlink()
+    with pytest.raises(DataError, match=r'2 labelled video.s. cannot be used:(.|\n)*is missing(.|\n)*--skip-missing'):
+        prepare(download)
+    report = prepare(download, skip_missing=True)
+    assert len(report.skipped) == 2
+    assert report.num_labelled == 8
+
+
+def test_an_unfinished_download_names_the_folder(download):
+    (download / 'train_tracking').rename(download / 'elsewhere')
+    with pytest.raises(DataNotFoundError, match='train_tracking is missing: unpack the whole'):
+        prepare(download)

@@ -1,0 +1,62 @@
+#!/usr/bin/env python
+"""Check and index a download of Kaggle's "MABe Challenge - Social Action Recognition in Mice", or import a session.
+
+python tools/datasets/prepare_mabe.py                                # data/mabe: checks, counts, splits
+python tools/datasets/prepare_mabe.py --data-root D --skip-missing   # leave broken videos out
+python tools/datasets/prepare_mabe.py --data-root data/rats --pose pose.csv --annotation intervals.txt \\
+    --fps 25 --pix-per-cm 16                                         # DeepLabCut CSV + Caltech annotation
+
+Get the data with: kaggle competitions download -c MABe-mouse-behavior-detection; unpack it into data/mabe.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmopt.apis import run_tool
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--data-root', type=Path, default=Path('data/mabe'), metavar='DIR', help='default: %(default)s')
+    parser.add_argument('--val-share', type=float, help="of each lab's videos (default 0.2), of a session (1/3)")
+    parser.add_argument('--skip-missing', action='store_true', help='leave out videos with missing or broken files')
+    session = parser.add_argument_group('one session, from its raw files')
+    session.add_argument('--pose', type=Path, metavar='CSV', help='tracks of DeepLabCut')
+    session.add_argument('--annotation', type=Path, metavar='TXT', help='intervals of the Caltech annotator')
+    session.add_argument('--fps', type=float, help='frames per second')
+    session.add_argument('--pix-per-cm', type=float, help='scale')
+    session.add_argument('--min-likelihood', type=float, default=0.0, help='points below it count as missing')
+    args = parser.parse_args(argv)
+    given = [args.pose, args.annotation, args.fps, args.pix_per_cm]
+    if any(value is not None for value in given) and None in given:
+        parser.error('a session needs all of --pose, --annotation, --fps and --pix-per-cm')
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    if args.pose is None:
+        from mmopt.datasets.tad.prepare import prepare
+
+        print(prepare(args.data_root, args.val_share or 0.2, skip_missing=args.skip_missing))
+        print('next: python tools/fit_anchors.py configs/baseline/tad_v7_mabe_5090.py')
+        return
+    from mmopt.datasets.tad.session import Session, import_session
+
+    frames = import_session(
+        Session(
+            pose=args.pose,
+            annotation=args.annotation,
+            fps=args.fps,
+            pixels_per_cm=args.pix_per_cm,
+            min_likelihood=args.min_likelihood,
+            holdout=args.val_share or 1 / 3,
+        ),
+        args.data_root,
+    )
+    print(f'wrote {args.data_root}: {frames["train"]} frames to train on, the last {frames["val"]} held out')
+
+
+if __name__ == '__main__':
+    run_tool(main)

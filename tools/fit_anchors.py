@@ -1,0 +1,83 @@
+#!/usr/bin/env python
+"""Propose anchors from the training data's own distribution, with the recall they reach.
+
+python tools/fit_anchors.py configs/baseline/tad_v7_mabe_5090.py
+python tools/fit_anchors.py CONFIG --num-anchors 6 --min-iou 0.6 --options data.data_root=data/rats
+
+Works for every data set with a method anchor_sizes() -> array (N, 1) of interval lengths or (N, 2) of box sizes, as the
+model sees them (clipped to the window, scaled with the image). A CSV with columns start and stop does as well:
+
+python tools/fit_anchors.py intervals.csv --num-anchors 5
+"""
+
+import argparse
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmopt.apis import run_tool
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('source', type=Path, help='config, or a CSV with columns start and stop (stop included)')
+    parser.add_argument('--num-anchors', type=int, default=5, metavar='K', help='default: %(default)s')
+    parser.add_argument('--min-iou', type=float, default=0.5, help='overlap that counts as found; default: %(default)s')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--options', '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    # After the arguments: importing torch takes seconds.
+    import numpy as np
+
+    from mmopt.ops.fit_anchors import anchor_recall, fit_anchors, size_iou
+    from mmopt.utils.errors import UserError
+
+    sizes, current = _from_csv(args.source) if args.source.suffix == '.csv' else _from_config(args)
+    if not len(sizes):
+        raise UserError(f'{args.source}: no event or box to fit anchors to.')
+    low, middle, high = np.percentile(sizes, [5, 50, 95], axis=0).round(1).tolist()
+    print(f'{len(sizes)} sizes: 5 % {low}, median {middle}, 95 % {high}')
+    fitted = fit_anchors(sizes, args.num_anchors, args.seed)
+    for name, anchors in dict(fitted=fitted, **({} if current is None else {'config': current})).items():
+        listed = [tuple(row) if len(row) > 1 else row[0] for row in np.round(anchors, 1).tolist()]
+        recall, mean = anchor_recall(sizes, anchors, args.min_iou), size_iou(sizes, anchors).max(axis=1).mean()
+        print(f'{name:7} {listed}: recall at IoU {args.min_iou:g} {recall:.3f}, mean best IoU {mean:.3f}')
+
+
+def _from_csv(path: Path):
+    import numpy as np
+
+    from mmopt.utils.errors import DataError, DataNotFoundError
+
+    if not path.is_file():
+        raise DataNotFoundError(f'{path} does not exist.')
+    with path.open(newline='', encoding='utf-8') as file:
+        rows = list(csv.DictReader(file))
+    if not rows or not {'start', 'stop'} <= rows[0].keys():
+        raise DataError(f'{path}: needs the columns start and stop; found {list(rows[0]) if rows else "nothing"}.')
+    return np.array([[float(row['stop']) - float(row['start']) + 1] for row in rows]), None
+
+
+def _from_config(args: argparse.Namespace):
+    import numpy as np
+    from mmengine.registry import init_default_scope
+
+    from mmopt.apis import load_config
+    from mmopt.registry import DATASETS
+    from mmopt.utils.errors import UserError
+
+    cfg = load_config(args.source, options=args.options)
+    init_default_scope('mmopt')
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    if not hasattr(dataset, 'anchor_sizes'):
+        raise UserError(f'{type(dataset).__name__} has no method anchor_sizes(), so there is nothing to fit.')
+    lengths = cfg.model.get('anchor_lengths')
+    return dataset.anchor_sizes(), None if lengths is None else np.array(lengths, dtype=float)[:, None]
+
+
+if __name__ == '__main__':
+    run_tool(main)
