@@ -2,7 +2,7 @@
 """Make a small generated data set that looks like the real one, to try everything with.
 
 python tools/datasets/make_demo.py nuscenes                       # -> data/demo/nuscenes, 64 train + 16 val
-python tools/datasets/make_demo.py nuscenes --out /tmp/small --num-train 8 --num-val 4 --image-size 450 800
+python tools/datasets/make_demo.py nuscenes --out data/small --num-train 8 --num-val 4 --image-size 450 800
 
 The same arguments give the same bytes. A complete set is left alone; a stopped run goes on where it stopped.
 """
