@@ -24,7 +24,7 @@ from mmopt.utils.errors import UserError
 __all__ = ['MARKER_FILE', 'Made', 'make_demo', 'make_sample']
 
 MARKER_FILE = 'demo.json'
-_FORMAT = 1  # raise it when the pictures or labels change: sets of an older format are made anew
+_FORMAT = 2  # raise it when the pictures or labels change: sets of an older format are made anew
 
 # JPEG: 12 ms to write and 8 ms to read where PNG takes 90 and 25, and a tenth of the size; nuScenes itself is JPEG.
 _JPEG_QUALITY = 92
