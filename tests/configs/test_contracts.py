@@ -75,7 +75,7 @@ def test_the_optimizer_of_every_shipped_config_holds_every_parameter_in_few_grou
 def test_every_number_of_a_shipped_config_can_be_read_with_its_bases(path):
     source = (REPO / path).read_text()
     assert '_base_' in source
-    assert len(source.splitlines()) < 80, 'a config is its bases plus what differs'
+    assert len(source.splitlines()) < 100, 'a config is its bases plus what differs'
 
 
 def our_classes() -> list[type]:
