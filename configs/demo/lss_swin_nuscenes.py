@@ -59,23 +59,24 @@ model = dict(
         num_blocks=(2, 1),
         upsample=(True, True),  # cells of 1 m become 0.25 m
         norm_cfg=dict(num_groups=8),
-        # Share of the cells that count which each class covers in the demo's training split.
+        # Share of the demo's cells that count which each class covers: drivable area, crossing, walkway, car park; car,
+        # truck, bus, trailer, construction vehicle; pedestrian, motorcycle, bicycle, traffic cone, barrier.
         priors=(
-            0.53273,  # drivable_area
-            0.05025,  # ped_crossing
-            0.18489,  # walkway
-            0.05755,  # carpark
-            0.03245,  # car
-            0.01764,  # truck
-            0.0187,  # bus
-            0.01083,  # trailer
-            0.00551,  # construction_vehicle
-            0.00265,  # pedestrian
-            0.00111,  # motorcycle
-            0.00072,  # bicycle
-            0.00057,  # traffic_cone
-            0.00158,  # barrier
-        ),
+            0.53273,
+            0.05025,
+            0.18489,
+            0.05755,
+            0.03245,
+            0.01764,
+            0.0187,
+            0.01083,
+            0.00551,
+            0.00265,
+            0.00111,
+            0.00072,
+            0.00057,
+            0.00158,
+        ),  # fmt: skip
     ),
 )
 # From scratch a transformer breaks at larger rates: 1.5e-3 never left the priors. 0.98: a short run forgets its start.
