@@ -2,7 +2,16 @@
 
 from mmopt.config.data_root import replace_data_root
 from mmopt.config.lower import is_native, lower
+from mmopt.config.optimize import check_optimize
 from mmopt.config.options import apply_options, parse_options
 from mmopt.config.schema import ConfigError
 
-__all__ = ['ConfigError', 'apply_options', 'is_native', 'lower', 'parse_options', 'replace_data_root']
+__all__ = [
+    'ConfigError',
+    'apply_options',
+    'check_optimize',
+    'is_native',
+    'lower',
+    'parse_options',
+    'replace_data_root',
+]

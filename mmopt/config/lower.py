@@ -11,6 +11,7 @@ from mmopt.config.data import lower_data
 from mmopt.config.data_root import replace_data_root
 from mmopt.config.evaluation import lower_evaluator, lower_validation
 from mmopt.config.hooks import lower_checkpoint, lower_custom_hooks, lower_logging
+from mmopt.config.optimize import check_optimize, check_optimize_name
 from mmopt.config.optimizer import lower_optimizer
 from mmopt.config.runtime import check_foreign, check_workflow, lower_model, lower_runtime
 from mmopt.config.schedule import RunLength, lower_run_length, lower_schedules
@@ -71,8 +72,8 @@ _SHARED = (
     'default_scope',
     'data_root',
 )
-# Written on purpose under these names by published configs, though they resemble a section.
-_LOOKALIKES = ('dataset', 'evaluations', 'optimizers', 'models', 'seeds')
+# Written on purpose under these names, by us or by published configs, though they resemble a section.
+_LOOKALIKES = ('optimize', 'dataset', 'evaluations', 'optimizers', 'models', 'seeds')
 
 
 def is_native(cfg: Mapping[str, Any]) -> bool:
@@ -115,6 +116,8 @@ def lower(cfg: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: If something cannot be run as MMCV 1.x would; the message says what, why and what to write.
     """
+    check_optimize_name(cfg)
+    check_optimize(cfg.get('optimize'))
     if is_native(cfg):
         return copy.deepcopy(dict(cfg))
     _check_top_level(cfg)

@@ -11,6 +11,7 @@ from typing import Any
 
 from mmopt.config.data_root import replace_data_root
 from mmopt.config.lower import DIALECT_SECTIONS
+from mmopt.config.optimize import OPTIMIZE_KEYS
 from mmopt.config.schema import CLOSED, OPEN, ConfigError, nearest
 
 __all__ = ['apply_options', 'merge_options', 'nest_options', 'parse_options', 'parse_value']
@@ -203,7 +204,9 @@ def _merge_list(target: list | tuple, options: Mapping[str, Any], path: tuple[st
 def _check_new(target: Mapping[str, Any], key: str, path: tuple[str, ...]) -> None:
     """Refuse to begin a new section whose name is a slip of a present or known one."""
     section = '.'.join(path)
-    known = [*CLOSED.get(section, ()), *OPEN.get(section, ())] if path else list(DIALECT_SECTIONS)
+    known = [*CLOSED.get(section, ()), *OPEN.get(section, ())] if path else [*DIALECT_SECTIONS, 'optimize']
+    if section == 'optimize':
+        known = list(OPTIMIZE_KEYS)
     if key in known:
         return
     match = nearest(key, [*target, *known], cutoff=0.8)

@@ -34,6 +34,7 @@ from mmopt.engine.optim import AmpOptimWrapper, OptimWrapper
 from mmopt.engine.optim.accumulation import waiting_gradients
 from mmopt.engine.optim.half_on_cpu import autocast
 from mmopt.engine.optim.precision import DTYPES
+from mmopt.engine.optimize import apply_to_model, report
 from mmopt.engine.step import unwrap
 from mmopt.registry import RUNNERS
 from mmopt.structures import move_to
@@ -112,8 +113,9 @@ class IterBasedRunner(Runner):
         return build_dataloader(dataloader, seed or 0)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """Move the model to its device and, with several processes, wrap it in DDP."""
+        """Move the model to its device, apply `optimize` and, with several processes, wrap it in DDP."""
         model = model.to(get_device())
+        report(apply_to_model(model, self.cfg.get('optimize')), self.logger)
         if not self.distributed:
             return revert_sync_batchnorm(model)
         if model_wrapper_cfg is not None and model_wrapper_cfg.get('type', 'MMDistributedDataParallel') not in (
@@ -133,6 +135,8 @@ class IterBasedRunner(Runner):
             loop = dict(loop)
             by_epoch = loop.pop('by_epoch', self.default_train_loop is EpochBasedTrainLoop)
             loop['type'] = EpochBasedTrainLoop if by_epoch else IterBasedTrainLoop
+        if isinstance(loop, dict) and (micro_batch := (self.cfg.get('optimize') or {}).get('micro_batch')) is not None:
+            loop = dict(loop, micro_batch=micro_batch)
         return super().build_train_loop(loop)
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:

@@ -1,0 +1,6 @@
+"""What the `optimize` section of a config does to a model: one file per switch."""
+
+from mmopt.engine.optimize.effect import Effect
+from mmopt.engine.optimize.switches import MODEL_SWITCHES, apply_to_model, report
+
+__all__ = ['MODEL_SWITCHES', 'Effect', 'apply_to_model', 'report']
