@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mmopt.ops.nms import keep_greedily
+
 __all__ = [
     'IGNORED',
     'NEGATIVE',
@@ -120,8 +122,7 @@ def match_anchors(
 def segment_nms(segments_N2: Tensor, scores_N: Tensor, threshold: float, groups_N: Tensor | None = None) -> Tensor:
     """Greedy non-maximum suppression without a loop over segments.
 
-    A segment stays unless a better one that stays overlaps it. That rule is applied to all at once until nothing
-    changes: the result is the greedy one, after as many rounds as the longest chain of suppressions (two or three).
+    A segment stays unless a better one that stays overlaps it.
 
     Args:
         segments_N2: Segments.
@@ -138,12 +139,7 @@ def segment_nms(segments_N2: Tensor, scores_N: Tensor, threshold: float, groups_
     if groups_N is not None:
         group_N = groups_N[order_N]
         suppress_NN &= group_N[:, None] == group_N
-    stays_N = torch.ones_like(order_N, dtype=torch.bool)
-    while True:
-        next_N = ~(suppress_NN & stays_N[:, None]).any(dim=0)
-        if torch.equal(next_N, stays_N):
-            return order_N[stays_N]
-        stays_N = next_N
+    return order_N[keep_greedily(suppress_NN)]
 
 
 def join_windows(
