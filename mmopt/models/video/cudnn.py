@@ -1,0 +1,46 @@
+"""Library versions whose 3D convolutions in bfloat16 are wrong or slow."""
+
+import functools
+import logging
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor
+
+__all__ = ['find_broken_conv3d', 'warn_of_broken_conv3d']
+
+
+def find_broken_conv3d(torch_version: str, cudnn_version: int | None) -> str | None:
+    """Say what is wrong with bfloat16 3D convolutions of these versions.
+
+    Args:
+        torch_version: As ``torch.__version__``.
+        cudnn_version: As ``torch.backends.cudnn.version()``: major * 10000 + minor * 100 + patch from 9 on.
+
+    Returns:
+        A sentence with the remedy, or None.
+    """
+    if torch_version.split('+')[0] == '2.9.0':
+        return (
+            'torch 2.9.0 leaves cuDNN out for 3D convolutions in bfloat16: about 4 times slower and more memory. '
+            'Use torch 2.9.1 or later, or --precision fp16.'
+        )
+    if cudnn_version is not None and 90800 <= cudnn_version < 91500:
+        return (
+            f'cuDNN {cudnn_version // 10000}.{cudnn_version // 100 % 100} can compute 3D convolutions in bfloat16 '
+            'wrongly (9.8 to 9.14 are affected). Install nvidia-cudnn-cu12>=9.15, or use --precision fp16.'
+        )
+    return None
+
+
+def warn_of_broken_conv3d(x: Tensor) -> None:
+    """Warn, once, if ``x`` is about to meet such a convolution."""
+    autocast = torch.is_autocast_enabled('cuda') and torch.get_autocast_dtype('cuda') == torch.bfloat16
+    if x.is_cuda and (autocast or x.dtype == torch.bfloat16):
+        _warn(find_broken_conv3d(torch.__version__, torch.backends.cudnn.version()))
+
+
+@functools.cache
+def _warn(problem: str | None) -> None:
+    if problem is not None:
+        print_log(problem, 'current', level=logging.WARNING)

@@ -1,0 +1,155 @@
+"""Graph convolutions over keypoints and time.
+
+Paper: Yan et al., "Spatial Temporal Graph Convolutional Networks for Skeleton-Based Action Recognition",
+https://arxiv.org/abs/1801.07455, with the spatial partition (a point, its neighbour toward the body, those away from
+it) and learned edge weights. Deviation: time is never shortened, so that features meet those of the videos.
+
+Shape letters: B clips, T frames, K keypoints, C channels, P = 3 partitions.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from mmcv.cnn import build_activation_layer
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mmopt.models.common import build_norm
+from mmopt.registry import MODELS
+from mmopt.structures.driver_skeleton import DRIVER_EDGES, DRIVER_KEYPOINTS
+
+__all__ = ['STGCN', 'partition_graph']
+
+
+def partition_graph(edges: Sequence[tuple[int, int]], num_points: int) -> Tensor:
+    """Return who listens to whom, in three parts.
+
+    Args:
+        edges: Pairs (outer, inner): the second is nearer to the body's centre.
+        num_points: Keypoints K.
+
+    Returns:
+        (3, K, K): ``[p, i, j]`` is what point i takes from point j: itself, the inner neighbour, the outer ones; each
+        row that is not empty sums to 1.
+
+    Raises:
+        ValueError: If an edge names a point that is not there.
+    """
+    if not edges or min(map(min, edges)) < 0 or max(map(max, edges)) >= num_points:
+        raise ValueError(f'STGCN: edges must join points 0 to {num_points - 1}, got {list(edges)}.')
+    graph_PKK = torch.zeros(3, num_points, num_points)
+    graph_PKK[0] = torch.eye(num_points)
+    for outer, inner in edges:
+        graph_PKK[1, outer, inner] = 1
+        graph_PKK[2, inner, outer] = 1
+    return graph_PKK / graph_PKK.sum(dim=2, keepdim=True).clamp(min=1)
+
+
+class _Block(nn.Module):
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        graph_PKK: Tensor,
+        kernel_size: int,
+        drop_rate: float,
+        norm_cfg: dict,
+        act_cfg: dict,
+    ) -> None:
+        super().__init__()
+        # Not persistent: it follows from the edges.
+        self.register_buffer('graph_PKK', graph_PKK, persistent=False)
+        self.edge_weight_PKK = nn.Parameter(torch.ones_like(graph_PKK))
+        self.graph_conv = nn.Conv2d(in_channels, channels * len(graph_PKK), 1)
+        self.norm1 = build_norm(norm_cfg, channels)
+        self.time_conv = nn.Conv2d(channels, channels, (kernel_size, 1), padding=(kernel_size // 2, 0))
+        self.norm2 = build_norm(norm_cfg, channels)
+        self.act = build_activation_layer(act_cfg)
+        self.drop = nn.Dropout(drop_rate)
+        self.shortcut = nn.Identity() if in_channels == channels else nn.Conv2d(in_channels, channels, 1)
+
+    def forward(self, x_BCTK: Tensor) -> Tensor:
+        parts_BPCTK = self.graph_conv(x_BCTK).unflatten(1, (len(self.graph_PKK), -1))
+        weight_PKK = (self.graph_PKK * self.edge_weight_PKK).to(parts_BPCTK.dtype)
+        gathered_BCTK = torch.einsum('bpctj,pij->bcti', parts_BPCTK, weight_PKK)
+        moved_BCTK = self.norm2(self.time_conv(self.act(self.norm1(gathered_BCTK))))
+        return self.act(self.drop(moved_BCTK) + self.shortcut(x_BCTK))
+
+
+@MODELS.register_module()
+class STGCN(BaseModule):
+    """Encode keypoints (B, T, K, in_channels) as features (B, T, C).
+
+    Args:
+        channels: Channels after each block; the last is C.
+        num_points: Keypoints K.
+        edges: Pairs (outer, inner) of points; None: the driver's 52.
+        in_channels: Numbers per keypoint.
+        kernel_size: Frames that a block looks at; odd.
+        drop_rate: Dropout in each block.
+        norm_cfg: Every normalisation layer of the blocks.
+        act_cfg: Every activation.
+        with_cp: Recompute each block in the backward pass instead of keeping its activations.
+        init_cfg: Passed to MMEngine.
+
+    Raises:
+        ValueError: If ``kernel_size`` is even or there is no graph for the number of points.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int] = (64, 64, 64, 128, 128, 256),
+        num_points: int = len(DRIVER_KEYPOINTS),
+        edges: Sequence[tuple[int, int]] | None = None,
+        in_channels: int = 3,
+        kernel_size: int = 9,
+        drop_rate: float = 0.1,
+        norm_cfg: dict | None = None,
+        act_cfg: dict | None = None,
+        with_cp: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if kernel_size % 2 == 0:
+            raise ValueError(f'STGCN: kernel_size must be odd, so that it is centred, got {kernel_size}.')
+        if edges is None and num_points != len(DRIVER_KEYPOINTS):
+            raise ValueError(f'STGCN: num_points={num_points} needs edges=[(outer, inner), ...] of its own.')
+        norm_cfg, act_cfg = norm_cfg or dict(type='BN'), act_cfg or dict(type='ReLU')
+        graph_PKK = partition_graph(DRIVER_EDGES if edges is None else edges, num_points)
+        self.num_points, self.in_channels = num_points, in_channels
+        # Brings pixels, metres or whatever the keypoints are in to the same scale, point by point.
+        self.input_norm = nn.BatchNorm1d(in_channels * num_points)
+        widths = [in_channels, *channels]
+        self.blocks = nn.ModuleList(
+            _Block(narrow, wide, graph_PKK, kernel_size, drop_rate, norm_cfg, act_cfg)
+            for narrow, wide in zip(widths, widths[1:], strict=False)
+        )
+        self.with_cp = with_cp
+        self.out_channels = widths[-1]
+
+    def forward(self, points_BTKC: Tensor) -> Tensor:
+        """Encode keypoints.
+
+        Args:
+            points_BTKC: Keypoints; a missing one is 0.
+
+        Returns:
+            Features (B, T, C), averaged over the keypoints.
+
+        Raises:
+            ValueError: If the points are not those of the graph.
+        """
+        if points_BTKC.shape[2:] != (self.num_points, self.in_channels):
+            raise ValueError(
+                f'The keypoints are {tuple(points_BTKC.shape[2:])} (points, numbers), the model has '
+                f'num_points={self.num_points}, in_channels={self.in_channels}: set these and edges.'
+            )
+        flat_BKCT = points_BTKC.flatten(2).transpose(1, 2)
+        x_BCTK = self.input_norm(flat_BKCT).unflatten(1, points_BTKC.shape[2:]).permute(0, 2, 3, 1)
+        for block in self.blocks:
+            if self.with_cp and torch.is_grad_enabled():
+                x_BCTK = checkpoint(block, x_BCTK, use_reentrant=False)
+            else:
+                x_BCTK = block(x_BCTK)
+        return x_BCTK.mean(dim=3).transpose(1, 2)
