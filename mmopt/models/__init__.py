@@ -1,5 +1,5 @@
 """Models, task by task; importing this package registers them."""
 
-from mmopt.models import bev, common, tad
+from mmopt.models import bev, common, segmentation, tad
 
-__all__ = ['bev', 'common', 'tad']
+__all__ = ['bev', 'common', 'segmentation', 'tad']
