@@ -1,7 +1,8 @@
 """The outermost frame of every tool: what is the user's to mend ends in one line, not in a traceback.
 
 Errors raised on purpose (a ``raise`` in mmopt, MMEngine or mmcv, or the operating system about a file) become one line
-and exit code 2; Ctrl-C becomes 130. Anything else is a bug and keeps its traceback, as all do with ``MMOPT_DEBUG=1``.
+and exit code 2; Ctrl-C before a training becomes 130. A training that a signal stopped has saved and leaves with 75 and
+the command that goes on. Anything else is a bug and keeps its traceback, as all do with ``MMOPT_DEBUG=1``.
 """
 
 import dis
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from mmopt.apis.resume_command import is_first_process, resume_command
 from mmopt.utils.errors import UserError
 from mmopt.utils.terminal import nearest, paint
 
@@ -34,6 +36,16 @@ def run_tool(main: Callable[[], int | None]) -> NoReturn:
     """
     try:
         code = main()
+    except SystemExit as stop:
+        text = getattr(stop, 'text', None)  # of a TrainingStopped, whose module is heavy to import
+        if text is None:
+            raise
+        if is_first_process(os.environ):
+            sys.stdout.flush()
+            command = resume_command(sys.argv, os.environ)
+            print(f'\n{paint(text, "yellow", sys.stderr)}\nGo on with: {command}', file=sys.stderr, flush=True)
+        _leave_process_group()
+        raise
     except KeyboardInterrupt:
         if _debug():
             raise
@@ -58,13 +70,12 @@ def run_tool(main: Callable[[], int | None]) -> NoReturn:
 
 
 def _leave_process_group() -> None:
-    """Say good-bye to the other ranks: NCCL complains otherwise. Not after an error: then nobody answers."""
+    """Say good-bye to the other ranks. Not after an error: then nobody answers."""
     if 'torch' not in sys.modules:
         return
-    from torch import distributed
+    from mmopt.utils.distributed import leave_process_group
 
-    if distributed.is_available() and distributed.is_initialized():
-        distributed.destroy_process_group()
+    leave_process_group()
 
 
 def explain(error: BaseException) -> str | None:

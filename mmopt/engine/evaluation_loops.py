@@ -1,10 +1,12 @@
 """Evaluation loops: predict a data set in the precision of the run, and measure in full precision."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from mmengine.dist import broadcast, get_world_size
+from mmengine.dist import all_gather_object, broadcast, get_world_size
 from mmengine.evaluator import Evaluator
+from mmengine.hooks import EMAHook
 from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -13,7 +15,19 @@ from torch.utils.data import DataLoader
 from mmopt.engine.step import unwrap
 from mmopt.registry import LOOPS
 
-__all__ = ['EvaluationLoop', 'TestLoop', 'ValLoop', 'share_statistics']
+__all__ = ['EvaluationLoop', 'EvaluationStopped', 'TestLoop', 'ValLoop', 'share_statistics']
+
+
+class EvaluationStopped(Exception):
+    """An evaluation was abandoned because a signal asked the run to stop.
+
+    Args:
+        signal_name: What asked, e.g. ``'SIGTERM'``.
+    """
+
+    def __init__(self, signal_name: str) -> None:
+        super().__init__(signal_name)
+        self.signal_name = signal_name
 
 
 def share_statistics(module: nn.Module) -> None:
@@ -50,12 +64,17 @@ class EvaluationLoop(BaseLoop):
                 metric.dataset = dataset
         self.metrics: dict[str, float] = {}
         """What the last run gave."""
+        self.poll: Callable[[], str | None] | None = None
+        """Tells between two batches whether a signal asks to stop; all ranks ask equally often."""
 
     def run(self) -> dict[str, float]:
         """Evaluate once.
 
         Returns:
             The metrics.
+
+        Raises:
+            EvaluationStopped: If a signal asked for it; the model is what it was before.
         """
         runner = self.runner
         module = unwrap(runner.model)
@@ -64,6 +83,7 @@ class EvaluationLoop(BaseLoop):
         runner.call_hook(f'before_{self.mode}_epoch')
         share_statistics(module)
         module.eval()
+        num_polls = self._num_polls()
         with torch.no_grad(), torch.random.fork_rng(devices):
             for batch_idx, batch in enumerate(self.dataloader):
                 runner.call_hook(f'before_{self.mode}_iter', batch_idx=batch_idx, data_batch=batch)
@@ -72,10 +92,24 @@ class EvaluationLoop(BaseLoop):
                     outputs = module.val_step(batch)
                 self.evaluator.process(data_samples=outputs, data_batch=batch)
                 runner.call_hook(f'after_{self.mode}_iter', batch_idx=batch_idx, data_batch=batch, outputs=outputs)
+                if batch_idx < num_polls and (name := self.poll()) is not None:
+                    self._abandon(name)
             self.metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
         runner.call_hook(f'after_{self.mode}_epoch', metrics=self.metrics)
         runner.call_hook(f'after_{self.mode}')
         return self.metrics
+
+    def _num_polls(self) -> int:
+        if self.poll is None:
+            return 0
+        # Ranks may have one batch more or less than others.
+        return min(all_gather_object(len(self.dataloader)))
+
+    def _abandon(self, signal_name: str) -> None:
+        for hook in self.runner.hooks:
+            if isinstance(hook, EMAHook):
+                hook.after_val_epoch(self.runner)  # the averaged weights are in the model's place
+        raise EvaluationStopped(signal_name)
 
 
 @LOOPS.register_module()

@@ -12,6 +12,7 @@ from mmengine.dist import get_rank
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from mmopt.engine.signals import outlive_first_signal
 from mmopt.registry import FUNCTIONS
 from mmopt.utils.malloc import keep_freed_pages
 
@@ -21,9 +22,12 @@ __all__ = ['build_dataloader', 'init_worker']
 def init_worker(worker_id: int, *, num_workers: int, rank: int, seed: int) -> None:
     """Prepare a worker process: one OpenCV thread, seeded global generators, an allocator that keeps its pages.
 
+    Its parent's signals do not end it.
+
     Data sets of mmopt draw from a generator per sample and seed the global ones for transforms of other libraries; this
     seed is for data sets of other libraries.
     """
+    outlive_first_signal()
     cv2.setNumThreads(0)
     keep_freed_pages()
     worker_seed = (num_workers * rank + worker_id + seed) % 2**32

@@ -13,7 +13,9 @@ from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmopt.engine.evaluation_loops import EvaluationStopped
 from mmopt.engine.evaluation_points import should_evaluate
+from mmopt.engine.signals import StopSignals, TrainingStopped
 from mmopt.engine.step import TrainStep
 from mmopt.registry import LOOPS
 
@@ -60,7 +62,10 @@ class TrainLoop(BaseLoop):
         self.epochs_done = 0
         self._iter = 0
         self._epoch = 0
-        self._evaluated_at = -1
+        self.evaluated_at = -1
+        """Finished iterations at the last evaluation; -1 before the first."""
+        self._owes_evaluation = False
+        self._signals = StopSignals()
         self._resumed_at = (0, 0)  # iterations and samples
         self._loader_iter: Iterator | None = None
         self._step_end = 0.0
@@ -85,7 +90,7 @@ class TrainLoop(BaseLoop):
     @property
     def iters_since_break(self) -> int:
         """Finished iterations since the last evaluation: log lines do not average across it, as in mmcv."""
-        return self.iters_done - max(self._evaluated_at, 0)
+        return self.iters_done - max(self.evaluated_at, 0)
 
     @property
     def samples_done(self) -> int:
@@ -98,11 +103,47 @@ class TrainLoop(BaseLoop):
 
         Args:
             meta: ``iter`` and ``epoch`` that are finished and, of mmopt's own checkpoints, ``samples`` taken over all
-                ranks and the ``epoch_length`` in iterations.
+                ranks, the ``epoch_length`` in iterations and where the last evaluation was (``evaluated_at``).
         """
         self.iters_done = self._iter = meta['iter']
+        self.evaluated_at = meta.get('evaluated_at', -1)
+        # Checkpoints are written before the evaluation of their iteration: a run killed in it still owes it.
+        self._owes_evaluation = 'evaluated_at' in meta and self.evaluated_at != self.iters_done
         samples = meta.get('samples')
         self._resumed_at = (self.iters_done, self.iters_done * self.global_batch if samples is None else samples)
+
+    def run(self) -> nn.Module:
+        """Train to the end.
+
+        Returns:
+            The model.
+
+        Raises:
+            TrainingStopped: If a signal asked for it; everything is saved then.
+        """
+        with self._signals:
+            self._begin()
+            try:
+                self._train()
+            finally:
+                self._close()
+            if self.val_at_end and self.runner.val_loop is not None and self.evaluated_at != self.iters_done:
+                self._evaluate()
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def _train(self) -> None:
+        """Run all iterations."""
+        raise NotImplementedError
+
+    def _stop_if_asked(self) -> None:
+        if (name := self._signals.poll()) is not None:
+            self._stop(name)
+
+    def _stop(self, signal_name: str) -> None:
+        path = self.runner.save_now()
+        self.runner.logger.info(f'Stopped by {signal_name} after {self.iters_done} iterations; saved as {path}.')
+        raise TrainingStopped(signal_name, self.iters_done, str(path))
 
     def _begin(self) -> None:
         self.step = TrainStep(self.runner.model, self.runner.optim_wrapper, self.micro_batch)
@@ -157,7 +198,13 @@ class TrainLoop(BaseLoop):
         self._iter += 1
 
     def _evaluate_at_start(self, done: int) -> None:
-        """Evaluate before the first step where mmcv does: it asks for the point that this step will reach."""
+        """Evaluate what a killed run still owed, and before the first step where mmcv does.
+
+        mmcv asks for the point that the first step will reach.
+        """
+        if self._owes_evaluation and done:
+            self._owes_evaluation = False
+            self._evaluate_if_due(done)
         if self.val_start is not None and done >= self.val_start:
             self._evaluate_if_due(done + 1)
 
@@ -169,17 +216,16 @@ class TrainLoop(BaseLoop):
             self._evaluate()
 
     def _evaluate(self) -> None:
-        self._evaluated_at = self.iters_done
         start = time.perf_counter()
-        self.runner.val_loop.run()
+        loop = self.runner.val_loop
+        loop.poll = self._signals.poll
+        try:
+            loop.run()
+        except EvaluationStopped as stopped:
+            self._stop(stopped.signal_name)
+        self.evaluated_at = self.iters_done
         self.runner.model.train()
         self._step_end += time.perf_counter() - start
-
-    def _end(self) -> nn.Module:
-        if self.val_at_end and self.runner.val_loop is not None and self._evaluated_at != self.iters_done:
-            self._evaluate()
-        self.runner.call_hook('after_train')
-        return self.runner.model
 
 
 @LOOPS.register_module()
@@ -218,26 +264,17 @@ class IterBasedTrainLoop(TrainLoop):
                 self.dataloader.sampler.set_epoch(epoch)
             batches = self._loader_iter = iter(self.dataloader)
 
-    def run(self) -> nn.Module:
-        """Train to the end.
-
-        Returns:
-            The model.
-        """
-        self._begin()
+    def _train(self) -> None:
         runner = self.runner
         runner.call_hook('before_train_epoch')
         runner.model.train()
         self._evaluate_at_start(self.iters_done)
         batches = self._stream()
-        try:
-            while self.iters_done < self.max_iters and not self.stop_training:
-                self._run_iter(self._iter, self._next(batches))
-                self._evaluate_if_due(self.iters_done)
-        finally:
-            self._close()
+        while self.iters_done < self.max_iters and not self.stop_training:
+            self._run_iter(self._iter, self._next(batches))
+            self._stop_if_asked()
+            self._evaluate_if_due(self.iters_done)
         runner.call_hook('after_train_epoch')
-        return self._end()
 
 
 @LOOPS.register_module()
@@ -292,24 +329,17 @@ class EpochBasedTrainLoop(TrainLoop):
                 f'or data set): going on at the beginning of epoch {epochs + 1}, which is iteration {epochs * now}.'
             )
             iters = epochs * now
-        super().set_position(dict(iter=iters))
+        evaluated = dict(evaluated_at=meta['evaluated_at']) if then == now and 'evaluated_at' in meta else {}
+        super().set_position(dict(iter=iters, **evaluated))
         self.epochs_done = self._epoch = epochs
 
-    def run(self) -> nn.Module:
-        """Train to the end.
-
-        Returns:
-            The model.
-        """
-        self._begin()
+    def _train(self) -> None:
+        self._owes_evaluation &= self.iters_done == self.epochs_done * len(self.dataloader)
         self._evaluate_at_start(self.epochs_done)
-        try:
-            while self.epochs_done < self.max_epochs and not self.stop_training:
-                self._run_epoch()
-                self._evaluate_if_due(self.epochs_done)
-        finally:
-            self._close()
-        return self._end()
+        while self.epochs_done < self.max_epochs and not self.stop_training:
+            self._run_epoch()
+            self._stop_if_asked()
+            self._evaluate_if_due(self.epochs_done)
 
     def _run_epoch(self) -> None:
         runner = self.runner
@@ -322,6 +352,8 @@ class EpochBasedTrainLoop(TrainLoop):
         while (batch := self._next(batches)) is not None:
             self._run_iter(batch_idx, batch)
             batch_idx += 1
+            if batch_idx < len(self.dataloader):  # else the epoch's end is done first
+                self._stop_if_asked()
         self.epochs_done += 1
         runner.call_hook('after_train_epoch')
         self._epoch += 1

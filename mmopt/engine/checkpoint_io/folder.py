@@ -102,7 +102,10 @@ def _candidates(work_dir: Path, pointed: Path | None) -> list[Path]:
         return [pointed, *sorted(others, key=age, reverse=True)]
     # Higher numbers than the pointer's are left-overs of a longer, earlier run in the same folder.
     earlier = [path for path in others if numbered[path][1] == match[1] and int(numbered[path][2]) < int(match[2])]
-    return [pointed, *sorted(earlier, key=lambda path: int(numbered[path][2]), reverse=True)]
+    earlier.sort(key=lambda path: int(numbered[path][2]), reverse=True)
+    # A stopped epoch-based run saves iter_N.pth beside its epoch_N.pth: which of two kinds is older, times tell.
+    other_kind = sorted((path for path in others if numbered[path][1] != match[1]), key=age, reverse=True)
+    return [pointed, *earlier, *other_kind]
 
 
 def remove_leftovers(work_dir: Path) -> list[Path]:

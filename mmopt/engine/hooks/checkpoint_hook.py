@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.dist import barrier, broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -20,6 +20,7 @@ __all__ = ['CheckpointHook', 'infer_rule']
 _GREATER = ('acc', 'top', 'AR@', 'auc', 'precision', 'mAP', 'mDice', 'mIoU', 'mAcc', 'aAcc')
 _ALSO_GREATER = ('F1', 'recall', 'IoU', 'NDS')
 _LESS = ('loss',)
+_EXTRA = 'extra_checkpoint'  # what a stopped run saved off its interval
 _FOR_RESUMING = ('optimizer', 'param_schedulers', 'partial_grads')
 
 
@@ -181,14 +182,45 @@ class CheckpointHook(Hook):
         runner.logger.info(f'Saving checkpoint at {step} {self.unit}s')
         runner.message_hub.update_info('last_ckpt', path.name)
         self._weights_only = not self.save_optimizer
-        self._write(runner, path, partial(self._after_save, Path(runner.work_dir), path, step))
+        extra = runner.message_hub.get_info(_EXTRA)
+        runner.message_hub.update_info(_EXTRA, None)
+        self._write(runner, path, partial(self._after_save, Path(runner.work_dir), path, step, extra))
         self._weights_only = False
         self._saved = (iters_done, path)
 
-    def _after_save(self, work_dir: Path, path: Path, step: int) -> None:
-        in_work_dir = self.out_dir is None
-        checkpoint_io.write_pointer(work_dir, path.name if in_work_dir else str(path.absolute()))
+    def save_now(self, runner: Runner) -> Path:
+        """Save where the run is, whatever the interval, and wait until the file is complete. All ranks must call it.
+
+        Once the next checkpoint of the interval is there, and ``max_keep_ckpts`` limits their number, this one goes.
+
+        Args:
+            runner: The runner.
+
+        Returns:
+            The checkpoint, ``iter_N.pth``; the one of the interval if it falls on this iteration.
+        """
+        iters_done = runner.train_loop.iters_done
+        if self._saved is not None and self._saved[0] == iters_done and self.save_optimizer:
+            path = self._saved[1]
+        else:
+            template = 'iter_{}.pth' if self.by_epoch else self.filename_tmpl
+            path = Path(self.folder(runner), template.format(iters_done))
+            runner.message_hub.update_info(_EXTRA, path.name)
+            self._write(runner, path, partial(self._point_to, Path(runner.work_dir), path))
+            self._saved = (iters_done, path)
+        if self._writer is not None:
+            self._writer.join()
+        barrier()  # a launcher may end all ranks as soon as one has left, so none may leave before the file is there
+        return path
+
+    def _point_to(self, work_dir: Path, path: Path) -> None:
+        checkpoint_io.write_pointer(work_dir, path.name if self.out_dir is None else str(path.absolute()))
+
+    def _after_save(self, work_dir: Path, path: Path, step: int, extra: str | None) -> None:
+        self._point_to(work_dir, path)
         self._prune(path.parent, step)
+        if extra is not None and extra != path.name and self.max_keep_ckpts >= 1:
+            path.with_name(extra).unlink(missing_ok=True)
 
     def _write(self, runner: Runner, path: Path, then: Callable[[], None]) -> None:
         """Save on all ranks (they gather their random states), and let rank 0 do what follows the writing."""

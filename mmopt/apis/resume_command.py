@@ -1,0 +1,56 @@
+"""The command that goes on with a stopped run: the one that started it, with ``--auto-resume``."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+
+__all__ = ['is_first_process', 'resume_command']
+
+# With a value, dropped: the newest checkpoint is later than any that the run began with.
+_REPLACED = ('--resume-from',)
+
+
+def is_first_process(environment: Mapping[str, str]) -> bool:
+    """Tell it from what launchers set, whether or not a process group exists."""
+    return int(environment.get('RANK', environment.get('SLURM_PROCID', 0))) == 0
+
+
+def resume_command(argv: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Return the command to go on with.
+
+    Args:
+        argv: What the stopped process was called with (``sys.argv``).
+        environment: Its environment: launchers leave their number of processes there.
+
+    Returns:
+        One line for a shell.
+    """
+    script, *arguments = argv
+    kept: list[str] = []
+    skip = False
+    for argument in arguments:
+        if skip:
+            skip = False
+        elif argument in _REPLACED:
+            skip = True
+        elif not argument.startswith(tuple(f'{flag}=' for flag in _REPLACED)) and argument != '--auto-resume':
+            kept.append(argument)
+    kept.append('--auto-resume')
+    processes = int(environment.get('WORLD_SIZE', 1))
+    if 'TORCHELASTIC_RUN_ID' in environment and 'LOCAL_WORLD_SIZE' in environment:
+        here = int(environment['LOCAL_WORLD_SIZE'])
+        command = f'bash {script.removesuffix("train.py")}dist_train.sh'
+        config, flags = _config_first(_without(kept, '--launcher'))
+        nodes = '' if here == processes else f'NNODES={processes // here} NODE_RANK=... MASTER_ADDR=... '
+        return f'{nodes}{command} {shlex.join([config, str(here), *flags])}'
+    command = 'srun python' if 'slurm' in kept else 'python'
+    return f'{command} {shlex.join([script, *kept])}'
+
+
+def _without(arguments: Sequence[str], flag: str) -> list[str]:
+    place = next((place for place, item in enumerate(arguments) if item == flag), None)
+    return list(arguments) if place is None else [*arguments[:place], *arguments[place + 2 :]]
+
+
+def _config_first(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    config = next(item for item in arguments if not item.startswith('-'))
+    return config, [item for item in arguments if item is not config]
