@@ -10,7 +10,6 @@ the steps, so that a busy machine slows both sides alike.
 
 import argparse
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -23,12 +22,12 @@ from mmengine.config import Config
 from mmopt.registry import MODELS
 from mmopt.structures import DataSample
 from mmopt.utils.flops import count_flops
+from mmopt.utils.machine import MatmulRate, describe_machine
 from mmopt.utils.malloc import keep_freed_pages
 
 CONFIG = Path(__file__).resolve().parents[1] / 'configs/_base_/models/lss_swin.py'
 DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16)
 IMAGE_SIZE, LABEL_SIZE = (600, 800), (196, 200)
-GEMM_SIZE = 2048
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -78,23 +77,9 @@ def make_step(batch_size: int, dtype: torch.dtype, with_cp: bool) -> Callable[[]
     return step
 
 
-def time_gemm(dtype: torch.dtype) -> Callable[[], float]:
-    a, b = (torch.randn(GEMM_SIZE, GEMM_SIZE, dtype=dtype) for _ in range(2))
-    out = torch.empty_like(a)
-
-    def rate() -> float:
-        start = time.perf_counter()
-        torch.mm(a, b, out=out)
-        return 2 * GEMM_SIZE**3 / (time.perf_counter() - start)
-
-    for _ in range(3):
-        rate()
-    return rate
-
-
 def measure(precision: str, batch_size: int, steps: int, with_cp: bool) -> dict:
     dtype = DTYPES[precision]
-    step, gemm = make_step(batch_size, dtype, with_cp), time_gemm(dtype)
+    step, gemm = make_step(batch_size, dtype, with_cp), MatmulRate(dtype)
     flops = count_flops(step)
     step()
     seconds, rates = [], []
@@ -117,17 +102,6 @@ def measure(precision: str, batch_size: int, steps: int, with_cp: bool) -> dict:
         ratio=median * rate / flops,
         steps=steps,
     )
-
-
-def describe_machine() -> dict:
-    cpu = platform.processor() or platform.machine()
-    info = Path('/proc/cpuinfo')
-    if info.is_file():
-        names = [
-            line.split(':', 1)[1].strip() for line in info.read_text().splitlines() if line.startswith('model name')
-        ]
-        cpu = names[0] if names else cpu
-    return dict(cpu=cpu, threads=torch.get_num_threads(), torch=torch.__version__, python=platform.python_version())
 
 
 def main(argv: Sequence[str] | None = None) -> None:

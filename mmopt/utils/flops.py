@@ -1,6 +1,7 @@
 """Count the floating point operations of a piece of code, fused attention included."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -35,16 +36,36 @@ def _leading(shape: tuple) -> int:
     return int(torch.Size(shape[:-2]).numel())
 
 
-def count_flops(function: Callable[[], Any]) -> int:
+@contextmanager
+def _plain_recurrence() -> Iterator[None]:
+    """Run recurrent layers as the products that they are: cuDNN's and oneDNN's fused ones have no formula."""
+    libraries = (torch.backends.cudnn, torch.backends.mkldnn)
+    before = [library.enabled for library in libraries]
+    try:
+        for library in libraries:
+            library.enabled = False
+        yield
+    finally:
+        for library, was in zip(libraries, before, strict=True):
+            library.enabled = was
+
+
+def count_flops(function: Callable[[], Any], *, recurrent: bool = False) -> int:
     """Run ``function`` once and count the operations of its matrix products, convolutions and attention.
 
     Args:
-        function: What to run; backward passes inside it count too.
+        function: What to run; backward passes inside it count too. Compiled parts run uncompiled.
+        recurrent: Whether it has LSTM, GRU or RNN layers: their fused kernels, which count nothing, are then avoided.
 
     Returns:
-        Operations; a multiplication and its addition are two.
+        Operations; a multiplication and its addition are two. What is computed again (checkpointing) counts again.
     """
     _register_cpu_attention()
-    with FlopCounterMode(display=False) as counter:
+    # A compiled graph hides its operators from the counter.
+    with (
+        torch.compiler.set_stance('force_eager'),
+        _plain_recurrence() if recurrent else nullcontext(),
+        FlopCounterMode(display=False) as counter,
+    ):
         function()
     return counter.get_total_flops()

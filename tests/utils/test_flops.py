@@ -17,3 +17,16 @@ def test_fused_attention_on_a_cpu_counts_like_its_products():
     assert count_flops(lambda: scaled_dot_product_attention(q, k, v)) == 2 * product
     # The backward computes the scores anew.
     assert count_flops(lambda: scaled_dot_product_attention(q, k, v).sum().backward()) == 7 * product
+
+
+def test_a_recurrent_layer_counts_like_its_products():
+    layer = torch.nn.LSTM(5, 7, bidirectional=True)
+    inputs = torch.randn(11, 3, 5)
+    gates = 2 * 3 * 4 * 7 * (5 + 7)  # per step and direction: input and hidden state into four gates
+    assert count_flops(lambda: layer(inputs), recurrent=True) == 2 * 11 * gates
+
+
+def test_a_compiled_module_counts_like_itself():
+    layer = torch.nn.Linear(5, 7)
+    layer.compile(backend='eager')
+    assert count_flops(lambda: layer(torch.randn(3, 5))) == 2 * 3 * 5 * 7

@@ -1,0 +1,113 @@
+"""What is measured: settings, each a config with options, and how long to measure them."""
+
+import hashlib
+import itertools
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmopt.apis.config import load_config
+
+__all__ = ['Cell', 'TrialSettings', 'folder_name', 'make_cells']
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One setting.
+
+    Attributes:
+        name: Its row in the table.
+        config: Config file.
+        options: ``key=value`` texts.
+        precision: Replaces the config's; None keeps it.
+        validate: Whether the projected hours count evaluations.
+        claimed: What somebody says about it: quantity -> lowest and highest value (see :mod:`mmopt.apis.bench.claims`).
+    """
+
+    name: str
+    config: str
+    options: tuple[str, ...] = ()
+    precision: str | None = None
+    validate: bool = True
+    claimed: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+    def load(self) -> Any:
+        """Return the lowered config."""
+        return load_config(self.config, options=self.options, precision=self.precision)
+
+
+@dataclass(frozen=True)
+class TrialSettings:
+    """How a setting is measured.
+
+    Attributes:
+        warmup: Iterations before the timed ones.
+        iters: Timed iterations.
+        val_batches: Evaluation batches to time; 0 leaves evaluation and saving out.
+        flops: Whether to count operations and to measure the matmul rate.
+        seed: Seed of model and data: the same for all, so that losses compare.
+        metric: Instead of measuring, train to the end of the config and return its metrics.
+        timeout_s: Seconds after which a trial is given up.
+    """
+
+    warmup: int = 5
+    iters: int = 20
+    val_batches: int = 4
+    flops: bool = True
+    seed: int = 0
+    metric: bool = False
+    timeout_s: float = 3600.0
+
+    def fingerprint(self, cell: Cell) -> str:
+        """Return what a finished trial is known by: any change of config, length, torch or device changes it."""
+        cfg = cell.load().to_dict()
+        for key in ('work_dir', 'filename'):
+            cfg.pop(key, None)
+        settings = {key: value for key, value in asdict(self).items() if key != 'timeout_s'}
+        text = json.dumps([cfg, settings, torch.__version__, _devices()], sort_keys=True, default=repr)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _devices() -> list[str]:
+    """Name the GPUs without starting CUDA, which would take memory from the trials."""
+    files = sorted(Path('/proc/driver/nvidia/gpus').glob('*/information'))
+    models = [line for file in files for line in file.read_text().splitlines() if line.startswith('Model')]
+    return [*models, os.environ.get('CUDA_VISIBLE_DEVICES', '')]
+
+
+def make_cells(
+    configs: Sequence[str],
+    variants: Mapping[str, Sequence[str]],
+    precisions: Sequence[str] = (),
+    common: Sequence[str] = (),
+) -> list[Cell]:
+    """Cross configs, variants of options and precisions.
+
+    Args:
+        configs: Config files.
+        variants: Name of a variant -> its options; empty for the configs as they are.
+        precisions: Precisions; empty for the configs' own.
+        common: Options of all.
+
+    Returns:
+        One cell each; the first is the baseline of the others.
+    """
+    cells = []
+    for config, (variant, options), precision in itertools.product(
+        configs, variants.items() or [('', ())], precisions or [None]
+    ):
+        parts = [Path(config).stem] if len(configs) > 1 or not (variant or precision) else []
+        parts += [text for text in (variant, precision) if text]
+        cells.append(Cell(', '.join(parts), str(config), (*common, *options), precision))
+    return cells
+
+
+def folder_name(cell: Cell) -> str:
+    """Return the cell's name as a folder's."""
+    return re.sub(r'[^\w.=+-]+', '_', cell.name).strip('_')

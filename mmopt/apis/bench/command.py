@@ -1,0 +1,88 @@
+"""From cells to a report, with a progress bar: what ``tools/benchmark.py`` does once its arguments are read."""
+
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from mmopt.apis.bench.cells import Cell, TrialSettings
+from mmopt.apis.bench.report import make_rows, write_report
+from mmopt.apis.bench.rounds import CellResult, benchmark
+from mmopt.utils.machine import describe_machine
+from mmopt.utils.terminal import number
+
+__all__ = ['compare', 'describe_trial']
+
+
+def describe_trial(trial: dict[str, Any]) -> str:
+    """Write what a trial gave in a few words."""
+    if 'failed' in trial:
+        return f'{trial["failed"]}: {trial["message"]}'
+    again = ', from before' if trial.get('reused') else ''
+    if 'metrics' in trial:
+        name = trial['main_metric']
+        return (f'{name} {number(trial["metrics"][name])}' if name else 'no metric') + again
+    step = statistics.median(trial['iter_s'])
+    return f'{number(trial["batch_size"] / step, 3)} samples/s, {number(1000 * step, 3)} ms per iteration{again}'
+
+
+def compare(
+    cells: Sequence[Cell],
+    settings: TrialSettings,
+    folder: Path,
+    *,
+    out: Path,
+    title: str,
+    notes: Sequence[str] = (),
+    rounds: int = 3,
+    metric: bool = False,
+    num_train: int | None = None,
+    num_val: int | None = None,
+    again: bool = False,
+) -> int:
+    """Measure cells and write the report.
+
+    Args:
+        cells: The settings; the first is the baseline.
+        settings: How to measure them.
+        folder: Results and logs of the trials.
+        out: The report's path without ending.
+        title: Its head line.
+        notes: Sentences below its tables.
+        rounds: Trials per cell.
+        metric: Whether to train each to the end as well, once per round with another seed.
+        num_train: Training samples of the whole data set.
+        num_val: Its validation samples.
+        again: Run also what is finished.
+
+    Returns:
+        0, or 1 if a cell failed.
+    """
+    for cell in cells:
+        cell.load()  # a wrong path or option is found now, not after an hour
+    seeds = range(settings.seed, settings.seed + rounds) if metric else ()
+    with tqdm(total=len(cells) * (rounds + len(seeds)), unit='trial', disable=None, leave=False) as bar:
+
+        def report(cell: Cell, repeat: int, trial: dict[str, Any]) -> None:
+            bar.update()
+            bar.write(f'{repeat + 1}/{rounds}  {cell.name}: {describe_trial(trial)}', file=sys.stderr)
+
+        results = benchmark(cells, settings, folder, rounds=rounds, again=again, report=report)
+        for seed in seeds:
+            whole = replace(settings, metric=True, seed=seed)
+            _add_metrics(results, benchmark(cells, whole, folder, rounds=1, again=again, report=report))
+    rows = make_rows(results, num_train=num_train, num_val=num_val)
+    machine = next((result.trials[0]['machine'] for result in results if result.trials), describe_machine())
+    print(write_report(rows, machine, out, title, notes))
+    print(f'{out}.md, .json, .png', file=sys.stderr)
+    return int(any('failure' in row for row in rows))
+
+
+def _add_metrics(results: Sequence[CellResult], trained: Sequence[CellResult]) -> None:
+    for result, other in zip(results, trained, strict=True):
+        result.metrics += other.metrics
+        result.failure = result.failure or other.failure

@@ -1,0 +1,269 @@
+"""The figures of a benchmark as Markdown, JSON and a picture."""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mmopt.apis.bench.claims import QUANTITIES, format_range
+from mmopt.apis.bench.plot import plot_rows
+from mmopt.apis.bench.rounds import CellResult, Spread, loss_difference
+from mmopt.apis.bench.schedule import project_hours
+from mmopt.engine.bench import PARTS
+from mmopt.utils.terminal import number
+
+__all__ = ['make_rows', 'markdown', 'write_report']
+
+
+def make_rows(
+    results: Sequence[CellResult], *, num_train: int | None = None, num_val: int | None = None
+) -> list[dict[str, Any]]:
+    """Turn results into rows of plain figures; everything relative counts from the first cell.
+
+    Args:
+        results: The cells.
+        num_train: Training samples of the whole data set, for the projected hours.
+        num_val: Its validation samples.
+
+    Returns:
+        One row per cell.
+    """
+    base = results[0]
+    rows = [_row(result, base, num_train, num_val) for result in results]
+    first = rows[0]
+    for row in rows:
+        if 'failure' in row or 'failure' in first:
+            continue
+        row['memory_ratio'] = row['peak_gib'] / first['peak_gib']
+        if row['hours'] and first['hours']:
+            row['schedule_speed'] = first['hours']['total'] / row['hours']['total']
+        if row['metric'] and first['metric']:
+            row['metric_loss'] = _lost(row['metric'], first['metric'])
+    return rows
+
+
+def _row(result: CellResult, base: CellResult, num_train: int | None, num_val: int | None) -> dict[str, Any]:
+    cell = result.cell
+    row: dict[str, Any] = dict(
+        name=cell.name, config=cell.config, options=list(cell.options), precision=cell.precision, claimed=cell.claimed
+    )
+    if result.failure or not result.trials:
+        return row | dict(failure=result.failure or 'not measured')
+    first, (kind, peak) = result.trials[0], result.peak_gib()
+    compares = not base.failure and bool(base.trials)
+    step = Spread.of(result.step_s())
+    hours = project_hours(
+        first | dict(iter_s=[step.median], **_medians(result, ('val_batch_s', 'save_s'))),
+        cell.load().to_dict(),
+        num_train=num_train,
+        num_val=num_val,
+        validate=cell.validate,
+    )
+    parts = {part: statistics.median(trial['parts_s'][part] for trial in result.trials) for part in PARTS}
+    return row | dict(
+        batch_size=first['batch_size'],
+        accumulation=first['accumulation'],
+        samples_per_s=asdict(Spread.of(result.samples_per_s())),
+        step_s=asdict(step),
+        speed=asdict(result.speed_over(base)) if compares else dict(median=None),
+        parts_s=parts,
+        busy=1 - parts['data'] / step.median,
+        peak_kind=kind,
+        peak_gib=peak,
+        gpu_gib=peak if kind == 'reserved' else None,
+        host_gib=max(trial['peak_gib']['host'] for trial in result.trials),
+        memory_ratio=None,
+        flops=first.get('flops'),
+        matmul_flop_per_s=result.median('matmul_flop_per_s'),
+        mfu=result.median('mfu'),
+        loss_difference=loss_difference(result, base) if compares else None,
+        loss_iterations=len(first['losses']),
+        hours=hours,
+        schedule_speed=None,
+        metric=_metric(result),
+        metric_loss=None,
+        rounds=len(result.trials),
+    )
+
+
+def _medians(result: CellResult, keys: Sequence[str]) -> dict[str, float]:
+    return {key: value for key in keys if (value := result.median(key)) is not None}
+
+
+def _metric(result: CellResult) -> dict[str, Any] | None:
+    if not result.metrics or result.metrics[0]['main_metric'] is None:
+        return None
+    name = result.metrics[0]['main_metric']
+    return dict(name=name, **asdict(Spread.of([trial['metrics'][name] for trial in result.metrics])))
+
+
+def _lost(metric: Mapping[str, Any], base: Mapping[str, Any]) -> float | None:
+    """Return the share of the baseline's metric that is lost: negative where it is better."""
+    from mmopt.apis.logs import is_lower_better
+
+    if metric['name'] != base['name'] or not base['median']:
+        return None
+    change = (base['median'] - metric['median']) / abs(base['median'])
+    return -change if is_lower_better(metric['name']) else change
+
+
+def markdown(
+    rows: Sequence[Mapping[str, Any]], machine: Mapping[str, Any], title: str, notes: Sequence[str] = ()
+) -> str:
+    """Write rows as Markdown.
+
+    Args:
+        rows: What :func:`make_rows` returned.
+        machine: What :func:`mmopt.utils.machine.describe_machine` returned.
+        title: Head line.
+        notes: Sentences below the tables.
+
+    Returns:
+        The text.
+    """
+    measured = [row for row in rows if 'failure' not in row]
+    blocks = [f'# {title}', ', '.join(f'{key} {value}' for key, value in machine.items())]
+    if any(row['claimed'] for row in rows):
+        blocks.append('## Claimed and measured\n\n' + _claims_table(rows))
+    if measured:
+        blocks += [
+            '## Figures\n\n' + _main_table(rows),
+            '## Where the time of an iteration goes\n\n' + _split(measured),
+        ]
+    failures = [f'- {row["name"]}: {row["failure"]}' for row in rows if 'failure' in row]
+    if failures:
+        blocks.append('## Not measured\n\n' + '\n'.join(failures))
+    blocks.append('\n'.join(f'- {note}' for note in [*notes, *_explanations(measured)]))
+    return '\n\n'.join(blocks) + '\n'
+
+
+def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    lines = [head, ['---'] * len(head), *body]
+    return '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in lines)
+
+
+def _spread(value: Mapping[str, float], text: str) -> str:
+    if value['median'] is None:
+        return '-'
+    median, low, high = (text.format(value[key]) for key in ('median', 'low', 'high'))
+    return median if low == high else f'{median} ({low} - {high})'
+
+
+def _main_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    with_metric = any(row.get('metric') for row in rows)
+    head = ['setting', 'batch', 'samples/s', 'speed', 'memory GiB', 'MFU', 'loss difference', 'whole schedule']
+    body = []
+    for row in rows:
+        if 'failure' in row:
+            body.append([row['name'], *['-'] * (len(head) - 1 + with_metric)])
+            continue
+        accumulated = f' x {row["accumulation"]}' if row['accumulation'] > 1 else ''
+        cells = [
+            row['name'],
+            f'{row["batch_size"]}{accumulated}',
+            _spread(row['samples_per_s'], '{:.3g}'),
+            _spread(row['speed'], '{:.2f}x'),
+            f'{row["peak_gib"]:.2f} {row["peak_kind"]}',
+            '-' if row['mfu'] is None else f'{row["mfu"]:.0%}',
+            'other batch' if row['loss_difference'] is None else f'{row["loss_difference"]:.2%}',
+            _hours(row['hours']),
+        ]
+        if with_metric:
+            cells.append(_metric_text(row))
+        body.append(cells)
+    return _table([*head, 'metric'] if with_metric else head, body)
+
+
+def _metric_text(row: Mapping[str, Any]) -> str:
+    if not row['metric']:
+        return '-'
+    lost = '' if row['metric_loss'] is None else f', lost {row["metric_loss"]:.2%}'
+    return f'{row["metric"]["name"]} {_spread(row["metric"], "{:.4g}")}{lost}'
+
+
+def _hours(hours: Mapping[str, float]) -> str:
+    if not hours:
+        return '-'
+    return f'{hours["total"]:.3g} h (evaluation {hours["evaluate"]:.2g}, saving {hours["save"]:.2g})'
+
+
+def _split(rows: Sequence[Mapping[str, Any]]) -> str:
+    head = ['setting', 'iteration ms', *(f'{part} ms' for part in PARTS)]
+    body = [
+        [
+            row['name'],
+            _spread({key: 1000 * value for key, value in row['step_s'].items()}, '{:.4g}'),
+            *(f'{1000 * row["parts_s"][part]:.3g}' for part in PARTS),
+        ]
+        for row in rows
+    ]
+    return _table(head, body)
+
+
+def _claims_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    used = [name for name in QUANTITIES if any(name in row['claimed'] for row in rows)]
+    head = ['setting']
+    for name in used:
+        head += [f'{QUANTITIES[name].title}: claimed', 'measured']
+    body = []
+    for row in rows:
+        cells = [row['name']]
+        for name in used:
+            quantity, claimed = QUANTITIES[name], row['claimed'].get(name)
+            value = None if 'failure' in row else quantity.read(row)
+            text = '-' if value is None else quantity.text.format(value)
+            if value is not None and claimed is not None:
+                text = f'**{text}**' if quantity.holds(value, claimed) else f'{text}, not as claimed'
+            cells += ['-' if claimed is None else format_range(quantity, claimed), text]
+        body.append(cells)
+    return _table(head, body) + '\n\nBold: at least as good as claimed. Relative figures count from the first row.'
+
+
+def _explanations(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not rows:
+        return []
+    first = rows[0]
+    notes = [
+        f'Medians of {first["rounds"]} interleaved rounds in fresh processes, lowest and highest in brackets; speed is '
+        "the throughput over the first row's of the same round.",
+        f'Loss difference: mean over the first {first["loss_iterations"]} iterations, same seed and samples.',
+        'data: the wait for the loader; copy: to the device, and what is prepared there; other: hooks and logs.',
+    ]
+    if first['mfu'] is not None:
+        rate = ', '.join(sorted({f'{number(row["matmul_flop_per_s"] / 1e12, 3)} TFLOP/s' for row in rows}))
+        notes.append(
+            f'MFU: counted operations over the matmul rate of the same process ({rate}); what checkpointing computes '
+            'again counts as work.'
+        )
+    if first['peak_kind'] == 'host':
+        notes.append('Without a GPU memory is what the process and its workers hold; only ratios mean anything.')
+    if first['hours']:
+        notes.append('Whole schedule: iterations, evaluations and checkpoints of the config times their measured cost.')
+    return notes
+
+
+def write_report(
+    rows: Sequence[Mapping[str, Any]], machine: Mapping[str, Any], out: Path, title: str, notes: Sequence[str] = ()
+) -> str:
+    """Write ``out.md``, ``out.json`` and ``out.png``.
+
+    Args:
+        rows: What :func:`make_rows` returned.
+        machine: What it was measured on.
+        out: Path without ending.
+        title: Head line.
+        notes: Sentences below the tables.
+
+    Returns:
+        The Markdown text.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    text = markdown(rows, machine, title, notes)
+    out.with_suffix('.md').write_text(text, encoding='utf-8')
+    content = dict(title=title, machine=dict(machine), notes=list(notes), rows=list(rows))
+    out.with_suffix('.json').write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
+    if any('failure' not in row for row in rows):
+        plot_rows(rows, out.with_suffix('.png'), title)
+    return text

@@ -1,0 +1,127 @@
+"""Rounds of trials, interleaved: every round measures every cell once, so that a slow minute slows all alike."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmopt.apis.bench.cells import Cell, TrialSettings
+from mmopt.apis.bench.launch import run_fresh
+
+__all__ = ['CellResult', 'Spread', 'benchmark', 'loss_difference']
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The median of several rounds, with the lowest and the highest."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> 'Spread':
+        """Return the spread of some values."""
+        return cls(statistics.median(values), min(values), max(values))
+
+
+@dataclass
+class CellResult:
+    """All trials of one cell.
+
+    Attributes:
+        cell: The setting.
+        trials: What was measured, by round.
+        metrics: Metrics of a whole training, by seed; empty unless asked for.
+        failure: Why there is no figure; empty if there is one.
+    """
+
+    cell: Cell
+    trials: list[dict[str, Any]] = field(default_factory=list)
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    failure: str = ''
+
+    def step_s(self) -> list[float]:
+        """Return the seconds per iteration of each round: medians over the iterations."""
+        return [statistics.median(trial['iter_s']) for trial in self.trials]
+
+    def samples_per_s(self) -> list[float]:
+        """Return the throughput of each round."""
+        return [trial['batch_size'] / step for trial, step in zip(self.trials, self.step_s(), strict=True)]
+
+    def speed_over(self, base: 'CellResult') -> Spread:
+        """Return the throughput over the baseline's of the same round."""
+        pairs = zip(self.samples_per_s(), base.samples_per_s(), strict=False)
+        return Spread.of([own / other for own, other in pairs])
+
+    def median(self, key: str) -> float | None:
+        """Return the median over the rounds of one figure; None where it was not measured."""
+        values = [trial[key] for trial in self.trials if key in trial]
+        return statistics.median(values) if values else None
+
+    def peak_gib(self) -> tuple[str, float]:
+        """Return what kind of memory was measured, and the highest peak."""
+        kind = 'reserved' if 'reserved' in self.trials[0]['peak_gib'] else 'host'
+        return kind, max(trial['peak_gib'][kind] for trial in self.trials)
+
+
+def loss_difference(own: CellResult, base: CellResult) -> float | None:
+    """Return the mean difference of the losses over the mean loss of the baseline.
+
+    Args:
+        own: A cell.
+        base: The cell to compare with.
+
+    Returns:
+        A share, e.g. 0.001; None where the cells take other batches, whose losses are of other samples.
+    """
+    first, other = own.trials[0], base.trials[0]
+    same = all(first[key] == other[key] for key in ('batch_size', 'accumulation'))
+    if not same or len(first['losses']) != len(other['losses']):
+        return None
+    level = sum(map(abs, other['losses']))
+    gap = sum(abs(a - b) for a, b in zip(first['losses'], other['losses'], strict=True))
+    return gap / level if level else None
+
+
+def benchmark(
+    cells: Sequence[Cell],
+    settings: TrialSettings,
+    folder: Path,
+    *,
+    rounds: int = 3,
+    again: bool = False,
+    run: Callable[..., dict[str, Any]] = run_fresh,
+    report: Callable[[Cell, int, dict[str, Any]], None] = lambda *_: None,
+) -> list[CellResult]:
+    """Measure cells, round after round.
+
+    Args:
+        cells: The settings.
+        settings: How to measure them; with ``metric`` a round is a seed.
+        folder: Results and logs of the trials; what is finished there is not run again.
+        rounds: Trials per cell.
+        again: Run all, whatever is there.
+        run: What runs a trial.
+        report: Called after each trial with cell, round and result.
+
+    Returns:
+        One result per cell. A cell that fails is left out of later rounds.
+    """
+    results = {id(cell): CellResult(cell) for cell in cells}
+    for repeat in range(rounds):
+        # There and back: a machine that slows down while it warms up favours nobody.
+        for cell in cells if repeat % 2 == 0 else cells[::-1]:
+            outcome = results[id(cell)]
+            if outcome.failure:
+                continue
+            trial = run(cell, settings, folder, repeat, again=again)
+            if 'failed' in trial:
+                outcome.failure = f'{trial["failed"]}: {trial["message"]}'
+            elif settings.metric:
+                outcome.metrics.append(trial)
+            else:
+                outcome.trials.append(trial)
+            report(cell, repeat, trial)
+    return list(results.values())

@@ -1,0 +1,91 @@
+"""Tables of settings with what is claimed of them: data, read from ``benchmarks/tables/<name>.py``."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmengine.config import Config
+
+from mmopt.apis.bench.cells import Cell
+from mmopt.apis.bench.claims import check_claims
+from mmopt.utils.errors import UserError
+
+__all__ = ['Table', 'load_table', 'table_names']
+
+_ROW_KEYS = {'name', 'config', 'options', 'precision', 'validate', 'claimed'}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of settings.
+
+    Attributes:
+        name: Its file's name.
+        title: What it compares.
+        source: Who claims it.
+        cells: Its rows; the first is the baseline.
+        num_train: Training samples of the whole data set, for the projected hours; None: of what is there.
+        num_val: Its validation samples.
+        make_demo: Command that makes data to measure on, without the data set.
+    """
+
+    name: str
+    title: str
+    source: str
+    cells: tuple[Cell, ...]
+    num_train: int | None
+    num_val: int | None
+    make_demo: str
+
+
+def table_names(folder: Path) -> list[str]:
+    """Return the tables of a folder."""
+    return sorted(path.stem for path in folder.glob('*.py') if not path.stem.startswith('_'))
+
+
+def load_table(path: Path, *, options: Sequence[str] = (), demo: bool = False, root: Path | None = None) -> Table:
+    """Read a table.
+
+    Args:
+        path: Its file.
+        options: Options of all rows, before their own.
+        demo: Use the demo data instead of the data set.
+        root: Folder from which the configs are named; by default the working folder.
+
+    Returns:
+        The table.
+
+    Raises:
+        UserError: If a key is missing, or a row has an unknown one.
+    """
+    content = Config.fromfile(str(path)).to_dict()  # other names in it are variables of its rows
+    missing = [key for key in ('title', 'source', 'config', 'rows') if key not in content]
+    if missing:
+        raise UserError(f'{path}: the table lacks {", ".join(missing)}.')
+    common = [*(content.get('demo_options', ()) if demo else ()), *options]
+    cells = [_cell(row, content['config'], common, path, root or Path()) for row in content['rows']]
+    return Table(
+        name=path.stem,
+        title=content['title'],
+        source=content['source'],
+        cells=tuple(cells),
+        num_train=content.get('num_train'),
+        num_val=content.get('num_val'),
+        make_demo=content.get('make_demo', ''),
+    )
+
+
+def _cell(row: dict, config: str, common: Sequence[str], path: Path, root: Path) -> Cell:
+    unknown = sorted(row.keys() - _ROW_KEYS)
+    if unknown or 'name' not in row:
+        raise UserError(f'{path}: a row has unknown keys {unknown} or no name: {row}.')
+    claimed = row.get('claimed', {})
+    check_claims(claimed, f'{path}, row {row["name"]!r}')
+    return Cell(
+        name=row['name'],
+        config=str(root / row.get('config', config)),
+        options=(*common, *row.get('options', ())),
+        precision=row.get('precision'),
+        validate=row.get('validate', True),
+        claimed=claimed,
+    )

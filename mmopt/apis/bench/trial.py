@@ -1,0 +1,178 @@
+"""One trial, in a process of its own: ``python -m mmopt.apis.bench.trial SPEC.json``.
+
+SPEC.json holds the cell, the settings and the place of the result, a JSON file that appears when all is done.
+"""
+
+import json
+import os
+import statistics
+import sys
+import time
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from mmopt.apis.bench.cells import Cell, TrialSettings
+from mmopt.apis.bench.schedule import count_schedule
+from mmopt.apis.cli import explain
+from mmopt.apis.config import samples_per_step
+from mmopt.apis.facts import build_dataset
+from mmopt.apis.run import build_runner, train
+from mmopt.engine.bench import EnoughMeasured, MeasureHook, step_flops
+from mmopt.engine.optim.half_on_cpu import cpu_multiplies_halves
+from mmopt.engine.optim.precision import DTYPES
+from mmopt.utils.machine import describe_machine, matmul_flop_per_s
+from mmopt.utils.memory import is_out_of_memory
+
+__all__ = ['main', 'run_trial']
+
+_NEVER = 10**9
+
+
+def run_trial(cell: Cell, settings: TrialSettings, work_dir: Path, parent_pid: int | None = None) -> dict[str, Any]:
+    """Measure a cell in this process.
+
+    Args:
+        cell: The setting.
+        settings: How to measure it.
+        work_dir: Logs and checkpoints of the run.
+        parent_pid: See :class:`mmopt.engine.bench.MeasureHook`.
+
+    Returns:
+        What was measured: times in seconds, per iteration; memory in GiB; counts.
+    """
+    cfg = cell.load()
+    cfg.work_dir = str(work_dir)
+    cfg.randomness['seed'] = settings.seed
+    if settings.metric:
+        metrics = train(cfg, num_pictures=0).metrics
+        return dict(metrics=dict(metrics), main_metric=_main_metric(cfg, metrics), machine=describe_machine())
+    accumulation = cfg.optim_wrapper.get('accumulative_counts') or 1
+    # Whole accumulation windows: the step that ends one is shared by its iterations.
+    warmup, iters = (-(-count // accumulation) * accumulation for count in (settings.warmup, settings.iters))
+    schedule_cfg = cfg.to_dict()
+    _shorten(cfg, warmup + iters)
+    hook = MeasureHook(warmup, iters, settings.val_batches, parent_pid)
+    runner = build_runner(cfg)
+    runner.register_hook(hook)
+    with suppress(EnoughMeasured):
+        runner.train()
+    result = _timing(hook, accumulation) | dict(
+        batch_size=cfg.train_dataloader.get('batch_size', 1),
+        accumulation=accumulation,
+        samples_per_step=samples_per_step(cfg.to_dict()),
+        losses=hook.losses,
+        peak_gib=hook.peak_gib,
+        num_params=sum(param.numel() for param in runner.model.parameters()),
+        machine=describe_machine(),
+    )
+    result['schedule'] = count_schedule(schedule_cfg, len(runner.train_dataloader.dataset), _num_val(runner))
+    if settings.flops:
+        result |= _utilisation(runner, hook, result)
+    if settings.val_batches:
+        result |= _evaluation(runner, hook) | _saving(runner, work_dir)
+    return result
+
+
+def _main_metric(cfg: Config, metrics: dict[str, float]) -> str | None:
+    named = ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('save_best')
+    named = named[0] if isinstance(named, list) else named
+    return named if named in metrics else next(iter(metrics), None)
+
+
+def _shorten(cfg: Config, iters: int) -> None:
+    """Let the run last as long as the measurement, without evaluations in between."""
+    cfg.load_from, cfg.resume = None, False
+    loop = cfg.train_cfg
+    if cfg.get('val_cfg'):
+        for key in ('val_start', 'dynamic_intervals'):
+            loop.pop(key, None)
+        loop.update(val_interval=_NEVER, val_begin=_NEVER, val_at_end=False)
+    if loop.get('max_iters'):
+        loop['max_iters'] = max(loop['max_iters'], iters)
+        return
+    # An epoch shorter than the measurement would restart the loader in the middle of it.
+    num_batches = len(build_dataset(cfg, 'train_dataloader')) // cfg.train_dataloader.get('batch_size', 1)
+    if num_batches <= iters:
+        cfg.train_dataloader['dataset'] = dict(
+            type='RepeatDataset', dataset=cfg.train_dataloader['dataset'], times=-(-(iters + 1) // max(num_batches, 1))
+        )
+
+
+def _windows(values: list[float], length: int) -> list[float]:
+    """Return the mean of each accumulation window."""
+    return [sum(values[start : start + length]) / length for start in range(0, len(values), length)]
+
+
+def _timing(hook: MeasureHook, accumulation: int) -> dict[str, Any]:
+    parts = hook.clock.parts_s()
+    return dict(
+        iter_s=_windows(hook.clock.iterations_s(), accumulation),
+        parts_s={part: statistics.median(_windows(values, accumulation)) for part, values in parts.items()},
+    )
+
+
+def _compute_dtype(runner: Runner, device: torch.device) -> torch.dtype:
+    wrapper = runner.cfg.optim_wrapper
+    name = wrapper.get('dtype', 'float16') if str(wrapper.get('type')).endswith('AmpOptimWrapper') else None
+    dtype = DTYPES.get(name, torch.float32)
+    emulated = device.type == 'cpu' and dtype is torch.float16 and not cpu_multiplies_halves()
+    return torch.float32 if emulated else dtype
+
+
+def _utilisation(runner: Runner, hook: MeasureHook, result: dict) -> dict[str, Any]:
+    flops = step_flops(runner.train_loop.step, hook.last_batch)
+    dtype = _compute_dtype(runner, hook.device)
+    rate = matmul_flop_per_s(dtype, hook.device)
+    median = statistics.median(result['iter_s'])
+    return dict(flops=flops, matmul_dtype=str(dtype).split('.')[-1], matmul_flop_per_s=rate, mfu=flops / rate / median)
+
+
+def _num_val(runner: Runner) -> int:
+    return 0 if runner.val_loop is None else len(runner.val_dataloader.dataset)
+
+
+def _evaluation(runner: Runner, hook: MeasureHook) -> dict[str, float]:
+    if runner.val_loop is None:
+        return {}
+    with suppress(EnoughMeasured):
+        runner.val_loop.run()
+    times = hook.val_batch_s[1:] or hook.val_batch_s  # the first starts the workers
+    return dict(val_batch_s=statistics.median(times))
+
+
+def _saving(runner: Runner, work_dir: Path) -> dict[str, float]:
+    path = work_dir / 'size_of_a_checkpoint.pth'
+    start = time.perf_counter()
+    runner.save_checkpoint(path)
+    save_s = time.perf_counter() - start
+    size_mib = path.stat().st_size / 1024**2
+    path.unlink()
+    return dict(save_s=save_s, checkpoint_mib=size_mib)
+
+
+def main(argv: list[str]) -> int:
+    """Run what a SPEC.json says and write its result; an error of the run is a result as well."""
+    spec = json.loads(Path(argv[0]).read_text(encoding='utf-8'))
+    cell = Cell(**spec['cell'] | dict(options=tuple(spec['cell']['options'])))
+    out = Path(spec['out'])
+    try:
+        result = run_trial(cell, TrialSettings(**spec['settings']), Path(spec['work_dir']), os.getppid())
+    except Exception as error:
+        traceback.print_exc()
+        kind = 'out of memory' if is_out_of_memory(error) else 'error'
+        text = explain(error) or f'{type(error).__name__}: {error}'
+        result = dict(failed=kind, message=' '.join(text.split())[:500])
+    unfinished = out.with_suffix('.part')
+    unfinished.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
+    unfinished.replace(out)
+    return int('failed' in result)
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))

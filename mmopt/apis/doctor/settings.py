@@ -1,0 +1,105 @@
+"""What of a config does not fit the machine or the data: workers, accumulation, precision, folders, disk."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mmopt.apis.doctor.check import Check
+from mmopt.apis.doctor.disk import Disk
+from mmopt.apis.doctor.machine import Machine
+
+__all__ = ['check_settings']
+
+_MANY_WORKERS = 16
+_AMPERE, _VOLTA = (8, 0), (7, 0)
+
+
+def check_settings(
+    cfg: Mapping[str, Any], machine: Machine, *, num_train: int, folders: Mapping[str, bool], disk: Disk | None
+) -> list[Check]:
+    """Compare a lowered config with machine and data.
+
+    Args:
+        cfg: A lowered config.
+        machine: What there is.
+        num_train: Training samples; 0 where the data set could not be made.
+        folders: Data folders and whether each is there.
+        disk: Speed of the data's disk and loader; None where nothing could be read.
+
+    Returns:
+        A line per thing.
+    """
+    checks = [_folders(folders), _workers(cfg, machine), *_accumulation(cfg, num_train), _precision(cfg, machine)]
+    if disk is not None:
+        checks += list(_reading(cfg, machine, disk))
+    return checks
+
+
+def _folders(folders: Mapping[str, bool]) -> Check:
+    absent = [path for path, there in folders.items() if not there]
+    if absent:
+        remedy = 'put the data there or name its place (--options data.data_root=...); tools/datasets prepares it'
+        return Check('data', f'not there: {", ".join(absent)}', remedy, is_fault=True)
+    return Check('data', f'{len(folders)} folders and files are there' if folders else 'the data set names no folders')
+
+
+def _workers(cfg: Mapping[str, Any], machine: Machine) -> Check:
+    workers = cfg['train_dataloader'].get('num_workers', 0)
+    text = f'{workers} on {machine.num_cores} cores'
+    if not isinstance(workers, int):
+        return Check('workers', f'{workers!r}: measured when the run starts')
+    if workers > _MANY_WORKERS:
+        least = min(_MANY_WORKERS, max(machine.num_cores - 1, 1))
+        return Check('workers', text, f'more than {_MANY_WORKERS} rarely help: --options data.workers_per_gpu={least}')
+    if workers > machine.num_cores:
+        return Check('workers', text, f'they only take turns: data.workers_per_gpu={max(machine.num_cores - 1, 0)}')
+    if not workers and machine.gpus:
+        return Check('workers', text, 'the GPU waits while a batch is loaded: data.workers_per_gpu=2 or more')
+    return Check('workers', text)
+
+
+def _accumulation(cfg: Mapping[str, Any], num_train: int) -> Iterator[Check]:
+    accumulation = cfg['optim_wrapper'].get('accumulative_counts') or 1
+    loop, batch = cfg['train_cfg'], cfg['train_dataloader'].get('batch_size', 1)
+    if accumulation == 1 or not num_train:
+        return
+    per_epoch = -(-num_train // batch) if not cfg['train_dataloader'].get('drop_last') else num_train // batch
+    count, unit = (loop['max_iters'], 'run') if loop.get('max_iters') else (per_epoch, 'epoch')
+    rest = count % accumulation
+    text = f'{accumulation} iterations per step, {count:,} per {unit}'
+    remedy = f'a step spans the end: {rest} iterations are left over; choose a divisor of {count:,}' if rest else ''
+    yield Check('accumulation', text, remedy)
+
+
+def _precision(cfg: Mapping[str, Any], machine: Machine) -> Check:
+    wrapper = cfg['optim_wrapper']
+    is_amp = str(wrapper.get('type')).endswith('AmpOptimWrapper')
+    name = {'bfloat16': 'bf16'}.get(wrapper.get('dtype'), 'fp16') if is_amp else 'fp32'
+    oldest = min((capability for _, capability, *_ in machine.gpus), default=None)
+    if name == 'bf16' and oldest is not None and oldest < _AMPERE:
+        return Check('precision', 'bf16 before Ampere is emulated', 'use --precision fp16', is_fault=False)
+    if name == 'fp16' and oldest is not None and oldest < _VOLTA:
+        return Check('precision', 'fp16 before Volta has no tensor cores', 'use --precision fp32: as fast, and safe')
+    if oldest is None and name == 'fp16' and not machine.cpu_has_fp16:
+        return Check('precision', 'fp16 on this CPU is emulated in fp32', 'use --precision bf16 or fp32')
+    if oldest is None and name == 'bf16' and not machine.cpu_has_bf16:
+        return Check('precision', 'bf16 on this CPU is emulated', 'use --precision fp32')
+    if oldest is None and name == 'fp32' and machine.cpu_has_bf16:
+        return Check('precision', 'fp32; this CPU multiplies bf16 itself', '--precision bf16 is about twice as fast')
+    if oldest is not None and name == 'fp32' and oldest >= _VOLTA:
+        better = 'bf16' if oldest >= _AMPERE else 'fp16'
+        return Check('precision', 'fp32 leaves the tensor cores idle', f'--precision {better} is about twice as fast')
+    return Check('precision', name)
+
+
+def _reading(cfg: Mapping[str, Any], machine: Machine, disk: Disk) -> Iterator[Check]:
+    if disk.read_mib_per_s is not None:
+        slow = 'copy the data to a local SSD, or cache it: data.cache'
+        yield Check(
+            'disk', f'{disk.read_mib_per_s:,.0f} MiB/s from cold files', slow if disk.read_mib_per_s < 100 else ''
+        )
+    workers = cfg['train_dataloader'].get('num_workers', 0)
+    if disk.load_ms is not None:
+        num = min(max(workers, 1), machine.num_cores) if isinstance(workers, int) else machine.num_cores
+        yield Check('loader', f'{disk.load_ms:.3g} ms per sample: {1000 * num / disk.load_ms:,.0f} per second')
+    free = disk.free_gib
+    yield Check('work dir', f'{free:,.1f} GiB free', 'checkpoints need more: another --work-dir' if free < 5 else '')

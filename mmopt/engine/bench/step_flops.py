@@ -1,0 +1,24 @@
+"""Count the operations of one training iteration."""
+
+from typing import Any
+
+from torch import nn
+
+from mmopt.engine.step import TrainStep
+from mmopt.utils.flops import count_flops
+
+__all__ = ['step_flops']
+
+
+def step_flops(step: TrainStep, batch: Any) -> int:
+    """Run one more iteration and count its matrix products, convolutions and attention, forward and backward.
+
+    Args:
+        step: The step of a training loop.
+        batch: A batch of its loader.
+
+    Returns:
+        Operations; what checkpointing computes again counts again.
+    """
+    recurrent = any(isinstance(module, nn.RNNBase) for module in step.module.modules())
+    return count_flops(lambda: step(batch), recurrent=recurrent)

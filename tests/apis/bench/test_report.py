@@ -1,0 +1,152 @@
+"""Rounds, comparison and report, on trials made up by hand."""
+
+import json
+from pathlib import Path
+
+import cv2
+import pytest
+from mmengine.config import Config
+
+from mmopt.apis.bench.cells import Cell, TrialSettings, make_cells
+from mmopt.apis.bench.report import make_rows, write_report
+from mmopt.apis.bench.rounds import benchmark, loss_difference
+from mmopt.apis.bench.schedule import count_schedule, project_hours
+from mmopt.apis.bench.tables import load_table, table_names
+from mmopt.engine.bench import PARTS
+from mmopt.utils.errors import UserError
+from tests.conftest import REPO
+from tests.engine.toy import toy_config
+
+
+def trial(step_s: float, batch: int = 4, losses=(2.0, 1.0), gib: float = 1.0, **more) -> dict:
+    return (
+        dict(
+            iter_s=[step_s] * 3,
+            parts_s=dict.fromkeys(PARTS, 0.0) | dict(data=step_s / 4, forward=step_s / 2, other=step_s / 4),
+            batch_size=batch,
+            accumulation=1,
+            losses=list(losses),
+            peak_gib=dict(host=gib),
+            flops=100,
+            matmul_flop_per_s=1e3,
+            mfu=0.1 / step_s,
+            val_batch_s=0.5,
+            save_s=2.0,
+            machine=dict(cpu='a CPU'),
+            schedule=dict(num_train=24, num_val=6),
+        )
+        | more
+    )
+
+
+@pytest.fixture
+def cells(tmp_path, monkeypatch):
+    monkeypatch.setattr(Cell, 'load', lambda self: Config(toy_config(tmp_path)))
+    claimed = dict(speed=(1.5, 2.5), memory_ratio=(0.4, 0.5))
+    return [Cell('slow', 'x.py'), Cell('fast', 'x.py', ('a=1',), claimed=claimed)]
+
+
+def run_by_plan(plan):
+    asked = []
+
+    def run(cell, settings, folder, repeat, *, again):
+        asked.append((cell.name, repeat))
+        return plan[cell.name][repeat]
+
+    run.asked = asked
+    return run
+
+
+def test_every_round_measures_every_cell_there_and_back(cells, tmp_path):
+    run = run_by_plan(dict(slow=[trial(1.0)] * 3, fast=[trial(0.5)] * 3))
+    benchmark(cells, TrialSettings(), tmp_path, rounds=3, run=run)
+    assert run.asked == [('slow', 0), ('fast', 0), ('fast', 1), ('slow', 1), ('slow', 2), ('fast', 2)]
+
+
+def test_speed_is_a_ratio_within_a_round(cells, tmp_path):
+    # The machine is three times slower in the second round: the ratio stays.
+    plan = dict(slow=[trial(1.0), trial(3.0), trial(1.2)], fast=[trial(0.5), trial(1.5), trial(0.5)])
+    slow, fast = benchmark(cells, TrialSettings(), tmp_path, rounds=3, run=run_by_plan(plan))
+    speed = fast.speed_over(slow)
+    assert (speed.median, speed.low, speed.high) == pytest.approx((2.0, 2.0, 2.4))
+
+
+def test_a_failed_cell_is_left_out_of_later_rounds_and_named(cells, tmp_path):
+    failed = dict(failed='out of memory', message='tried 2 GiB')
+    run = run_by_plan(dict(slow=[trial(1.0)] * 2, fast=[failed]))
+    results = benchmark(cells, TrialSettings(), tmp_path, rounds=2, run=run)
+    assert run.asked.count(('fast', 1)) == 0
+    text = write_report(make_rows(results), dict(cpu='a CPU'), tmp_path / 'report', 'Two settings')
+    assert 'fast: out of memory: tried 2 GiB' in text
+
+
+def test_losses_compare_on_equal_batches_only(cells, tmp_path):
+    plan = dict(slow=[trial(1.0, losses=(2.0, 2.0))], fast=[trial(1.0, losses=(2.0, 2.2))])
+    slow, fast = benchmark(cells, TrialSettings(), tmp_path, rounds=1, run=run_by_plan(plan))
+    assert loss_difference(fast, slow) == pytest.approx(0.05)
+    fast.trials[0]['batch_size'] = 8
+    assert loss_difference(fast, slow) is None
+
+
+def test_a_report_has_claims_beside_figures_and_a_picture(cells, tmp_path):
+    plan = dict(slow=[trial(1.0, gib=2.0)], fast=[trial(0.5, gib=1.2)])
+    rows = make_rows(benchmark(cells, TrialSettings(), tmp_path, rounds=1, run=run_by_plan(plan)))
+    text = write_report(rows, dict(cpu='a CPU'), tmp_path / 'new' / 'report', 'Two settings')
+    assert '| fast | 1.50x - 2.50x | **2.00x** | 0.40x - 0.50x | 0.60x, not as claimed |' in text
+    assert '| fast | 500 | 125 |' in text
+    saved = json.loads((tmp_path / 'new' / 'report.json').read_text())
+    assert saved['rows'][1]['speed']['median'] == 2.0
+    assert cv2.imread(str(tmp_path / 'new' / 'report.png')).shape[1] > 1000
+
+
+def test_a_metric_lost_is_a_share_of_the_baselines(cells, tmp_path):
+    plan = dict(slow=[trial(1.0)], fast=[trial(1.0)])
+    slow, fast = benchmark(cells, TrialSettings(), tmp_path, rounds=1, run=run_by_plan(plan))
+    for result, value in ((slow, 0.5), (fast, 0.49)):
+        result.metrics = [dict(main_metric='mIoU', metrics=dict(mIoU=value))]
+    assert make_rows([slow, fast])[1]['metric_loss'] == pytest.approx(0.02)
+    for result in (slow, fast):  # of an error, more is worse
+        result.metrics = [dict(main_metric='error', metrics=dict(error=result.metrics[0]['metrics']['mIoU']))]
+    assert make_rows([slow, fast])[1]['metric_loss'] == pytest.approx(-0.02)
+
+
+def test_the_hours_of_a_schedule_are_counted_by_hand(tmp_path):
+    cfg = toy_config(tmp_path, max_iters=10)  # evaluates at 4, 8 and the end, saves at 2, 4, ..., 10
+    hours = project_hours(trial(36.0), cfg)
+    assert hours == pytest.approx(dict(train=0.1, evaluate=3 * 2 * 0.5 / 3600, save=5 * 2 / 3600, total=hours['total']))
+    assert project_hours(trial(36.0), cfg, validate=False)['evaluate'] == 0
+    # Epochs grow with the data set: 2 epochs of ceil(4001 / 4) iterations.
+    by_epoch = toy_config(tmp_path, by_epoch=True, train_cfg=dict(val_interval=5))
+    assert count_schedule(by_epoch, 4001, 0)['iters'] == 2002
+    assert project_hours(trial(36.0), by_epoch, num_train=4001)['train'] == pytest.approx(20.02)
+
+
+def test_cells_cross_configs_variants_and_precisions():
+    cells = make_cells(['c/one.py', 'c/two.py'], dict(a=['x=1'], b=['x=2']), ['fp32', 'bf16'], ['y=3'])
+    assert len(cells) == 8
+    assert cells[0] == Cell('one, a, fp32', 'c/one.py', ('y=3', 'x=1'), 'fp32')
+    assert [cell.name for cell in make_cells(['c/one.py'], {})] == ['one']
+
+
+def test_a_claim_about_what_nothing_measures_is_refused(tmp_path):
+    path = Path(tmp_path, 'table.py')
+    row = "dict(name='x', claimed=dict(sped=(1, 2)))"
+    path.write_text(f"title = source = 'x'\nconfig = 'c.py'\nrows = [{row}]\n")
+    with pytest.raises(UserError, match=r'claimed\.sped is not measured; did you mean speed\?'):
+        load_table(path)
+
+
+TABLES = REPO / 'benchmarks' / 'tables'
+
+
+@pytest.mark.parametrize('name', table_names(TABLES))
+def test_every_row_of_a_shipped_table_is_a_config_that_can_be_run(name):
+    table = load_table(TABLES / f'{name}.py', root=REPO, demo=True)
+    assert any(cell.claimed for cell in table.cells)
+    assert len({cell.name for cell in table.cells}) == len(table.cells)
+    lowered = [cell.load().to_dict() for cell in table.cells]
+    assert all(cfg['train_cfg'] and cfg['optim_wrapper'] for cfg in lowered)
+    # Two equal rows would be a comparison of nothing.
+    unlike = {repr({key: value for key, value in cfg.items() if key != 'work_dir'}) for cfg in lowered}
+    differ_in_evaluation_only = sum(not cell.validate for cell in table.cells)
+    assert len(unlike) + differ_in_evaluation_only >= len(table.cells)
