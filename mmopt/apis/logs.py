@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmopt.utils.errors import UserError
+from mmopt.utils.score_rule import score_rule
 
 __all__ = ['RunLog', 'is_lower_better', 'read_run']
 
 _SCALARS = 'scalars.json'
 # Bookkeeping of a line, not measurements.
 _META = ('step', 'iter', 'epoch', 'mode')
-_LOWER_IS_BETTER = ('loss', 'error', 'mae', 'mse', 'rmse', 'perplexity')
 
 
 @dataclass
@@ -53,7 +53,7 @@ class RunLog:
 
 def is_lower_better(key: str) -> bool:
     """Tell from a metric's name whether less of it is better."""
-    return any(part in key.lower() for part in _LOWER_IS_BETTER)
+    return score_rule(key) == 'less'
 
 
 def read_run(path: str | Path) -> RunLog:

@@ -6,6 +6,7 @@ from typing import Any
 
 from mmopt.config.schedule import RunLength
 from mmopt.config.schema import ConfigError, check_keys
+from mmopt.utils.score_rule import score_rule
 
 __all__ = ['best_rule', 'lower_evaluator', 'lower_validation']
 
@@ -27,8 +28,6 @@ _HOOK_KEYS = (
     'pre_eval',
     'efficient_test',
 )
-_GREATER_KEYS = ('acc', 'top', 'AR@', 'auc', 'precision', 'mAP', 'mDice', 'mIoU', 'mAcc', 'aAcc')
-_LESS_KEYS = ('loss',)
 
 
 def lower_evaluator(evaluation: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,13 +132,9 @@ def best_rule(evaluation: Mapping[str, Any]) -> str | None:
         raise ConfigError(f"evaluation.save_best must be the name of a metric or 'auto', got {key!r}.")
     if rule is not None or key in (None, 'auto'):
         return rule
-    greater = [item.lower() for item in evaluation.get('greater_keys') or _GREATER_KEYS]
-    less = [item.lower() for item in evaluation.get('less_keys') or _LESS_KEYS]
-    name = key.lower()
-    for exact in (True, False):
-        for answer, names in (('greater', greater), ('less', less)):
-            if name in names if exact else any(item in name for item in names):
-                return answer
+    rule = score_rule(key, evaluation.get('greater_keys'), evaluation.get('less_keys'))
+    if rule is not None:
+        return rule
     raise ConfigError(
         f"evaluation.save_best={key!r}: the name does not tell whether higher is better; write rule='greater' or "
         "rule='less'."

@@ -18,9 +18,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ['BevGeometry', 'SplatPlan', 'lift_splat', 'make_splat_plan']
+__all__ = ['BevGeometry', 'SplatPlan', 'ground_depth_logits', 'lift_splat', 'make_splat_plan']
 
 Bound = tuple[float, float, float]
+
+_NOT_GROUND = 0.1
 
 
 @dataclass(frozen=True)
@@ -126,17 +128,21 @@ class SplatPlan(NamedTuple):
         dropped_BMHW: Points above or below the grid's one layer.
         grid_size: ``(Z, X)``.
         samples_per_bin: Samples M / D over which a bin's probability is spread.
+        ground_BDH: What is added to the depth scores, see :func:`ground_depth_logits`; None for nothing.
     """
 
     cell: Tensor
     dropped_BMHW: Tensor
     grid_size: tuple[int, int]
     samples_per_bin: int
+    ground_BDH: Tensor | None = None
 
     def to(self, device: torch.device) -> 'SplatPlan':
         """Copy the plan's tensors to ``device``."""
         return self._replace(
-            cell=self.cell.to(device, non_blocking=True), dropped_BMHW=self.dropped_BMHW.to(device, non_blocking=True)
+            cell=self.cell.to(device, non_blocking=True),
+            dropped_BMHW=self.dropped_BMHW.to(device, non_blocking=True),
+            ground_BDH=None if self.ground_BDH is None else self.ground_BDH.to(device, non_blocking=True),
         )
 
 
@@ -193,6 +199,38 @@ def make_splat_plan(intrinsics_B33: Tensor, geometry: BevGeometry) -> SplatPlan:
         if not has_skew:
             cell = cell.squeeze(2)
     return SplatPlan(cell, ~in_y, geometry.grid_size, geometry.samples_per_bin)
+
+
+@torch.no_grad()
+def ground_depth_logits(intrinsics_B33: Tensor, geometry: BevGeometry, camera_height_m: float) -> Tensor:
+    """Return where along their rays the pixels would lie if they showed flat ground.
+
+    A feature row covers ``stride`` image rows, and ground at depth z is at image row ``cy + fy * height / z``: the
+    share of the row that sees a depth bin has a closed form. A tenth of it, and what sees no bin (sky, ground beyond
+    the bins), is spread evenly over all bins: things stand on the ground, and a share of zero could not be unlearned.
+
+    Args:
+        intrinsics_B33: Camera matrices of the *resized* image, without skew; the optical axis is horizontal.
+        geometry: Pixels and bins.
+        camera_height_m: Height of the camera above the ground, in metres.
+
+    Returns:
+        Logarithm of the shares, float32 ``(B, D, H)``.
+
+    Raises:
+        ValueError: If the height is not positive.
+    """
+    if camera_height_m <= 0:
+        raise ValueError(f'camera_height_m must be positive, got {camera_height_m!r}.')
+    device, half = intrinsics_B33.device, geometry.stride / 2
+    start, _, step = geometry.depth_bound
+    edge_m_D1 = (start + step * torch.arange(geometry.num_depths + 1, device=device, dtype=torch.float32))[:, None]
+    focal_B11, center_B11 = (intrinsics_B33[:, 1, column, None, None].float() for column in (1, 2))
+    edge_row_BD1 = center_B11 + focal_B11 * camera_height_m / edge_m_D1
+    middle_H = geometry.pixel_v_H.to(device)
+    seen_BDH = edge_row_BD1.clamp(middle_H - half, middle_H + half)
+    share_BDH = (1 - _NOT_GROUND) * (seen_BDH[:, :-1] - seen_BDH[:, 1:]) / geometry.stride
+    return (share_BDH + (1 - share_BDH.sum(dim=1, keepdim=True)) / geometry.num_depths).log()
 
 
 def lift_splat(depth_BDHW: Tensor, context_BCHW: Tensor, plan: SplatPlan) -> Tensor:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmopt.ops.lift_splat import BevGeometry, lift_splat, make_splat_plan
+from mmopt.ops.lift_splat import BevGeometry, ground_depth_logits, lift_splat, make_splat_plan
 
 BOUNDS = dict(x_bound=(-4.0, 4.0, 1.0), y_bound=(-3.0, 3.0, 6.0), z_bound=(1.0, 9.0, 1.0), depth_bound=(1.0, 9.0, 2.0))
 SMALL = dict(image_size=(24, 32), stride=4, **BOUNDS)
@@ -141,3 +141,23 @@ def test_rejects_more_than_one_layer_and_empty_bounds():
         BevGeometry(x_bound=(5.0, -5.0, 0.5))
     with pytest.raises(ValueError, match='smaller than one feature cell of stride 32'):
         BevGeometry(image_size=(16, 64), exact_reference=True)
+
+
+def test_ground_depths_are_those_of_rays_that_meet_flat_ground():
+    geometry = BevGeometry(image_size=(64, 32), stride=8, depth_bound=(1.0, 9.0, 2.0), z_bound=(1.0, 9.0, 1.0))
+    matrix = torch.tensor([[[50.0, 0.0, 16.0], [0.0, 60.0, 20.0], [0.0, 0.0, 1.0]]])
+    share_DH = ground_depth_logits(matrix, geometry, 1.5)[0].exp()
+    for h in range(8):
+        v = torch.arange(1000) * 8e-3 + 8 * h - 0.5  # the image rows that the feature row covers
+        depth = 60 * 1.5 / (v - 20)
+        in_bin = torch.stack([((depth >= low) & (depth < low + 2)).double().mean() for low in (1, 3, 5, 7)])
+        expected = 0.9 * in_bin + (1 - 0.9 * in_bin.sum()) / 4
+        torch.testing.assert_close(share_DH[:, h].double(), expected, atol=2e-3, rtol=0)
+    # By hand: row 20 is the horizon, above it any depth is as good; the last row, 55.5 to 63.5, sees 2.1 to 2.5 m.
+    torch.testing.assert_close(share_DH[:, 0], torch.full((4,), 0.25))
+    torch.testing.assert_close(share_DH[:, 7], torch.tensor([0.925, 0.025, 0.025, 0.025]))
+
+
+def test_ground_depths_need_a_camera_above_the_ground():
+    with pytest.raises(ValueError, match='camera_height_m must be positive, got 0'):
+        ground_depth_logits(torch.eye(3)[None], BevGeometry(**SMALL), 0)

@@ -14,7 +14,7 @@ from mmopt.datasets.common.transforms import pack_inputs
 from mmopt.registry import TRANSFORMS
 from mmopt.utils.errors import DataError
 
-__all__ = ['LABEL_SHAPE', 'LoadBEVLabel', 'PackBEVInputs']
+__all__ = ['LABEL_SHAPE', 'CropRows', 'LoadBEVLabel', 'PackBEVInputs', 'RandomMirror']
 
 LABEL_SHAPE = (196, 200)
 """Rows (z) and columns (x) of a label image."""
@@ -47,6 +47,71 @@ class LoadBEVLabel(BaseTransform):
             )
         results['label_bits'] = label_ZX.astype(np.int32)
         results['fields'] += ['label_bits', 'intrinsics']
+        return results
+
+
+@TRANSFORMS.register_module()
+class CropRows(BaseTransform):
+    """Keep a band of image rows; the camera matrix moves with them.
+
+    Above the horizon there is no ground, and the lowest rows show the few cells right before the car: put before a
+    resize, the crop gives the far ground, which is most of the map, more of the network's rows. Lift-Splat-Shoot crops
+    the top of its images likewise.
+
+    Args:
+        start: Upper edge of the band, as a share of the image's height.
+        stop: Lower edge, excluded.
+
+    Raises:
+        ValueError: If not 0 <= start < stop <= 1.
+    """
+
+    def __init__(self, start: float = 0.0, stop: float = 1.0) -> None:
+        if not 0 <= start < stop <= 1:
+            raise ValueError(
+                f'CropRows: start and stop are shares of the height with 0 <= start < stop <= 1, got {start!r} and '
+                f'{stop!r}.'
+            )
+        self.start, self.stop = start, stop
+
+    def transform(self, results: dict) -> dict:
+        """Crop the image of ``results``."""
+        height = results['img'].shape[0]
+        first, last = round(self.start * height), round(self.stop * height)
+        results['img'] = results['img'][first:last]
+        results['img_shape'] = results['img'].shape[:2]
+        moved_33 = np.array(results['intrinsics'], np.float32)
+        moved_33[1, 2] -= first
+        results['intrinsics'] = moved_33
+        return results
+
+
+@TRANSFORMS.register_module()
+class RandomMirror(BaseTransform):
+    """Mirror a sample left to right: image, label and camera matrix.
+
+    Args:
+        prob: Probability.
+
+    Raises:
+        ValueError: If ``prob`` is no probability.
+    """
+
+    def __init__(self, prob: float = 0.5) -> None:
+        if not 0 <= prob <= 1:
+            raise ValueError(f'RandomMirror: prob must be between 0 and 1, got {prob!r}.')
+        self.prob = prob
+
+    def transform(self, results: dict) -> dict:
+        """Mirror ``results``, or leave them."""
+        if results['rng'].random() >= self.prob:
+            return results
+        results['img'] = np.ascontiguousarray(results['img'][:, ::-1])
+        # The grid reaches as far to the left as to the right.
+        results['label_bits'] = np.ascontiguousarray(results['label_bits'][:, ::-1])
+        mirrored_33 = np.array(results['intrinsics'], np.float32)
+        mirrored_33[0, 2] = results['img'].shape[1] - 1 - mirrored_33[0, 2]
+        results['intrinsics'] = mirrored_33
         return results
 
 

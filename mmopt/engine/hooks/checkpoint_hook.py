@@ -13,13 +13,10 @@ from mmengine.runner import Runner
 from mmopt.engine import checkpoint_io
 from mmopt.registry import HOOKS
 from mmopt.utils.errors import UserError
+from mmopt.utils.score_rule import score_rule
 
 __all__ = ['CheckpointHook', 'infer_rule']
 
-# mmcv's, and four more that it would refuse to guess.
-_GREATER = ('acc', 'top', 'AR@', 'auc', 'precision', 'mAP', 'mDice', 'mIoU', 'mAcc', 'aAcc')
-_ALSO_GREATER = ('F1', 'recall', 'IoU', 'NDS')
-_LESS = ('loss',)
 _EXTRA = 'extra_checkpoint'  # what a stopped run saved off its interval
 _FOR_RESUMING = ('optimizer', 'param_schedulers', 'partial_grads')
 
@@ -36,16 +33,9 @@ def infer_rule(metric: str) -> str:
     Raises:
         UserError: If no key word is in the name.
     """
-    name = metric.lower()
-    greater, less = ([word.lower() for word in words] for words in (_GREATER + _ALSO_GREATER, _LESS))
-    if name in greater:
-        return 'greater'
-    if name in less:
-        return 'less'
-    if any(word in name for word in greater):
-        return 'greater'
-    if any(word in name for word in less):
-        return 'less'
+    rule = score_rule(metric)
+    if rule is not None:
+        return rule
     raise UserError(
         f"evaluation.save_best={metric!r}: cannot tell whether more or less is better; say evaluation.rule='greater' "
         "or 'less'."

@@ -2,7 +2,8 @@
 
 Paper: Philion and Fidler, "Lift, Splat, Shoot", ECCV 2020, https://arxiv.org/abs/2008.05711
 Deviations: one camera and no extrinsics, so the grid lies in the camera's frame (x right, z forward); see
-:mod:`mmopt.ops.lift_splat` for how the sums are made.
+:mod:`mmopt.ops.lift_splat` for how the sums are made. Two options that the paper does not have: depth scores that begin
+at flat ground, and cells that average instead of sum.
 
 Shape letters: B batch, I input channels, C BEV channels, D depth bins, H W feature map, Z X grid cells.
 """
@@ -14,10 +15,13 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmopt.ops.lift_splat import BevGeometry, SplatPlan, lift_splat, make_splat_plan
+from mmopt.ops.lift_splat import BevGeometry, SplatPlan, ground_depth_logits, lift_splat, make_splat_plan
 from mmopt.registry import MODELS
 
 __all__ = ['LiftSplatNeck', 'LiftSplatOutput']
+
+# Added to the probability that a mean is divided by: a cell that hardly any ray enters stays near zero.
+_EMPTY = 0.02
 
 
 class LiftSplatOutput(NamedTuple):
@@ -47,9 +51,18 @@ class LiftSplatNeck(BaseModule):
         exact_reference: Reproduce the original's geometry, quirks included; see
             :class:`mmopt.ops.lift_splat.BevGeometry`.
         use_high_res: Take features of stride 16 instead of 32: the backbone must return that stage.
+        stride: Image pixels per feature cell, where it is neither 32 nor, with ``use_high_res``, 16.
         in_index: Which of the backbone's outputs to take.
         depth_output: Splat the depth probabilities too, as one more channel behind the context.
+        camera_height_m: Height of the camera above the ground. The depth scores are then corrections of flat ground
+            (:func:`mmopt.ops.lift_splat.ground_depth_logits`), so an untrained neck already puts the street where it
+            is, and a short training need not find the geometry first.
+        pool: ``'sum'`` (the paper's): a cell far away, which few pixels see, gets small numbers. ``'mean'``: a cell's
+            sum is divided by the depth probability that fell into it.
         init_cfg: MMEngine's initialisation.
+
+    Raises:
+        ValueError: If ``pool`` is neither ``'sum'`` nor ``'mean'``, or both ``stride`` and ``use_high_res`` are given.
     """
 
     def __init__(
@@ -64,14 +77,21 @@ class LiftSplatNeck(BaseModule):
         depth_bound: tuple[float, float, float] = (1.0, 50.0, 1.0),
         exact_reference: bool = False,
         use_high_res: bool = False,
+        stride: int | None = None,
         in_index: int = -1,
         depth_output: bool = False,
+        camera_height_m: float | None = None,
+        pool: str = 'sum',
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
+        if pool not in ('sum', 'mean'):
+            raise ValueError(f"LiftSplatNeck: pool must be 'sum' or 'mean', got {pool!r}.")
+        if stride is not None and use_high_res:
+            raise ValueError(f'LiftSplatNeck: use_high_res means stride 16, but stride={stride}: give one of them.')
         self.geometry = BevGeometry(
             image_size=tuple(image_size),
-            stride=16 if use_high_res else 32,
+            stride=stride or (16 if use_high_res else 32),
             x_bound=tuple(x_bound),
             y_bound=tuple(y_bound),
             z_bound=tuple(z_bound),
@@ -80,6 +100,8 @@ class LiftSplatNeck(BaseModule):
         )
         self.in_index = in_index
         self.depth_output = depth_output
+        self.camera_height_m = camera_height_m
+        self.pool = pool
         self.out_channels = out_channels + depth_output
         self.depthnet = nn.Conv2d(in_channels, self.geometry.num_depths + out_channels, kernel_size=1)
 
@@ -93,7 +115,10 @@ class LiftSplatNeck(BaseModule):
         Returns:
             The plan that :meth:`forward` takes.
         """
-        return make_splat_plan(intrinsics_B33, self.geometry).to(device)
+        plan = make_splat_plan(intrinsics_B33, self.geometry)
+        if self.camera_height_m is not None:
+            plan = plan._replace(ground_BDH=ground_depth_logits(intrinsics_B33, self.geometry, self.camera_height_m))
+        return plan.to(device)
 
     def forward(self, features: Sequence[Tensor], plan: SplatPlan) -> LiftSplatOutput:
         """Map the features of one stage into the grid.
@@ -116,12 +141,18 @@ class LiftSplatNeck(BaseModule):
                 f'{self.geometry.image_size} at stride {self.geometry.stride} needs {height, width}. Resize the images '
                 'to image_size in the pipeline, or choose the backbone stage (in_index, out_indices) of this stride.'
             )
-        num_depths = self.geometry.num_depths
+        num_depths, num_channels = self.geometry.num_depths, self.out_channels - self.depth_output
         head = self.depthnet(feature_BIHW[..., :height, :width])
         depth_logits_BDHW, context_BCHW = head[:, :num_depths], head[:, num_depths:]
         # float32: 49 probabilities of bfloat16 no longer sum to one.
-        depth_BDHW = depth_logits_BDHW.float().softmax(dim=1)
-        if self.depth_output:
+        depth_logits_BDHW = depth_logits_BDHW.float()
+        if plan.ground_BDH is not None:
+            depth_logits_BDHW = depth_logits_BDHW + plan.ground_BDH[..., None]
+        if self.depth_output or self.pool == 'mean':
             # A context of one sums the bare probabilities.
             context_BCHW = torch.cat((context_BCHW, torch.ones_like(context_BCHW[:, :1])), dim=1)
-        return LiftSplatOutput(lift_splat(depth_BDHW, context_BCHW, plan), depth_logits_BDHW)
+        grid_BCZX = lift_splat(depth_logits_BDHW.softmax(dim=1), context_BCHW, plan)
+        if self.pool == 'mean':
+            mean_BCZX = grid_BCZX[:, :num_channels] / (grid_BCZX[:, num_channels:] + _EMPTY)
+            grid_BCZX = torch.cat((mean_BCZX, grid_BCZX[:, num_channels:]), dim=1) if self.depth_output else mean_BCZX
+        return LiftSplatOutput(grid_BCZX, depth_logits_BDHW)
