@@ -1,6 +1,8 @@
 """Metrics."""
 
 from mmopt.evaluation.bev_iou import BEVIoU, count_confusion
+from mmopt.evaluation.box_prior import BoxPrior
+from mmopt.evaluation.coco_metric import CocoDetection
 from mmopt.evaluation.dataset_evaluate import DatasetEvaluateMetric
 from mmopt.evaluation.image_blind import bev_image_blind, image_blind_iou
 from mmopt.evaluation.tad_baseline import RandomIntervals
@@ -8,6 +10,8 @@ from mmopt.evaluation.tad_metric import TemporalDetection
 
 __all__ = [
     'BEVIoU',
+    'BoxPrior',
+    'CocoDetection',
     'DatasetEvaluateMetric',
     'RandomIntervals',
     'TemporalDetection',
