@@ -3,6 +3,7 @@
 from mmopt.evaluation.bev_iou import BEVIoU, count_confusion
 from mmopt.evaluation.dataset_evaluate import DatasetEvaluateMetric
 from mmopt.evaluation.image_blind import bev_image_blind, image_blind_iou
+from mmopt.evaluation.segmentation_iou import SegmentationIoU, confusion_matrix, segmentation_scores
 from mmopt.evaluation.tad_baseline import RandomIntervals
 from mmopt.evaluation.tad_metric import TemporalDetection
 
@@ -10,8 +11,11 @@ __all__ = [
     'BEVIoU',
     'DatasetEvaluateMetric',
     'RandomIntervals',
+    'SegmentationIoU',
     'TemporalDetection',
     'bev_image_blind',
+    'confusion_matrix',
     'count_confusion',
     'image_blind_iou',
+    'segmentation_scores',
 ]
