@@ -5,6 +5,7 @@ from mmopt.evaluation.box_prior import BoxPrior
 from mmopt.evaluation.coco_metric import CocoDetection
 from mmopt.evaluation.dataset_evaluate import DatasetEvaluateMetric
 from mmopt.evaluation.image_blind import bev_image_blind, image_blind_iou
+from mmopt.evaluation.segmentation_iou import SegmentationIoU, confusion_matrix, segmentation_scores
 from mmopt.evaluation.tad_baseline import RandomIntervals
 from mmopt.evaluation.tad_metric import TemporalDetection
 
@@ -14,8 +15,11 @@ __all__ = [
     'CocoDetection',
     'DatasetEvaluateMetric',
     'RandomIntervals',
+    'SegmentationIoU',
     'TemporalDetection',
     'bev_image_blind',
+    'confusion_matrix',
     'count_confusion',
     'image_blind_iou',
+    'segmentation_scores',
 ]
