@@ -12,7 +12,7 @@ def read_requirements(name: str) -> list[str]:
 
 
 # One extra per task, so that nobody installs what only another task needs.
-TASK_EXTRAS = {name: read_requirements(name) for name in ('nuscenes', 'tad')}
+TASK_EXTRAS = {name: read_requirements(name) for name in ('detection', 'nuscenes', 'tad', 'video')}
 LITE = read_requirements('lite')
 
 setup(

@@ -9,21 +9,16 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from mmopt.datasets.common.pictures import text_size, write_text
+from mmopt.datasets.common.legend import BACKGROUND, FAINT, GAP, HATCH, TEXT, draw_legend
+from mmopt.datasets.common.pictures import write_text
 
 __all__ = ['draw_bev_map', 'draw_bev_sample']
 
-_BACKGROUND = (20, 22, 27)
 _FREE = (46, 50, 58)  # a cell that counts and holds no class
-_HATCH = (44, 48, 56)
-_TEXT = (232, 234, 238)
-_FAINT = (128, 134, 144)
 _CELL_PX = 3
 _CELL_M = 0.25
 _NEAREST_M = 1.0
-_GAP = 18
 _HEADER = 34
-_LEGEND_ROW = 30
 
 
 def draw_bev_map(
@@ -49,7 +44,7 @@ def draw_bev_map(
     # Hatched at 45 degrees: a colour alone would read as one more class.
     rows, columns = np.ogrid[: painted.shape[0], : painted.shape[1]]
     hatch = (rows + columns) % (4 * cell_px) < cell_px
-    unseen = np.where(hatch[..., None], _HATCH, _BACKGROUND) * 0.8 + painted * 0.2
+    unseen = np.where(hatch[..., None], HATCH, BACKGROUND) * 0.8 + painted * 0.2
     painted = np.where(seen[..., None], painted, unseen).astype(np.uint8)
     _draw_ranges(painted, cell_px)
     return painted
@@ -61,12 +56,12 @@ def _draw_ranges(painted: np.ndarray, cell_px: int) -> None:
         row = round(height - (depth_m - _NEAREST_M) / _CELL_M * cell_px)
         if not 0 < row < height:
             continue
-        painted[row] = painted[row] * 0.75 + np.multiply(_TEXT, 0.25)
-        write_text(painted, f'{depth_m} m', 5, row + 2, size=11, color=_FAINT)
+        painted[row] = painted[row] * 0.75 + np.multiply(TEXT, 0.25)
+        write_text(painted, f'{depth_m} m', 5, row + 2, size=11, color=FAINT)
     # The camera stands 1 m below the lowest row, in the middle.
     middle, half = width // 2, 3 * cell_px
     arrow = np.array([[middle, height - 4 * cell_px], [middle - half, height - 1], [middle + half, height - 1]])
-    cv2.fillPoly(painted, [arrow.astype(np.int32)], _TEXT, lineType=cv2.LINE_AA)
+    cv2.fillPoly(painted, [arrow.astype(np.int32)], TEXT, lineType=cv2.LINE_AA)
 
 
 def draw_bev_sample(
@@ -106,41 +101,16 @@ def draw_bev_sample(
     )
     panels.insert(0, ('camera', camera))
 
-    width = sum(panel.shape[1] for _, panel in panels) + _GAP * (len(panels) + 1)
+    width = sum(panel.shape[1] for _, panel in panels) + GAP * (len(panels) + 1)
     occurs = truth_CZX.any((1, 2)) | (False if pred_CZX is None else pred_CZX.any((1, 2)))
-    legend = _draw_legend(classes, palette, occurs, width)
-    top = _GAP + 2 * _HEADER
-    picture = np.full((top + height + _GAP + legend.shape[0], width, 3), _BACKGROUND, np.uint8)
-    write_text(picture, title, _GAP, _GAP - 2, size=21, color=_TEXT, bold=True)
-    left = _GAP
+    legend = draw_legend([*classes, 'not counted'], [*palette, None], [*occurs, True], width)
+    top = GAP + 2 * _HEADER
+    picture = np.full((top + height + GAP + legend.shape[0], width, 3), BACKGROUND, np.uint8)
+    write_text(picture, title, GAP, GAP - 2, size=21, color=TEXT, bold=True)
+    left = GAP
     for name, panel in panels:
-        write_text(picture, name, left, top - 26, size=17, color=_FAINT)
+        write_text(picture, name, left, top - 26, size=17, color=FAINT)
         picture[top : top + height, left : left + panel.shape[1]] = panel
-        left += panel.shape[1] + _GAP
-    picture[top + height + _GAP :] = legend
+        left += panel.shape[1] + GAP
+    picture[top + height + GAP :] = legend
     return picture
-
-
-def _draw_legend(
-    classes: Sequence[str], palette: Sequence[Sequence[int]], occurs: Sequence[bool], width: int
-) -> np.ndarray:
-    names = [name.replace('_', ' ') for name in classes]
-    entries = list(zip(names, palette, occurs, strict=True))
-    entries.append(('not counted', None, True))
-    swatch, size = 18, 15
-    cell = max(text_size(name, size)[0] for name, _, _ in entries) + swatch + 32
-    per_row = max((width - 2 * _GAP) // cell, 1)
-    num_rows = -(-len(entries) // per_row)
-    per_row = -(-len(entries) // num_rows)
-    cell = (width - 2 * _GAP) // per_row
-    legend = np.full((num_rows * _LEGEND_ROW + _GAP, width, 3), _BACKGROUND, np.uint8)
-    for index, (name, color, seen) in enumerate(entries):
-        top, left = index // per_row * _LEGEND_ROW + 2, _GAP + index % per_row * cell
-        field = legend[top : top + swatch, left : left + swatch]
-        if color is None:
-            rows, columns = np.ogrid[:swatch, :swatch]
-            field[:] = np.where(((rows + columns) % 6 < 2)[..., None], np.multiply(_HATCH, 1.8), _BACKGROUND)
-        else:
-            field[:] = color if seen else np.multiply(color, 0.35) + np.multiply(_BACKGROUND, 0.65)
-        write_text(legend, name, left + swatch + 8, top, size=size, color=_TEXT if seen else _FAINT)
-    return legend

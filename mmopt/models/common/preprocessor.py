@@ -86,7 +86,10 @@ class ImagePreprocessor(BaseDataPreprocessor):
         distorted = [images[index] for index in range(len(images))]
         for index in chosen:
             params_1P = torch.as_tensor(data_samples[index].photometric)[None]
-            distorted[index] = photometric_distortion(distorted[index][None], params_1P)[0]
+            # Of several views along the channels only the first is a photograph.
+            image_CHW = distorted[index]
+            views = [photometric_distortion(image_CHW[None, :3], params_1P)[0], image_CHW[3:].float()]
+            distorted[index] = torch.cat(views) if len(image_CHW) > 3 else views[0]
         return torch.stack([image.float() for image in distorted]) if isinstance(images, Tensor) else distorted
 
     def _normalize(self, image: Tensor) -> Tensor:

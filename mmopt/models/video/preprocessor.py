@@ -18,7 +18,6 @@ class VideoPreprocessor(BaseDataPreprocessor):
     Args:
         mean: Of every channel, in [0, 255]; the default only divides by 255.
         std: Of every channel.
-        channels_last: Lay clips out channels last (3D). Faster or slower by model and GPU: measure it.
         non_blocking: Copy without waiting, where the batch lies in pinned memory.
     """
 
@@ -27,11 +26,9 @@ class VideoPreprocessor(BaseDataPreprocessor):
         mean: Sequence[float] = (0.0, 0.0, 0.0),
         std: Sequence[float] = (255.0, 255.0, 255.0),
         *,
-        channels_last: bool = False,
         non_blocking: bool = True,
     ) -> None:
         super().__init__(non_blocking=non_blocking)
-        self.channels_last = channels_last
         # Not persistent: they are settings, not weights.
         self.register_buffer('mean_C111', torch.tensor(mean).view(-1, 1, 1, 1), persistent=False)
         self.register_buffer('scale_C111', 1 / torch.tensor(std).view(-1, 1, 1, 1), persistent=False)
@@ -52,7 +49,5 @@ class VideoPreprocessor(BaseDataPreprocessor):
         for name, value in data['inputs'].items():
             if value.dtype == torch.uint8:
                 value = (value.float() - self.mean_C111).mul_(self.scale_C111)
-                if self.channels_last:
-                    value = value.contiguous(memory_format=torch.channels_last_3d)
             inputs[name] = value
         return {**data, 'inputs': inputs}

@@ -2,20 +2,14 @@
 
 import hashlib
 import json
-import multiprocessing
 import os
-import signal
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from mmopt.datasets.bev.prepare.keyframe import KEYFRAME_FILE, keyframe_views
 from mmopt.datasets.bev.prepare.labels import make_label
@@ -26,6 +20,7 @@ from mmopt.datasets.bev.prepare.tables import find_version, nuscenes_views, scen
 from mmopt.datasets.bev.prepare.views import CLASSES, IGNORE, View
 from mmopt.datasets.bev.prepare.write import Layout
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError
+from mmopt.utils.parallel import run_jobs
 
 __all__ = ['Options', 'prepare', 'summarise']
 
@@ -176,46 +171,9 @@ def _label_one(view: View, layout: Layout, occlusion: str) -> None:
     layout.write_sample(view.splits, view.name, view.image, make_label(view, occlusion))
 
 
-def _context() -> multiprocessing.context.BaseContext:
-    """Choose how workers start: from a clean server that has imported this module once, where there is one.
-
-    Forking this process, in which torch may have started threads, can hang.
-    """
-    if 'forkserver' not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context('spawn')
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload([__name__])
-    return context
-
-
-def _start_worker() -> None:
-    # Ctrl-C reaches the whole process group; the parent alone decides when to stop, after the samples in work.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
-
-
 def _label_all(views: list[View], layout: Layout, occlusion: str, num_workers: int) -> None:
-    # In a log file a line every half minute is enough.
-    seconds = 0.1 if sys.stderr.isatty() else 30
-    bar = tqdm(total=len(views), unit='image', desc='labels', mininterval=seconds, disable=not views)
-    with bar:
-        if num_workers == 0 or len(views) < 2:
-            for view in views:
-                _label_one(view, layout, occlusion)
-                bar.update()
-            return
-        pool = ProcessPoolExecutor(min(num_workers, len(views)), _context(), initializer=_start_worker)
-        try:
-            for done in as_completed([pool.submit(_label_one, view, layout, occlusion) for view in views]):
-                done.result()
-                bar.update()
-        except BrokenProcessPool as error:
-            raise UserError(
-                'A worker was killed, most likely for want of memory: pass fewer --workers and start again; finished '
-                'samples are kept.'
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    for _ in run_jobs(_label_one, [(v, layout, occlusion) for v in views], num_workers, unit='image', desc='labels'):
+        pass
 
 
 def _count(layout: Layout, views: list[View], summary: Summary) -> None:

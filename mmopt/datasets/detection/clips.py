@@ -1,0 +1,158 @@
+"""Annotated videos to COCO's layout: a video and a CSV with one row per box.
+
+The CSV has the columns ``frame,label,x,y,width,height``: frame from 0, pixels from the upper left corner; a frame
+without a row has no box. Frames are written as images once, because seeking in a compressed video costs more than
+training does.
+"""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mmopt.utils.errors import DataError, DataNotFoundError, UserError
+
+__all__ = ['Clip', 'import_clips', 'read_boxes']
+
+_COLUMNS = ('frame', 'label', 'x', 'y', 'width', 'height')
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video and its boxes.
+
+    Attributes:
+        video: Any file that OpenCV reads.
+        boxes: The CSV; by default it lies beside the video under the same name.
+    """
+
+    video: Path
+    boxes: Path | None = None
+
+
+def read_boxes(path: Path) -> dict[int, list[tuple[str, float, float, float, float]]]:
+    """Read the CSV.
+
+    Args:
+        path: The file.
+
+    Returns:
+        By frame: label in lower case, x, y, width, height.
+
+    Raises:
+        DataNotFoundError: If the file is missing.
+        DataError: If a column is missing or a row is not numbers.
+    """
+    if not path.is_file():
+        raise DataNotFoundError(f'{path} does not exist: a video needs a CSV of its name with {",".join(_COLUMNS)}.')
+    boxes: dict[int, list] = {}
+    with path.open(newline='', encoding='utf-8') as file:
+        reader = csv.DictReader(file)
+        missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
+        if missing:
+            raise DataError(f'{path}: the columns {", ".join(missing)} are missing; found {reader.fieldnames}.')
+        for row in reader:
+            try:
+                frame, values = int(row['frame']), [float(row[name]) for name in _COLUMNS[2:]]
+                if frame < 0 or not np.isfinite(values).all():
+                    raise ValueError
+            except (TypeError, ValueError) as error:
+                raise DataError(f'{path}:{reader.line_num}: not a frame and four numbers: {row}.') from error
+            boxes.setdefault(frame, []).append((row['label'].strip().lower(), *values))
+    return boxes
+
+
+def import_clips(
+    clips: Sequence[Clip],
+    out: Path,
+    *,
+    classes: Sequence[str] = ('drone',),
+    train: tuple[float, float] = (0.0, 0.6),
+    val: tuple[float, float] = (0.7, 1.0),
+    step: int = 1,
+) -> dict[str, int]:
+    """Write ``images/<clip>/<frame>.jpg`` and ``annotations/{train,val}.json``.
+
+    Args:
+        clips: Videos and their CSVs.
+        out: The data root to make.
+        classes: Labels to keep, in lower case; boxes of others are no objects.
+        train: Share of each video to train on: start and stop. Equal: nothing.
+        val: Share to evaluate on. Neighbouring frames are alike: leave a gap.
+        step: Take every so many frames.
+
+    Returns:
+        Images by split.
+
+    Raises:
+        UserError: If the shares overlap or two videos have one name.
+        DataError: If a video cannot be read, or a box belongs to a frame that it does not have.
+    """
+    for name, (start, stop) in dict(train=train, val=val).items():
+        if not 0 <= start <= stop <= 1:
+            raise UserError(f'{name} must be two shares, 0 <= start <= stop <= 1, got {(start, stop)}.')
+    if train[0] < train[1] and val[0] < val[1] and max(train[0], val[0]) < min(train[1], val[1]):
+        raise UserError(f'train {train} and val {val} overlap: what is trained on cannot be evaluated on.')
+    stems = [clip.video.stem for clip in clips]
+    if len(set(stems)) < len(stems):
+        raise UserError(f'two videos have the same name: {sorted(stems)}; rename one.')
+    categories = [dict(id=number, name=name) for number, name in enumerate(classes, start=1)]
+    files = {split: dict(images=[], annotations=[], categories=categories) for split in ('train', 'val')}
+    for clip in clips:
+        _import_clip(clip, out, files, dict(train=train, val=val), list(classes), step)
+    (out / 'annotations').mkdir(parents=True, exist_ok=True)
+    for split, coco in files.items():
+        (out / 'annotations' / f'{split}.json').write_text(json.dumps(coco), encoding='utf-8')
+    return {split: len(coco['images']) for split, coco in files.items()}
+
+
+def _import_clip(
+    clip: Clip, out: Path, files: dict[str, dict], shares: dict[str, tuple[float, float]], classes: list[str], step: int
+) -> None:
+    path = clip.boxes or clip.video.with_suffix('.csv')
+    boxes = read_boxes(path)
+    if not clip.video.is_file():
+        raise DataNotFoundError(f'{clip.video} does not exist.')
+    folder = out / 'images' / clip.video.stem
+    folder.mkdir(parents=True, exist_ok=True)
+    capture = cv2.VideoCapture(str(clip.video))
+    # What the container says of its length may be wrong, and seeking inexact: frames are counted as they come.
+    total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    number = 0
+    while True:
+        is_read, frame_HW3 = capture.read()
+        if not is_read:
+            break
+        split = next((s for s, (a, b) in shares.items() if round(a * total) <= number < round(b * total)), None)
+        if split is not None and number % step == 0:
+            name = f'images/{clip.video.stem}/{number:06d}.jpg'
+            if not cv2.imwrite(str(out / name), frame_HW3, [cv2.IMWRITE_JPEG_QUALITY, 95]):
+                raise UserError(f'{out / name}: cannot be written; is the disk full?')
+            _add(files[split], name, frame_HW3.shape[:2], boxes.get(number, []), classes)
+        number += 1
+    capture.release()
+    if not number:
+        raise DataError(f'{clip.video}: OpenCV reads no frame of it.')
+    if boxes and max(boxes) >= number:
+        raise DataError(f'{path}: has boxes of frame {max(boxes)}, {clip.video} has only {number} frames.')
+
+
+def _add(coco: dict, name: str, size: tuple[int, int], rows: list, classes: list[str]) -> None:
+    image = dict(id=len(coco['images']) + 1, file_name=name, height=size[0], width=size[1])
+    coco['images'].append(image)
+    for label, x, y, width, height in rows:
+        if label in classes:
+            coco['annotations'].append(
+                dict(
+                    id=len(coco['annotations']) + 1,
+                    image_id=image['id'],
+                    category_id=classes.index(label) + 1,
+                    bbox=[x, y, width, height],
+                    area=width * height,
+                    iscrowd=0,
+                )
+            )

@@ -1,0 +1,182 @@
+"""Folders of images and masks: CamVid, binary masks, anything of one class number per pixel."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from mmopt.datasets.common.base import SeededDataset
+from mmopt.datasets.common.pictures import to_uint8_image
+from mmopt.datasets.segmentation.pictures import draw_segmentation, palette_of
+from mmopt.datasets.segmentation.transforms import UNKNOWN
+from mmopt.registry import DATASETS
+from mmopt.structures import DataSample
+from mmopt.utils.errors import DataError, DataNotFoundError
+
+__all__ = ['ImageMaskDataset', 'SegmentationDataset', 'label_table']
+
+_IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp')
+_MASK_SUFFIXES = ('.png', '.bmp')
+_IGNORE = 255
+
+
+def label_table(num_classes: int, label_map: Mapping[int, int] | None = None) -> np.ndarray:
+    """Make the table from values of a mask to classes.
+
+    Args:
+        num_classes: Classes, 0 to ``num_classes - 1``.
+        label_map: Value -> class, or 255 to ignore. Values that are no key stand for themselves.
+
+    Returns:
+        uint8 (256,); values that are neither a class nor ignored give
+        :data:`~mmopt.datasets.segmentation.transforms.UNKNOWN`.
+
+    Raises:
+        ValueError: If an entry of the map is no value or no class.
+    """
+    table = np.full(256, UNKNOWN, np.uint8)
+    table[:num_classes] = np.arange(num_classes)
+    table[_IGNORE] = _IGNORE
+    for value, target in (label_map or {}).items():
+        if not 0 <= int(value) <= 255 or not (0 <= target < num_classes or target == _IGNORE):
+            raise ValueError(
+                f'label_map: {value} -> {target} is not allowed: values are 0-255, classes 0-{num_classes - 1}, and '
+                '255 ignores.'
+            )
+        table[int(value)] = target
+    return table
+
+
+class SegmentationDataset(SeededDataset):
+    """What all segmentation data sets share: classes, the table of label values, drawing.
+
+    A subclass lists pairs in :meth:`list_pairs`. The keys of a sample are ``img_path``, ``label_path``, ``label_table``
+    and ``data_root``.
+
+    Args:
+        data_root: Folder of the data set.
+        pipeline: Transforms or their configs.
+        label_map: See :func:`label_table`.
+        **kwargs: Passed on to :class:`mmengine.dataset.BaseDataset` (``metainfo``, ``indices``, ...).
+    """
+
+    def __init__(
+        self,
+        data_root: str = '',
+        pipeline: Sequence[dict | Callable] = (),
+        label_map: Mapping[int, int] | None = None,
+        **kwargs,
+    ) -> None:
+        self.label_map = dict(label_map or {})
+        super().__init__(data_root=data_root, data_prefix={}, pipeline=pipeline, **kwargs)
+
+    def list_pairs(self) -> list[tuple[str, str]]:
+        """Return the paths of images and their masks."""
+        raise NotImplementedError(f'{type(self).__name__} must list its pairs.')
+
+    def load_data_list(self) -> list[dict]:
+        """List the pairs."""
+        classes = self.metainfo.get('classes')
+        if not classes:
+            raise DataError(
+                f"{type(self).__name__}: no classes; give metainfo=dict(classes=('road', ...)) in the order of the "
+                'class numbers.'
+            )
+        table = label_table(len(classes), self.label_map)
+        return [
+            dict(img_path=image, label_path=mask, label_table=table, data_root=self.data_root or '')
+            for image, mask in self.list_pairs()
+        ]
+
+    def draw(self, sample: DataSample, image: Tensor | np.ndarray) -> np.ndarray:
+        """Draw image, prediction (``pred_label``, if there is one) and ground truth side by side."""
+        classes = self.metainfo['classes']
+        return draw_segmentation(
+            to_uint8_image(image, sample),
+            sample.label.cpu().numpy(),
+            sample.pred_label.cpu().numpy() if 'pred_label' in sample else None,
+            title=Path(sample.img_path).stem,
+            classes=classes,
+            palette=self.metainfo.get('palette') or palette_of(len(classes)),
+        )
+
+
+@DATASETS.register_module()
+class ImageMaskDataset(SegmentationDataset):
+    """One folder of images, one of masks of the same names; subfolders are entered.
+
+    Args:
+        data_root: What both folders are relative to.
+        img_dir: Folder of images.
+        ann_dir: Folder of masks: 8-bit grey images of class numbers.
+        mask_suffix: What the name of a mask has after the name of its image, before the ending: ``'_mask'``.
+        pipeline: Transforms or their configs.
+        **kwargs: ``label_map`` (value -> class, 255 ignores: ``{11: 255}`` for CamVid, ``{255: 1}`` for binary masks),
+            ``metainfo=dict(classes=..., palette=...)`` and what :class:`mmengine.dataset.BaseDataset` takes.
+
+    Raises:
+        DataNotFoundError: If a folder is missing or empty.
+        DataError: If an image has no mask.
+    """
+
+    def __init__(
+        self,
+        data_root: str = '',
+        img_dir: str = 'train',
+        ann_dir: str = 'trainannot',
+        mask_suffix: str = '',
+        pipeline: Sequence[dict | Callable] = (),
+        **kwargs,
+    ) -> None:
+        self.img_dir = Path(data_root, img_dir)
+        self.ann_dir = Path(data_root, ann_dir)
+        self.mask_suffix = mask_suffix
+        super().__init__(data_root=data_root, pipeline=pipeline, **kwargs)
+
+    def list_pairs(self) -> list[tuple[str, str]]:
+        """Return the paths of images and their masks, sorted by name."""
+        images, masks = list_files(self.img_dir, _IMAGE_SUFFIXES), list_files(self.ann_dir, _MASK_SUFFIXES)
+        lonely = [stem for stem in images if stem + self.mask_suffix not in masks]
+        if lonely:
+            raise DataError(
+                f'{len(lonely)} of {len(images)} images in {self.img_dir} have no mask in {self.ann_dir}, the first: '
+                f'{lonely[0]}{self.mask_suffix}.png. Add them, or set mask_suffix.'
+            )
+        return [(images[stem], masks[stem + self.mask_suffix]) for stem in sorted(images)]
+
+
+def list_files(folder: Path, suffixes: Sequence[str]) -> dict[str, str]:
+    """Map the names below a folder (without ending, subfolders included) to paths.
+
+    Args:
+        folder: The folder.
+        suffixes: Endings that count, in lower case.
+
+    Returns:
+        Paths by name.
+
+    Raises:
+        DataNotFoundError: If the folder is missing or holds none.
+        DataError: If a name is there with two endings.
+    """
+    if not folder.is_dir():
+        raise DataNotFoundError(
+            f'segmentation data not found: the folder {folder} does not exist. Set data.data_root, or make the demo: '
+            'python tools/datasets/make_demo.py cityscapes'
+        )
+    paths: dict[str, str] = {}
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            stem, suffix = os.path.splitext(name)
+            if suffix.lower() not in suffixes or stem.startswith('.'):
+                continue
+            key = os.path.relpath(os.path.join(parent, stem), folder)
+            if key in paths:
+                raise DataError(f'{folder}: {key} is there twice, as {Path(paths[key]).name} and {name}.')
+            paths[key] = os.path.join(parent, name)
+    if not paths:
+        raise DataNotFoundError(f'segmentation data not found: {folder} holds no {" or ".join(suffixes)} file.')
+    return paths

@@ -1,0 +1,86 @@
+"""Pictures of a segmented image: image, prediction and ground truth over it, legend.
+
+Shape letters: H W image, K classes. Pictures are uint8 RGB.
+"""
+
+import colorsys
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from mmopt.datasets.common.legend import BACKGROUND, FAINT, GAP, TEXT, draw_legend
+from mmopt.datasets.common.pictures import write_text
+
+__all__ = ['draw_segmentation', 'palette_of', 'tint']
+
+_TITLE, _HEADER = 34, 28
+_OPACITY = 0.62
+_PANEL_PX = 640
+
+
+def palette_of(num_classes: int) -> list[tuple[int, int, int]]:
+    """Return distinct colours: golden-ratio hues, lightness in three steps."""
+    colors = []
+    for index in range(num_classes):
+        rgb = colorsys.hls_to_rgb(index * 0.618034 % 1.0, (0.55, 0.4, 0.7)[index % 3], 0.65)
+        colors.append(tuple(round(255 * value) for value in rgb))
+    return colors
+
+
+def tint(image_HW3: np.ndarray, label_HW: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
+    """Lay the colours of a label over its image; ignored pixels keep the image, darkened."""
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(palette)] = palette
+    colored = cv2.addWeighted(table[label_HW], _OPACITY, image_HW3, 1 - _OPACITY, 0)
+    ignored = label_HW >= len(palette)
+    colored[ignored] = image_HW3[ignored] // 3
+    return colored
+
+
+def draw_segmentation(
+    image_HW3: np.ndarray,
+    truth_HW: np.ndarray,
+    pred_HW: np.ndarray | None = None,
+    *,
+    title: str,
+    classes: Sequence[str],
+    palette: Sequence[Sequence[int]],
+) -> np.ndarray:
+    """Draw image, prediction and ground truth side by side under a title, with a legend.
+
+    Args:
+        image_HW3: The image, uint8 RGB.
+        truth_HW: Its label.
+        pred_HW: The predicted label, or None for a picture without prediction.
+        title: Name of the sample.
+        classes: K names; those that occur nowhere are greyed in the legend.
+        palette: K colours.
+
+    Returns:
+        The picture, uint8 (H', W', 3).
+    """
+    width = _PANEL_PX
+    height = round(width * image_HW3.shape[0] / image_HW3.shape[1])
+
+    def fit(label: np.ndarray) -> np.ndarray:
+        return cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST)
+
+    image = cv2.resize(image_HW3, (width, height), interpolation=cv2.INTER_AREA)
+    panels = [('image', image), ('ground truth', tint(image, fit(truth_HW), palette))]
+    if pred_HW is not None:
+        panels.insert(1, ('prediction', tint(image, fit(pred_HW), palette)))
+    total = len(panels) * (width + GAP) + GAP
+    occurs = np.isin(np.arange(len(classes)), truth_HW)
+    if pred_HW is not None:
+        occurs |= np.isin(np.arange(len(classes)), pred_HW)
+    legend = draw_legend(classes, palette, occurs, total)
+    top = _TITLE + _HEADER
+    picture = np.full((top + height + GAP + legend.shape[0], total, 3), BACKGROUND, np.uint8)
+    write_text(picture, title, GAP, 8, size=19, color=TEXT, bold=True)
+    for index, (name, panel) in enumerate(panels):
+        left = GAP + index * (width + GAP)
+        write_text(picture, name, left, _TITLE + 4, size=15, color=FAINT)
+        picture[top : top + height, left : left + width] = panel
+    picture[top + height + GAP :] = legend
+    return picture

@@ -1,0 +1,182 @@
+"""Labelled segments of multi-view driver videos; the layout is in :mod:`mmopt.datasets.video.layout`."""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from mmengine.logging import print_log
+
+from mmopt.datasets.common import SeededDataset
+from mmopt.datasets.common.pictures import text_size, write_text
+from mmopt.datasets.video.chunks import cut_chunks, segments_in_chunk
+from mmopt.datasets.video.frame_index import count_frames
+from mmopt.datasets.video.layout import (
+    DRIVER_ACTIONS,
+    DRIVER_VIEWS,
+    Recording,
+    find_recordings,
+    read_ranges,
+    read_segments,
+)
+from mmopt.registry import DATASETS
+from mmopt.structures import DataSample
+from mmopt.utils.errors import DataError, DataNotFoundError
+
+__all__ = ['DriverActionDataset']
+
+
+@DATASETS.register_module()
+class DriverActionDataset(SeededDataset):
+    """One sample per labelled segment: T frames of each view, the keypoints of these frames, or both.
+
+    What is switched off is neither read nor allocated: without ``load_rgb`` no video has to be there.
+
+    Args:
+        split_file: Text file with one ``person/environment`` per line, relative to ``data_root``; empty: all.
+        views: Cameras, in order; labels count frames of the first.
+        load_rgb: Decode the videos.
+        load_kpt: Read the keypoints.
+        img_size: Height and width of the frames; one number is both.
+        uniform_temporal_subsample_num: Frames T of a sample.
+        max_video_frames: Longer videos are cut into chunks of at most so many frames, at the edges of segments where
+            they can be; None: no chunks. The samples are the same as long as no segment is longer.
+        num_io_threads: Views and keypoint files that a worker reads at the same time.
+        max_open_videos: Videos that a worker keeps open; None: as many as there are views. Each holds a dozen frames
+            of full size.
+        label_first_frame: Number that the label files give to a video's first frame (Label Studio can count from 1).
+        pipeline: Transforms; the default loads and packs.
+        **kwargs: Passed on to :class:`~mmopt.datasets.common.SeededDataset`. ``metainfo['classes']`` names the actions
+            in the model's order.
+
+    Raises:
+        ValueError: If a number is out of range or nothing is to be loaded.
+        DataNotFoundError: If a file is missing.
+        DataError: If a file cannot be read or contradicts another.
+    """
+
+    METAINFO = dict(task='driver action recognition', classes=DRIVER_ACTIONS)
+
+    def __init__(
+        self,
+        split_file: str = '',
+        *,
+        views: Sequence[str] = DRIVER_VIEWS,
+        load_rgb: bool = True,
+        load_kpt: bool = False,
+        img_size: int | tuple[int, int] = 224,
+        uniform_temporal_subsample_num: int = 8,
+        max_video_frames: int | None = None,
+        num_io_threads: int = 1,
+        max_open_videos: int | None = None,
+        label_first_frame: int = 0,
+        pipeline: Sequence[dict | Callable] = (dict(type='LoadDriverClip'), dict(type='PackDriverClip')),
+        **kwargs,
+    ) -> None:
+        if not (load_rgb or load_kpt):
+            raise ValueError('load_rgb and load_kpt are both False: nothing would be loaded.')
+        counts = dict(
+            uniform_temporal_subsample_num=uniform_temporal_subsample_num,
+            num_io_threads=num_io_threads,
+            max_open_videos=max(len(views), 1) if max_open_videos is None else max_open_videos,
+        )
+        size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
+        for name, value in (*counts.items(), ('img_size', min(size)), ('number of views', len(views))):
+            if value < 1:
+                raise ValueError(f'{name} must be at least 1, got {value}.')
+        self.split_file = split_file
+        self.max_video_frames = max_video_frames
+        self.label_first_frame = label_first_frame
+        self._options = dict(counts, views=tuple(views), load_rgb=load_rgb, load_kpt=load_kpt, img_size=size)
+        super().__init__(pipeline=pipeline, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """Index the segments, chunk by chunk."""
+        known = find_recordings(self.data_root or '.')
+        ranges = read_ranges(self.data_root or '.')
+        samples, num_segments = [], 0
+        for recording in self._choose(known):
+            segments = self._read_segments(recording, ranges.get(recording.name))
+            num_segments += len(segments)
+            start, stop = self._span(segments, ranges.get(recording.name))
+            for chunk in cut_chunks(segments[:, :2], start, stop, self.max_video_frames):
+                inside, local = segments_in_chunk(segments[:, :2], *chunk)
+                samples += [
+                    dict(recording=recording, chunk=chunk, segment=tuple(span), label=label)
+                    for span, label in zip(local.tolist(), segments[inside, 2].tolist(), strict=True)
+                ]
+        if len(samples) != num_segments:
+            print_log(
+                f'{len(samples) - num_segments} segments more than labelled: those longer than max_video_frames='
+                f'{self.max_video_frames} were cut. A larger value keeps them whole.',
+                'current',
+                level=logging.WARNING,
+            )
+        return samples
+
+    def _choose(self, known: Sequence[Recording]) -> list[Recording]:
+        if not self.split_file:
+            return list(known)
+        path = Path(self.data_root or '.') / self.split_file
+        if not path.is_file():
+            raise DataNotFoundError(
+                f'{path} is missing: `python tools/datasets/prepare_driver.py --data-root {self.data_root}` makes it.'
+            )
+        by_name = {recording.name: recording for recording in known}
+        wanted = path.read_text(encoding='utf-8').split()
+        absent = [name for name in wanted if name not in by_name]
+        if absent:
+            raise DataError(f'{path}: {len(absent)} recordings are not in videos_split: {", ".join(absent[:5])}.')
+        if not wanted:
+            raise DataError(f'{path}: the file names no recording.')
+        return [by_name[name] for name in wanted]
+
+    def _read_segments(self, recording: Recording, span: tuple[int, int] | None) -> np.ndarray:
+        """Return the segments, clipped to the video and to its annotated part."""
+        segments = read_segments(recording.label_path, self._metainfo['classes'], self.label_first_frame)
+        start, stop = span or (0, np.iinfo(np.int64).max)
+        if self._options['load_rgb']:
+            stop = min(stop, count_frames(recording.video_path(self._options['views'][0])))
+        beyond = segments[segments[:, 0] >= stop] if span is None else segments[:0]
+        if len(beyond):
+            raise DataError(
+                f'{recording.label_path}: a segment begins at frame {beyond[0, 0]}, the video has {stop} frames.'
+            )
+        segments[:, :2] = np.clip(segments[:, :2], start, stop)
+        return segments[segments[:, 1] > segments[:, 0]]
+
+    @staticmethod
+    def _span(segments: np.ndarray, span: tuple[int, int] | None) -> tuple[int, int]:
+        """Return the part of a recording that is cut into chunks; what lies behind the last label needs none."""
+        last = int(segments[:, 1].max(initial=0))
+        return (0, last) if span is None else (span[0], min(span[1], max(last, span[0])))
+
+    def get_data_info(self, idx: int) -> dict:
+        """Return what the pipeline starts from: one segment, and what of it to load."""
+        return super().get_data_info(idx) | self._options
+
+    def draw(self, sample: DataSample, image: dict | None = None) -> np.ndarray:
+        """Draw the clips, a row per view, under the label and, if there is one, the prediction.
+
+        Args:
+            sample: A sample, with ``pred_label`` if it was predicted.
+            image: The packed ``inputs``; without clips only the text is drawn.
+
+        Returns:
+            uint8 RGB picture.
+        """
+        classes = self.metainfo['classes']
+        text = f'{sample.recording}  {sample.frames[0]}-{sample.frames[-1]}  {classes[int(sample.label)]}'
+        colour = (30, 30, 30)
+        if 'pred_label' in sample:
+            predicted = int(sample.pred_label)
+            text += f'  >  {classes[predicted]} {float(sample.pred_scores[predicted]):.2f}'
+            colour = (0, 120, 0) if predicted == int(sample.label) else (190, 0, 0)
+        clips = [value.cpu().numpy() for name, value in (image or {}).items() if name != 'keypoints']
+        rows = [np.concatenate(list(clip_3THW.transpose(1, 2, 3, 0)), axis=1) for clip_3THW in clips]
+        width = max([row.shape[1] for row in rows] + [text_size(text)[0] + 16])
+        rows = [np.pad(row, ((0, 2), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
+        title = np.full((26, width, 3), 255, np.uint8)
+        picture = np.ascontiguousarray(np.concatenate([title, *rows]))
+        write_text(picture, text, 8, 4, color=colour)
+        return picture

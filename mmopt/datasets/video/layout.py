@@ -1,0 +1,210 @@
+"""Where the driver data set keeps what, and how its files are read.
+
+``videos_split/<person>/<environment>/{front,left,right}.mp4``; ``label/<person>_<environment>.json`` (Label Studio);
+``keypoints/<person>/<environment>/<frame>.npz`` (six digits, from 0); ``mini.json``: start, mid and end frame that were
+annotated; ``splits/fold_<k>_{train,val}.txt``: a recording per line; ``index/...``: see
+:class:`~mmopt.datasets.video.frame_index.FrameIndex`. A person is ``person_01`` (a folder ``01`` is taken as that), an
+environment ``day_high``, ``day_low``, ``night_high`` or ``night_low``.
+"""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmopt.utils.errors import DataError, DataNotFoundError
+
+__all__ = [
+    'DRIVER_ACTIONS',
+    'DRIVER_VIEWS',
+    'Recording',
+    'find_recordings',
+    'read_keypoints',
+    'read_ranges',
+    'read_segments',
+]
+
+DRIVER_ACTIONS = ('left', 'right', 'down', 'up', 'right_up', 'right_down', 'left_down', 'left_up', 'front')
+DRIVER_VIEWS = ('front', 'left', 'right')
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One drive of one person.
+
+    Attributes:
+        root: The data root.
+        person: Name of its folder.
+        environment: Name of its folder.
+    """
+
+    root: Path
+    person: str
+    environment: str
+
+    @property
+    def name(self) -> str:
+        """Its line in a split file."""
+        return f'{self.person}/{self.environment}'
+
+    @property
+    def label_path(self) -> Path:
+        """Its labels."""
+        person = self.person if self.person.startswith('person_') else f'person_{self.person}'
+        return self.root / 'label' / f'{person}_{self.environment}.json'
+
+    def video_path(self, view: str) -> Path:
+        """Return the video of a view."""
+        return self.root / 'videos_split' / self.person / self.environment / f'{view}.mp4'
+
+    def index_path(self, view: str) -> Path:
+        """Return where the frame index of a view is stored."""
+        return self.root / 'index' / self.person / self.environment / f'{view}.npz'
+
+    def keypoint_path(self, frame: int) -> Path:
+        """Return the keypoints of a frame."""
+        return self.root / 'keypoints' / self.person / self.environment / f'{frame:06d}.npz'
+
+
+def find_recordings(root: str | Path) -> list[Recording]:
+    """List the recordings of a data root, sorted.
+
+    Args:
+        root: The data root.
+
+    Returns:
+        At least one recording.
+
+    Raises:
+        DataNotFoundError: If there is none.
+    """
+    folder = Path(root) / 'videos_split'
+    found = [
+        Recording(Path(root), person.name, environment.name)
+        for person in sorted(folder.glob('*'))
+        if person.is_dir()
+        for environment in sorted(person.iterdir())
+        if environment.is_dir()
+    ]
+    if not found:
+        raise DataNotFoundError(
+            f'{folder}: no recording (videos_split/<person>/<environment>/front.mp4). For a set to try with: '
+            '`python tools/datasets/make_demo.py driver`.'
+        )
+    return found
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))
+    except FileNotFoundError as error:
+        raise DataNotFoundError(f'{path}: no such file.') from error
+    except (ValueError, OSError) as error:
+        raise DataError(f'{path}: not readable as JSON: {error}.') from error
+
+
+def read_segments(path: Path, classes: Sequence[str], first_frame: int = 0) -> np.ndarray:
+    """Read the labelled ranges of a recording.
+
+    Args:
+        path: Label Studio's JSON: ``annotations[].videoLabels[].{timelinelabels, ranges[{start, end}]}``; a list of one
+            task is one task.
+        classes: Names in the model's order.
+        first_frame: Number that the file gives to a video's first frame.
+
+    Returns:
+        int64 (N, 3): start, stop, class, sorted; frames from 0, ranges half-open.
+
+    Raises:
+        DataNotFoundError: If the file is missing.
+        DataError: If it has another form, an unknown class or an empty range.
+    """
+    content = _read_json(path)
+    task = content[0] if isinstance(content, list) and content else content
+    if not isinstance(task, Mapping) or 'annotations' not in task:
+        raise DataError(f'{path}: has no annotations[].videoLabels[]; export the labels as JSON_MIN of Label Studio.')
+    number = {name: index for index, name in enumerate(classes)}
+    rows = []
+    try:
+        for annotation in task['annotations']:
+            for label in annotation['videoLabels']:
+                (name,) = label['timelinelabels']
+                if name not in number:
+                    raise DataError(f'{path}: unknown class {name!r}; known: {", ".join(classes)}.')
+                for span in label['ranges']:
+                    start, stop = int(span['start']) - first_frame, int(span['end']) - first_frame
+                    if not 0 <= start < stop:
+                        raise DataError(f'{path}: {name} has the range {dict(span)}: start must be below end, from '
+                                        f'{first_frame} on (label_first_frame).')  # fmt: skip
+                    rows.append((start, stop, number[name]))
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f'{path}: each of annotations[].videoLabels[] needs one timelinelabels and ranges of start and end '
+            f'({type(error).__name__}: {error}).'
+        ) from error
+    return np.array(sorted(rows), dtype=np.int64).reshape(-1, 3)
+
+
+def read_ranges(root: str | Path) -> dict[str, tuple[int, int]]:
+    """Read ``mini.json``: which frames of each recording were annotated.
+
+    Args:
+        root: The data root.
+
+    Returns:
+        (start, stop) by recording, where the file knows it; empty without the file.
+
+    Raises:
+        DataError: If the file has another form.
+    """
+    path = Path(root) / 'mini.json'
+    if not path.is_file():
+        return {}
+    ranges = {}
+    try:
+        for person, environments in _read_json(path).items():
+            for environment, span in environments.items():
+                start, stop = int(span['start']), int(span['end'])
+                if not 0 <= start < stop:
+                    raise ValueError(f'{person}/{environment} has start {start} and end {stop}')
+                ranges[f'{person}/{environment}'] = (start, stop)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f'{path}: must be {{person: {{environment: {{"start": a, "mid": b, "end": c}}}}}} with a below c '
+            f'({type(error).__name__}: {error}).'
+        ) from error
+    return ranges
+
+
+def read_keypoints(path: Path, num_points: int) -> np.ndarray:
+    """Read the keypoints of one frame; what is not finite counts as missing and becomes 0.
+
+    Args:
+        path: npz with one array (num_points, 3).
+        num_points: Keypoints.
+
+    Returns:
+        float32 (num_points, 3).
+
+    Raises:
+        DataNotFoundError: If the file is missing.
+        DataError: If it is broken or of another shape.
+    """
+    try:
+        # Bytes first: NumPy leaves a broken archive open.
+        with np.load(io.BytesIO(path.read_bytes())) as arrays:
+            (name,) = arrays.files
+            points_K3 = arrays[name]
+    except FileNotFoundError as error:
+        raise DataNotFoundError(f'{path}: no such file; without keypoints set load_kpt=False.') from error
+    except Exception as error:  # NumPy and zipfile raise a dozen kinds for broken archives
+        raise DataError(f'{path}: not a readable npz with one array: {error}.') from error
+    if points_K3.shape != (num_points, 3):
+        raise DataError(f'{path}: shape {points_K3.shape}, must be ({num_points}, 3).')
+    return np.nan_to_num(points_K3, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)

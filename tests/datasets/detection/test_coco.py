@@ -1,0 +1,117 @@
+"""COCO's format: what is read, refused and counted."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from mmopt.datasets.detection import CocoDataset
+from mmopt.utils.errors import DataError, DataNotFoundError
+from tests.datasets.detection.conftest import LOAD
+
+
+def build(root, **changes) -> CocoDataset:
+    pipeline = [LOAD, dict(type='Letterbox', size=64), dict(type='PackDetection')]
+    return CocoDataset('train.json', **(dict(data_root=str(root), pipeline=pipeline) | changes))
+
+
+def test_boxes_and_classes_are_those_of_the_json(coco_root):
+    dataset = build(coco_root)
+    assert dataset.metainfo['classes'] == ('bird', 'drone')  # by id
+    assert len(dataset) == 6
+    info = dataset.get_data_info(1)
+    assert info['boxes'].tolist() == [[8, 6, 28, 26]]
+    assert info['labels'].tolist() == [1]
+    assert len(dataset.get_data_info(5)['boxes']) == 0
+    assert len(build(coco_root, keep_empty=False)) == 5
+
+
+def test_chosen_classes_are_numbered_in_their_order_and_others_are_no_objects(coco_root):
+    dataset = build(coco_root, metainfo=dict(classes=('drone',)))
+    assert [len(dataset.get_data_info(index)['boxes']) for index in range(6)] == [0, 1, 0, 1, 0, 0]
+    assert dataset.get_data_info(1)['labels'].tolist() == [0]
+    with pytest.raises(DataError, match='metainfo.classes names kite, the json has bird, drone'):
+        build(coco_root, metainfo=dict(classes=('drone', 'kite')))
+
+
+def test_a_packed_sample_has_boxes_in_pixels_of_the_input_and_the_truth_in_pixels_of_the_file(coco_root):
+    packed = build(coco_root, test_mode=True)[1]
+    sample = packed['data_samples']
+    assert packed['inputs'].shape == (3, 64, 64)
+    # 80x60 becomes 64x48 with 8 rows of grey above and below.
+    torch.testing.assert_close(sample.boxes, torch.tensor([[6.4, 12.8, 22.4, 28.8]]))
+    assert sample.truth.tolist() == [[8, 6, 28, 26, 1, 0]]
+    assert sample.letterbox == (0.8, 0.8, 0, 8)
+    assert sample.img_shape == (64, 64)
+    assert 'truth' not in build(coco_root)[1]['data_samples']
+
+
+def test_boxes_outside_are_clipped_and_empty_ones_left_out(coco_root, change_json):
+    def move(coco):
+        coco['annotations'][0]['bbox'] = [-10, -10, 25, 25]
+        coco['annotations'][1]['bbox'] = [90, 10, 20, 20]
+        coco['annotations'][2]['bbox'] = [10, 10, 0, 20]
+
+    change_json(move)
+    dataset = build(coco_root)
+    assert dataset.get_data_info(0)['boxes'].tolist() == [[0, 0, 15, 15]]
+    assert [len(dataset.get_data_info(index)['boxes']) for index in (1, 2)] == [0, 0]
+
+
+def test_a_crowd_is_truth_but_nothing_to_learn(coco_root, change_json):
+    change_json(lambda coco: coco['annotations'][1].update(iscrowd=1))
+    info = build(coco_root).get_data_info(1)
+    assert len(info['boxes']) == 0
+    assert info['truth'][0, 5] == 1
+
+
+def test_anchor_sizes_are_in_pixels_of_the_input(coco_root):
+    np.testing.assert_allclose(build(coco_root).anchor_sizes(), np.full((5, 2), 16.0))
+
+
+def test_pictures_show_boxes_predictions_and_pairs(coco_root):
+    dataset = build(coco_root)
+    packed = dataset[1]
+    sample = packed['data_samples']
+    plain = dataset.draw(sample, packed['inputs'])
+    assert (plain == (90, 220, 90)).all(axis=-1).any()
+    sample.pred_boxes, sample.pred_scores = torch.tensor([[5.0, 30.0, 40.0, 60.0]]), torch.tensor([0.9])
+    sample.pred_labels = torch.tensor([1])
+    assert (dataset.draw(sample, packed['inputs']) == (255, 150, 40)).all(axis=-1).any()
+    pipeline = [dict(type='LoadImagePair'), dict(type='Letterbox', size=64), dict(type='PackDetection')]
+    pair = build(coco_root, pipeline=pipeline)
+    packed = pair[2]
+    assert packed['inputs'].shape == (6, 64, 64)
+    assert pair.draw(packed['data_samples'], packed['inputs']).shape == (64, 128, 3)
+
+
+def test_a_missing_image_is_an_error_with_its_path(coco_root):
+    (coco_root / 'images' / '2.png').unlink()
+    with pytest.raises(DataNotFoundError, match=r'images/2\.png: no such file'):
+        build(coco_root)[2]
+
+
+@pytest.mark.parametrize(
+    ('text', 'match'),
+    [
+        ('{"images": [', 'train.json: not readable as JSON'),
+        ('{"images": []}', 'no COCO json: annotations, categories missing'),
+        (json.dumps(dict(images=[], annotations=[], categories=[])), 'train.json: no image to use'),
+    ],
+)
+def test_broken_jsons_are_named(coco_root, text, match):
+    (coco_root / 'train.json').write_text(text)
+    with pytest.raises(DataError, match=match):
+        build(coco_root)
+
+
+def test_a_missing_json_says_what_makes_it(coco_root):
+    with pytest.raises(DataNotFoundError, match=r'other.json does not exist.*prepare_fred.py.*make_demo.py fred'):
+        CocoDataset('other.json', data_root=str(coco_root))
+
+
+def test_an_annotation_of_an_unknown_image_is_named(coco_root, change_json):
+    change_json(lambda coco: coco['annotations'][0].update(image_id=7))
+    with pytest.raises(DataError, match='annotation 1 names category 1 of image 7'):
+        build(coco_root)

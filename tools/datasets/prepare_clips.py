@@ -1,0 +1,43 @@
+#!/usr/bin/env python
+"""Make a detection data set of videos, each with a CSV of its name: frame,label,x,y,width,height.
+
+python tools/datasets/prepare_clips.py a.mp4 b.mp4 --out data/clips        # first 60 % to train on, last 30 % to test
+python tools/datasets/prepare_clips.py bird.mp4 --out data/birds --train 0 0 --val 0 1
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmopt.apis import run_tool
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('videos', type=Path, nargs='+', metavar='VIDEO')
+    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='the data root to make')
+    parser.add_argument('--classes', nargs='+', default=['drone'], help='labels to keep; default: drone')
+    parser.add_argument('--train', type=float, nargs=2, default=(0.0, 0.6), metavar=('START', 'STOP'), help='shares')
+    parser.add_argument('--val', type=float, nargs=2, default=(0.7, 1.0), metavar=('START', 'STOP'), help='shares')
+    parser.add_argument('--step', type=int, default=1, metavar='N', help='take every N-th frame')
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    from mmopt.datasets.detection.clips import Clip, import_clips
+
+    images = import_clips(
+        [Clip(video) for video in args.videos],
+        args.out,
+        classes=[name.lower() for name in args.classes],
+        train=tuple(args.train),
+        val=tuple(args.val),
+        step=max(args.step, 1),
+    )
+    print(f'wrote {args.out}: {images["train"]} images to train on, {images["val"]} to evaluate on')
+    print(f'next: python tools/train.py configs/baseline/yolov5s_clips.py --options data.data_root={args.out}')
+
+
+if __name__ == '__main__':
+    run_tool(main)
