@@ -32,7 +32,7 @@ _COUNT = Kind('a positive whole number', _is_count)
 OPTIMIZE_KEYS: dict[str, Kind] = {
     'base_batch': _COUNT,
     'channels_last': Kind("True, False, '2d' or '3d'", lambda value: value is True or value in (False, '2d', '3d')),
-    'micro_batch': _COUNT,
+    'micro_batch': Kind("a positive whole number or 'auto'", lambda value: value == 'auto' or _is_count(value)),
 }
 """Key -> what it takes."""
 

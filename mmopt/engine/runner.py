@@ -234,6 +234,7 @@ class IterBasedRunner(Runner):
                         samples=loop.samples_done,
                         epoch_length=len(loop.dataloader),
                         evaluated_at=loop.evaluated_at,
+                        micro_batch=loop.micro_batch_found(),
                     )
                     if isinstance(loop, TrainLoop)
                     else {}
