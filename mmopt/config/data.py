@@ -89,6 +89,8 @@ def _lower_loader(split: str, shared: Mapping[str, Any], own: Mapping[str, Any],
         pin_memory=merged.get('pin_memory', True),
         drop_last=bool(merged.get('drop_last', iter_based)) if training else False,
     )
+    if merged.get('cache') is not None:
+        loader |= {key: merged[key] for key in ('cache', 'cache_dir') if merged.get(key) is not None}
     if num_workers:
         # Torch refuses both without workers.
         loader['persistent_workers'] = merged.get('persistent_workers', True)

@@ -27,12 +27,25 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
+def _is_compile(value: Any) -> bool:
+    if not isinstance(value, Mapping):
+        return isinstance(value, bool) or value in _COMPILE_MODES
+    regions, mode = value.get('regions', ['*']), value.get('mode')
+    known = set(value) <= {'regions', 'mode', 'dynamic', 'backend'}
+    return known and isinstance(regions, list) and (mode is None or mode in _COMPILE_MODES)
+
+
 _COUNT = Kind('a positive whole number', _is_count)
+_SWITCH = Kind('True or False', lambda value: isinstance(value, bool))
+_COMPILE_MODES = ('default', 'reduce-overhead', 'max-autotune', 'max-autotune-no-cudagraphs')
 
 OPTIMIZE_KEYS: dict[str, Kind] = {
     'base_batch': _COUNT,
     'channels_last': Kind("True, False, '2d' or '3d'", lambda value: value is True or value in (False, '2d', '3d')),
-    'micro_batch': _COUNT,
+    'compile': Kind('True, False, a mode of torch.compile or dict(regions=[...], mode=...)', _is_compile),
+    'fused_optimizer': _SWITCH,
+    'micro_batch': Kind("a positive whole number or 'auto'", lambda value: value == 'auto' or _is_count(value)),
+    'tf32': _SWITCH,
 }
 """Key -> what it takes."""
 

@@ -74,6 +74,8 @@ LOADER_KEYS = (
     'prefetch_factor',
     'shuffle',
     'drop_last',
+    'cache',
+    'cache_dir',
 )
 
 PARAMWISE_KEYS = (

@@ -37,6 +37,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     'a number': _is_number,
     'a number or a list of them': lambda value: _is_number(value) or _all(_is_number)(value),
     'a list of numbers': _all(_is_number),
+    "'disk' or 'ram'": lambda value: value in ('disk', 'ram'),
 }
 
 # Kind -> keys, at the top level or in any section: a name means the same everywhere but for those that are missing here
@@ -48,7 +49,7 @@ _KEYS: dict[str, str] = {
     'a list': 'workflow dynamic_intervals',
     'a list of dicts': 'hooks',
     'a text': 'constructor warmup anneal_strategy out_dir filename_tmpl load_from resume_from work_dir launcher '
-    'mp_start_method backend default_scope data_root',
+    'mp_start_method backend default_scope data_root cache_dir',
     'a list of texts': 'greater_keys less_keys',
     'a name or a class': 'type',
     'True or False': 'by_epoch warmup_by_epoch three_phase pin_memory persistent_workers shuffle drop_last save_last '
@@ -62,6 +63,7 @@ _KEYS: dict[str, str] = {
     'norm_decay_mult dwconv_decay_mult dcn_offset_lr_mult max_norm momentum',
     'a number or a list of them': 'target_ratio max_lr base_momentum max_momentum',
     'a list of numbers': 'betas restart_weights periods',
+    "'disk' or 'ram'": 'cache',
 }
 _KIND_OF = {key: kind for kind, keys in _KEYS.items() for key in keys.split()}
 

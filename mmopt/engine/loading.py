@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from mmopt.engine.signals import outlive_first_signal
 from mmopt.registry import FUNCTIONS
+from mmopt.utils.errors import UserError
 from mmopt.utils.malloc import keep_freed_pages
 
 __all__ = ['build_dataloader', 'init_worker']
@@ -43,14 +44,20 @@ def build_dataloader(loader_cfg: DataLoader | Mapping[str, Any], seed: int) -> D
         loader_cfg: ``dataset``, ``sampler``, ``batch_size``, ``num_workers``, ``collate_fn`` and arguments of
             :class:`torch.utils.data.DataLoader`; a built loader is returned as it is. Options that only workers need
             (``persistent_workers``, ``prefetch_factor``) are dropped without workers, ``pin_memory`` without a GPU.
+            ``cache`` (``'disk'`` or ``'ram'``) and ``cache_dir`` let the data set store its samples first.
         seed: Seed of the sampler, of the samples and of the loader's own generator.
 
     Returns:
         The loader.
+
+    Raises:
+        UserError: If samples are to be stored of a data set that cannot.
     """
     if isinstance(loader_cfg, DataLoader):
         return loader_cfg
-    cfg = copy.deepcopy(dict(loader_cfg))
+    # A data set that is built already is taken as it is.
+    cfg = {key: value if key == 'dataset' else copy.deepcopy(value) for key, value in loader_cfg.items()}
+    cache, cache_dir = cfg.pop('cache', None), cfg.pop('cache_dir', None)
     num_workers = cfg.setdefault('num_workers', 0)
     if not num_workers:
         cfg.pop('persistent_workers', None)
@@ -61,10 +68,30 @@ def build_dataloader(loader_cfg: DataLoader | Mapping[str, Any], seed: int) -> D
         cfg['collate_fn'] = dict(cfg['collate_fn'], type=_function(cfg['collate_fn']['type']))
     if 'worker_init_fn' not in cfg:
         cfg['worker_init_fn'] = dict(type=init_worker, num_workers=num_workers, rank=get_rank(), seed=seed)
-    loader = Runner.build_dataloader(cfg, seed=seed)
+    loader = Runner.build_dataloader(_Config(cfg), seed=seed)
+    if cache is not None:
+        _prepare_cache(loader.dataset, cache, cache_dir)
     # Every iterator draws a base seed; from the global generator that would shift the model's dropout.
     loader.generator = torch.Generator().manual_seed(seed)
     return loader
+
+
+class _Config(dict):
+    """A loader's config that MMEngine's builder does not copy: a data set that is built already would be, too."""
+
+    def __deepcopy__(self, memo: dict) -> '_Config':
+        return _Config(self)
+
+
+def _prepare_cache(dataset: Any, cache: str, cache_dir: str | None) -> None:
+    if cache not in ('disk', 'ram'):
+        raise UserError(f"cache={cache!r} is unknown; known: 'disk', 'ram', None.")
+    if not hasattr(dataset, 'prepare_cache'):
+        raise UserError(
+            f'data.cache={cache!r}: {type(dataset).__name__} cannot store its samples. Derive it from '
+            'mmopt.datasets.common.SeededDataset, or drop data.cache.'
+        )
+    dataset.prepare_cache(cache, cache_dir)
 
 
 def _function(name: str | Callable) -> Callable:

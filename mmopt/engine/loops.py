@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader
 
 from mmopt.engine.evaluation_loops import EvaluationStopped
 from mmopt.engine.evaluation_points import should_evaluate
+from mmopt.engine.micro_batch import AutoMicroBatchStep, MicroBatchState, build_step
 from mmopt.engine.signals import StopSignals, TrainingStopped
-from mmopt.engine.step import TrainStep
 from mmopt.registry import LOOPS
 
 __all__ = ['EpochBasedTrainLoop', 'IterBasedTrainLoop', 'TrainLoop']
@@ -33,7 +33,7 @@ class TrainLoop(BaseLoop):
         val_start: First evaluation; the interval counts from there (mmcv's ``evaluation.start``).
         dynamic_intervals: See :func:`should_evaluate`.
         val_at_end: Evaluate once more when the run ends without an evaluation since its last step.
-        micro_batch: Samples per forward pass; None runs each batch as it is.
+        micro_batch: Samples per forward pass; None runs each batch as it is, ``'auto'`` finds the size that fits.
     """
 
     unit: str
@@ -48,7 +48,7 @@ class TrainLoop(BaseLoop):
         dynamic_intervals: Sequence[tuple[int, int]] | None = None,
         *,
         val_at_end: bool = True,
-        micro_batch: int | None = None,
+        micro_batch: int | str | None = None,
     ) -> None:
         super().__init__(runner, dataloader)
         self.val_interval = val_interval
@@ -70,6 +70,7 @@ class TrainLoop(BaseLoop):
         self._loader_iter: Iterator | None = None
         self._step_end = 0.0
         self._waited_s = 0.0
+        self._found: MicroBatchState | None = None
         runner.visualizer.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
 
     @property
@@ -98,6 +99,11 @@ class TrainLoop(BaseLoop):
         iters, samples = self._resumed_at
         return samples + (self.iters_done - iters) * self.global_batch
 
+    def micro_batch_found(self) -> dict[str, Any] | None:
+        """Return what a checkpoint keeps of the size that was found; None where the config gives it."""
+        step = getattr(self, 'step', None)
+        return step.state.to_dict() if isinstance(step, AutoMicroBatchStep) else None
+
     def set_position(self, meta: Mapping[str, Any]) -> None:
         """Go on where a checkpoint was.
 
@@ -111,6 +117,8 @@ class TrainLoop(BaseLoop):
         self._owes_evaluation = 'evaluated_at' in meta and self.evaluated_at != self.iters_done
         samples = meta.get('samples')
         self._resumed_at = (self.iters_done, self.iters_done * self.global_batch if samples is None else samples)
+        found = meta.get('micro_batch')
+        self._found = None if found is None else MicroBatchState.from_dict(found)
 
     def run(self) -> nn.Module:
         """Train to the end.
@@ -146,7 +154,7 @@ class TrainLoop(BaseLoop):
         raise TrainingStopped(signal_name, self.iters_done, str(path))
 
     def _begin(self) -> None:
-        self.step = TrainStep(self.runner.model, self.runner.optim_wrapper, self.micro_batch)
+        self.step = build_step(self.runner, self.micro_batch, self._found)
         self.runner.call_hook('before_train')
         self._step_end = time.perf_counter()
 
@@ -330,7 +338,7 @@ class EpochBasedTrainLoop(TrainLoop):
             )
             iters = epochs * now
         evaluated = dict(evaluated_at=meta['evaluated_at']) if then == now and 'evaluated_at' in meta else {}
-        super().set_position(dict(iter=iters, **evaluated))
+        super().set_position(dict(iter=iters, micro_batch=meta.get('micro_batch'), **evaluated))
         self.epochs_done = self._epoch = epochs
 
     def _train(self) -> None:

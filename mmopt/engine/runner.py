@@ -35,7 +35,7 @@ from mmopt.engine.optim import AmpOptimWrapper, OptimWrapper
 from mmopt.engine.optim.accumulation import waiting_gradients
 from mmopt.engine.optim.half_on_cpu import autocast
 from mmopt.engine.optim.precision import DTYPES
-from mmopt.engine.optimize import apply_to_model, report
+from mmopt.engine.optimize import apply_to_model, apply_to_process, fuse_optimizer, malloc_effect, report
 from mmopt.engine.step import unwrap
 from mmopt.engine.sync_batch_norm import fit_sync_batch_norm
 from mmopt.registry import RUNNERS
@@ -62,6 +62,7 @@ class IterBasedRunner(Runner):
     default_train_loop: type[TrainLoop] = IterBasedTrainLoop
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._keeps_pages = False
         self._pending_rng: dict | None = None
         self._config_text: str | None = None
         self._hook_calls: dict[str, tuple[int, list[Callable]]] = {}
@@ -76,7 +77,7 @@ class IterBasedRunner(Runner):
             dist_cfg = env_cfg.get('dist_cfg', {})
             init_distributed(self._launcher, dist_cfg.get('backend'), dist_cfg.get('timeout', 1800))
         if not torch.cuda.is_available():
-            keep_freed_pages()
+            self._keeps_pages = keep_freed_pages()
         # More workers than cores: the preflight block says so in one line; torch says it at every iterator.
         warnings.filterwarnings('ignore', 'This DataLoader will create')
         super().setup_env(env_cfg)
@@ -118,7 +119,10 @@ class IterBasedRunner(Runner):
         """Move the model to its device, apply `optimize` and, with several processes, wrap it in DDP."""
         device = torch.device(get_device())
         model = fit_sync_batch_norm(model.to(device), device, get_world_size())
-        report(apply_to_model(model, self.cfg.get('optimize')), self.logger)
+        optimize = self.cfg.get('optimize')
+        report(apply_to_process(optimize) | apply_to_model(model, optimize), self.logger)
+        if device.type == 'cpu':
+            self.logger.info(malloc_effect(self._keeps_pages))
         if not self.distributed:
             return model
         if model_wrapper_cfg is not None and model_wrapper_cfg.get('type', 'MMDistributedDataParallel') not in (
@@ -131,6 +135,14 @@ class IterBasedRunner(Runner):
         options.setdefault('find_unused_parameters', self.cfg.get('find_unused_parameters', False))
         device_ids = [local_rank()] if torch.cuda.is_available() else None
         return MMDistributedDataParallel(model, device_ids=device_ids, **options)
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """Build the optimizer wrapper, with the fused kernel if `optimize` asks for it."""
+        fused = (self.cfg.get('optimize') or {}).get('fused_optimizer')
+        if fused is not None and isinstance(optim_wrapper, dict):
+            optim_wrapper, effect = fuse_optimizer(optim_wrapper, fused)
+            report(dict(fused_optimizer=effect), self.logger)
+        return super().build_optim_wrapper(optim_wrapper)
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build our loops also from MMEngine's ``dict(by_epoch=..., max_iters=...)``."""
@@ -234,6 +246,7 @@ class IterBasedRunner(Runner):
                         samples=loop.samples_done,
                         epoch_length=len(loop.dataloader),
                         evaluated_at=loop.evaluated_at,
+                        micro_batch=loop.micro_batch_found(),
                     )
                     if isinstance(loop, TrainLoop)
                     else {}

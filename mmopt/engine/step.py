@@ -89,15 +89,27 @@ class TrainStep:
         """
         if self.model_owns_step:
             return self.model.train_step(batch, optim_wrapper=self.optim_wrapper)
-        optim_wrapper: OptimWrapper = self.optim_wrapper
         batch = self._preprocess(batch)
-        normalizers = self._normalizers(batch)
-        parts, weights = self._split(batch, exact=normalizers is not None)
+        log = self._backward(batch, self._normalizers(batch))
+        if self.optim_wrapper.finish_iteration():
+            log |= self.optim_wrapper.step_log
+        return log
+
+    def _backward(self, batch: Any, normalizers: dict[str, Tensor] | None) -> dict[str, Tensor]:
+        """Add the gradient of a preprocessed batch; return scalars for the log."""
+        return self._run_parts(batch, normalizers, self.micro_batch, reduces=self.optim_wrapper.should_sync())
+
+    def _run_parts(
+        self, batch: Any, normalizers: dict[str, Tensor] | None, size: int | None, *, reduces: bool
+    ) -> dict[str, Tensor]:
+        """Run forward and backward in parts of ``size`` samples; the last part reduces gradients over ranks."""
+        optim_wrapper: OptimWrapper = self.optim_wrapper
+        parts, weights = self._split(batch, size, exact=normalizers is not None)
         log: dict[str, Tensor] = {}
         device_type = next(self.module.parameters()).device.type
         for number, (part, weight) in enumerate(zip(parts, weights, strict=True)):
-            reduces = number == len(parts) - 1 and optim_wrapper.should_sync()
-            no_sync = nullcontext() if reduces or not hasattr(self.model, 'no_sync') else self.model.no_sync()
+            is_reducing = reduces and number == len(parts) - 1
+            no_sync = nullcontext() if is_reducing or not hasattr(self.model, 'no_sync') else self.model.no_sync()
             with no_sync:
                 with optim_wrapper.autocast(device_type):
                     losses = self._forward(part, normalizers)
@@ -106,8 +118,6 @@ class TrainStep:
             for name, value in scalars.items():
                 value = value if weight == 1 else value * weight
                 log[name] = log[name] + value if name in log else value
-        if optim_wrapper.finish_iteration():
-            log |= optim_wrapper.step_log
         return log
 
     def _preprocess(self, batch: Any) -> Any:
@@ -125,10 +135,10 @@ class TrainStep:
                 value /= get_world_size()
         return normalizers
 
-    def _split(self, batch: Any, *, exact: bool) -> tuple[list[Any], list[float]]:
-        if self.micro_batch is None:
+    def _split(self, batch: Any, size: int | None, *, exact: bool) -> tuple[list[Any], list[float]]:
+        if size is None:
             return [batch], [1]
-        parts = split_batch(batch, self.micro_batch)
+        parts = split_batch(batch, size)
         if exact or len(parts) == 1:
             return parts, [1] * len(parts)
         total = batch_size(batch)

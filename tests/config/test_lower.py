@@ -149,6 +149,16 @@ def test_without_workers_nothing_that_needs_workers_is_set():
     assert not {'persistent_workers', 'prefetch_factor'} & set(loader['train_dataloader'])
 
 
+def test_a_cache_is_for_all_splits_but_those_that_say_none():
+    data = dict(cache='disk', cache_dir='/fast', val_dataloader=dict(cache=None), test_dataloader=dict(cache='ram'))
+    lowered = lower(make_config(data=data))
+    kept = [
+        {key: value for key, value in lowered[f'{split}_dataloader'].items() if 'cache' in key}
+        for split in ('train', 'val', 'test')
+    ]
+    assert kept == [dict(cache='disk', cache_dir='/fast'), {}, dict(cache='ram', cache_dir='/fast')]
+
+
 def test_a_loader_of_its_own_overrides_the_shared_keys():
     data = dict(
         prefetch_factor=4,
@@ -477,6 +487,7 @@ def test_the_base_configs_lower(runtime):
         (dict(data=dict(samples_per_gpu=0)), 'data.samples_per_gpu must be a positive integer, got 0'),
         (dict(data=dict(videos_per_gpu=2)), 'data gives the batch size twice'),
         (dict(data=dict(workers_per_gpu=-1)), 'data.workers_per_gpu must be an integer of at least 0'),
+        (dict(data=dict(cache='memory')), "data.cache must be 'disk' or 'ram', got 'memory'"),
         (dict(data=dict(train=[])), 'data.train is an empty list'),
         (dict(data=dict(train=dict(root='x'))), 'data.train must be a dict with a type'),
         (dict(data=dict(train=None)), 'no data.train'),

@@ -9,6 +9,10 @@ from mmengine.dist import get_rank
 from mmopt.engine.evaluation_loops import share_statistics
 from mmopt.registry import RUNNERS
 from tests.conftest import forget_mmengine_globals
+from tests.engine.micro_batch.ddp_check import (
+    assert_a_rank_that_fails_leaves_nobody_waiting,
+    assert_norms_that_talk_are_refused,
+)
 from tests.engine.test_runner import Killed
 from tests.engine.toy import toy_config
 
@@ -66,6 +70,8 @@ def main(work_dir: str, out: str) -> None:
         torch.save(dict(weights=weights, count=runner.val_loop.metrics['count']), out)
     assert_statistics_are_shared()
     assert_a_stop_between_two_steps_changes_nothing(work_dir)
+    assert_a_rank_that_fails_leaves_nobody_waiting()
+    assert_norms_that_talk_are_refused()
     # Without the barrier a rank may leave while another still talks to it.
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()

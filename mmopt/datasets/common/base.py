@@ -1,19 +1,28 @@
 """The data set base of all tasks: MMEngine's, with a private generator per sample and errors that name the sample."""
 
+import os
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset
 from torch import Tensor
 
+from mmopt.datasets.common.cache import CachedPrefix, Source, open_cache
 from mmopt.datasets.common.pictures import to_uint8_image
 from mmopt.registry import TRANSFORMS
 from mmopt.structures import DataSample
 from mmopt.utils.seeding import global_generators_of, sample_rng
 
 __all__ = ['SeededDataset']
+
+
+def _ram_folder() -> Path:
+    """Return where the processes of this user tell each other of caches in memory."""
+    return Path(tempfile.gettempdir(), f'mmopt-ram-{os.getuid()}')
 
 
 class SeededDataset(BaseDataset):
@@ -40,14 +49,42 @@ class SeededDataset(BaseDataset):
         # Built here: MMEngine's Compose asks the root registry, which without a default scope never sees mmopt's.
         built = [TRANSFORMS.build(transform) if isinstance(transform, dict) else transform for transform in pipeline]
         self._has_foreign = any(not getattr(transform, '__module__', '').startswith('mmopt.') for transform in built)
+        self._cached: CachedPrefix | None = None
         super().__init__(*args, pipeline=built, **kwargs)
 
+    def prepare_cache(self, mode: str, folder: str | Path | None = None, num_workers: int | None = None) -> None:
+        """Store what the first transforms make of each sample, as far as it is the same in every epoch; or find it.
+
+        To be called before workers start: they share what is stored. Samples stay what they are without it.
+
+        Args:
+            mode: ``'disk'`` or ``'ram'``.
+            folder: Where caches on disk lie; by default ``sample_cache`` in the data root.
+            num_workers: Processes that build; by default one per core.
+        """
+        self.full_init()
+        folder = Path(folder) if folder else Path(self.data_root or 'data', 'sample_cache')
+        source = Source(type(self).__name__, self.get_data_info, len(self), self.pipeline.transforms)
+        self._cached = open_cache(source, mode, folder, _ram_folder(), num_workers)
+
     def prepare_data(self, idx: int) -> Any:
-        """Run the pipeline on one sample."""
+        """Run the pipeline on one sample, or what is left of it where the first transforms' result is stored."""
         results = self.get_data_info(idx)
-        results.update(rng=sample_rng(idx), epoch=getattr(idx, 'epoch', 0), fields=[], sample_idx=int(idx))
+        results.update(fields=[], sample_idx=int(idx))
+        transforms = self.pipeline.transforms
+        if self._cached is not None:
+            change = self._cached.store[int(idx)]
+            for key in change.pop(''):
+                del results[key]
+            results.update(change)
+            transforms = transforms[self._cached.length :]
+        results.update(rng=sample_rng(idx), epoch=getattr(idx, 'epoch', 0))
         with global_generators_of(idx) if self._has_foreign else nullcontext():
-            return self.pipeline(results)
+            for transform in transforms:
+                results = transform(results)
+                if results is None:
+                    return None
+        return results
 
     def __getitem__(self, idx: int) -> Any:
         if not self._fully_initialized:

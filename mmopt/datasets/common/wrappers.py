@@ -27,13 +27,22 @@ def _inner(index: int, local: int, copy: int) -> SampleIndex:
     return SampleIndex(local, seed, getattr(index, 'epoch', 0))
 
 
+class _PreparesCaches:
+    """Hand the call on to the data sets inside."""
+
+    def prepare_cache(self, *args, **kwargs) -> None:
+        """See :meth:`mmopt.datasets.common.SeededDataset.prepare_cache`."""
+        for inside in getattr(self, 'datasets', None) or [self.dataset]:
+            inside.prepare_cache(*args, **kwargs)
+
+
 def _build(dataset: BaseDataset | dict) -> BaseDataset:
     # MMEngine's wrappers ask the root registry, which finds our types only inside a runner.
     return DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
 
 
 @DATASETS.register_module()
-class ConcatDataset(_ConcatDataset):
+class ConcatDataset(_PreparesCaches, _ConcatDataset):
     """Data sets one after the other.
 
     Args:
@@ -56,7 +65,7 @@ class ConcatDataset(_ConcatDataset):
 
 
 @DATASETS.register_module()
-class RepeatDataset(_RepeatDataset):
+class RepeatDataset(_PreparesCaches, _RepeatDataset):
     """One data set several times within an epoch.
 
     Args:
@@ -73,7 +82,7 @@ class RepeatDataset(_RepeatDataset):
 
 
 @DATASETS.register_module()
-class ClassBalancedDataset(_ClassBalancedDataset):
+class ClassBalancedDataset(_PreparesCaches, _ClassBalancedDataset):
     """Samples of rare classes several times within an epoch.
 
     Args:

@@ -30,8 +30,7 @@ def make_samples(*boxes: list, size: tuple[int, int] = (96, 128)) -> list[DataSa
     return samples
 
 
-@pytest.fixture
-def batch() -> dict:
+def make_batch() -> dict:
     """Four images: several boxes, two drones in one place, none, and one that fills the image."""
     samples = make_samples(
         [(10, 10, 30, 25, 0), (60, 40, 110, 90, 1), (100, 5, 108, 14, 2)],
@@ -40,3 +39,8 @@ def batch() -> dict:
         [(0, 0, 128, 96, 0)],
     )
     return dict(inputs=torch.rand(4, 3, 96, 128), data_samples=samples)
+
+
+@pytest.fixture
+def batch() -> dict:
+    return make_batch()

@@ -22,8 +22,7 @@ def make_samples(*events: list, window: int = 200, num_frames: int | None = None
     return samples
 
 
-@pytest.fixture
-def batch() -> dict:
+def make_batch() -> dict:
     """Four windows: several events, one of a single frame, none, and a padded one."""
     samples = make_samples(
         [(10, 40, 0, 1, 0), (60, 61, 1, 1, 1), (100, 190, 1, 0, 0)],
@@ -34,6 +33,11 @@ def batch() -> dict:
     valid[3, 80:] = False
     features = torch.randn(4, 200, 12) * valid[..., None]
     return dict(inputs=dict(features=features, valid=valid), data_samples=samples)
+
+
+@pytest.fixture
+def batch() -> dict:
+    return make_batch()
 
 
 def build_v7(**changes) -> IntervalDetector:

@@ -21,8 +21,7 @@ def build(encoder: str | dict | None = 'transformer', *, keypoints: bool = False
     return MultiViewRecognizer(**(options | changes))
 
 
-@pytest.fixture
-def batch() -> dict:
+def make_batch() -> dict:
     """Four clips of four frames; the label of the third is unknown."""
     inputs = {view: torch.rand(4, 3, 4, 32, 32) for view in VIEWS}
     inputs['keypoints'] = torch.randn(4, 4, 52, 3)
@@ -32,3 +31,8 @@ def batch() -> dict:
         sample.label = torch.tensor(label)
         samples.append(sample)
     return dict(inputs=inputs, data_samples=samples)
+
+
+@pytest.fixture
+def batch() -> dict:
+    return make_batch()

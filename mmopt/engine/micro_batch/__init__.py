@@ -1,0 +1,7 @@
+"""Micro-batches that find their size: an out-of-memory error repeats the step in smaller parts."""
+
+from mmopt.engine.micro_batch.build import build_step
+from mmopt.engine.micro_batch.decision import MicroBatchState
+from mmopt.engine.micro_batch.step import AutoMicroBatchStep
+
+__all__ = ['AutoMicroBatchStep', 'MicroBatchState', 'build_step']

@@ -1,0 +1,68 @@
+"""Undo a training step that failed half-way: gradients, buffers and random state as before it.
+
+The loss scaler, the accumulation count, the optimizer and the schedulers change after the last micro-batch only, and
+the scalars for the log belong to an attempt: nothing of them needs undoing.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from mmopt.engine.checkpoint_io import rng_state, set_rng_state
+
+__all__ = ['StepSnapshot']
+
+
+class StepSnapshot:
+    """Keep what a forward and backward pass change.
+
+    Buffers (BatchNorm's statistics) are copied on their device. Gradients exist before an iteration only within an
+    accumulation window; from a GPU they are copied to page-locked host memory, where they cost the run nothing that it
+    is short of. The copies are made once and reused.
+
+    Args:
+        module: The model, without its distributed wrapper.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._params = list(module.parameters())
+        self._buffers = list(module.buffers())
+        self._saved_buffers = [buffer.detach().clone() for buffer in self._buffers]
+        self._host_grads: dict[int, Tensor] = {}
+        self._has_grad: list[bool] = []
+        self._rng: dict = {}
+
+    @torch.no_grad()
+    def take(self) -> None:
+        """Remember the state before an iteration."""
+        _copy(self._saved_buffers, self._buffers)
+        self._has_grad = [param.grad is not None for param in self._params]
+        for place, param in enumerate(self._params):
+            if param.grad is None:
+                continue
+            if place not in self._host_grads:
+                self._host_grads[place] = torch.empty_like(
+                    param.grad, device='cpu', pin_memory=param.grad.device.type == 'cuda'
+                )
+            # On the device's stream like all else: what follows it there waits, this process does not.
+            self._host_grads[place].copy_(param.grad, non_blocking=True)
+        self._rng = rng_state()
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Bring it back."""
+        _copy(self._buffers, self._saved_buffers)
+        for place, (param, has_grad) in enumerate(zip(self._params, self._has_grad, strict=True)):
+            if not has_grad:
+                param.grad = None
+            else:
+                param.grad.copy_(self._host_grads[place], non_blocking=True)
+        set_rng_state(self._rng)
+
+
+def _copy(targets: Iterable[Tensor], sources: Iterable[Tensor]) -> None:
+    pairs = list(zip(targets, sources, strict=True))
+    if pairs:
+        # A few kernels for all of them instead of one each: BatchNorm has three buffers per layer.
+        torch._foreach_copy_([target for target, _ in pairs], [source for _, source in pairs])
