@@ -6,9 +6,12 @@ agree on the iteration after which they stop. The agreement is a reduction over 
 and read after the next, so nothing waits for a device, and a stop comes at most one iteration later.
 """
 
+import atexit
+import multiprocessing.util
 import os
 import signal
 import sys
+import time
 from types import FrameType
 from typing import Any, Self
 
@@ -18,7 +21,7 @@ from torch import distributed
 
 from mmopt.utils.terminal import paint
 
-__all__ = ['EXIT_STOPPED', 'StopSignals', 'TrainingStopped', 'outlive_first_signal']
+__all__ = ['EXIT_STOPPED', 'StopSignals', 'TrainingStopped', 'end_workers', 'outlive_first_signal']
 
 EXIT_STOPPED = 75
 """Exit code of a run that was asked to stop and has saved: ``EX_TEMPFAIL``, "try again later"."""
@@ -55,6 +58,25 @@ def outlive_first_signal() -> None:
 
     for signum in STOPPING:
         signal.signal(signum, survive)
+
+
+def end_workers() -> None:
+    """End the data workers that still run when their parent leaves.
+
+    Python ends daemons at exit with one SIGTERM and waits for them: those that outlive the first would never leave.
+    """
+    workers = [child for child in multiprocessing.active_children() if child.daemon]
+    for worker in workers:
+        worker.terminate()
+    deadline = time.monotonic() + 1.0
+    for worker in workers:
+        worker.join(max(deadline - time.monotonic(), 0.0))
+        if worker.is_alive():
+            worker.kill()
+
+
+# Runs before multiprocessing's own, which was registered by the import above.
+atexit.register(end_workers)
 
 
 class StopSignals:
