@@ -12,6 +12,16 @@ from tests.engine.children import Child, ranks_of
 from tests.engine.test_runner import assert_same, build, state_of
 from tests.engine.toy import toy_config
 
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As many threads here as in the children: sums of another order end in other bits."""
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(count)
+
+
 EMA = dict(type='EMAHook', ema_type='LinearWarmupEMA', momentum=0.1, warm_up=4)
 
 
