@@ -28,6 +28,8 @@ EXIT_STOPPED = 75
 
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
+_PATIENCE_S = 2.0
+
 
 class TrainingStopped(SystemExit):
     """A run was asked to stop, has saved and leaves with :data:`EXIT_STOPPED`.
@@ -53,8 +55,11 @@ def outlive_first_signal() -> None:
     (Ctrl-C, a scheduler) must not take the data away from the iteration that is to be finished.
     """
 
+    def leave(signum: int, frame: FrameType | None) -> None:
+        os._exit(0)  # any other end, and torch tells the parent of a worker that failed
+
     def survive(signum: int, frame: FrameType | None) -> None:
-        signal.signal(signum, signal.SIG_DFL)
+        signal.signal(signum, leave)
 
     for signum in STOPPING:
         signal.signal(signum, survive)
@@ -66,13 +71,14 @@ def end_workers() -> None:
     Python ends daemons at exit with one SIGTERM and waits for them: those that outlive the first would never leave.
     """
     workers = [child for child in multiprocessing.active_children() if child.daemon]
+    deadline = time.monotonic() + _PATIENCE_S
+    while workers and time.monotonic() < deadline:
+        for worker in workers:
+            worker.terminate()
+        workers[0].join(0.02)
+        workers = [worker for worker in workers if worker.is_alive()]
     for worker in workers:
-        worker.terminate()
-    deadline = time.monotonic() + 1.0
-    for worker in workers:
-        worker.join(max(deadline - time.monotonic(), 0.0))
-        if worker.is_alive():
-            worker.kill()
+        worker.kill()
 
 
 # Runs before multiprocessing's own, which was registered by the import above.
