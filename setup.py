@@ -29,6 +29,7 @@ setup(
     extras_require={
         'lite': LITE,
         **TASK_EXTRAS,
+        'gpu': read_requirements('gpu'),
         'dev': read_requirements('dev'),
         'all': LITE + sum(TASK_EXTRAS.values(), []),
     },

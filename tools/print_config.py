@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from mmopt.apis.config import load_config, read_config
 
-    cfg = load_config(**config_arguments(args)) if args.lowered else read_config(args.config, args.options)
+    cfg = load_config(**config_arguments(args)) if args.lowered else read_config(args.config, args.options, args.preset)
     print(cfg.pretty_text)
 
 

@@ -9,17 +9,29 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import mmengine
 from mmengine.config import Config
 
 from mmopt.config import apply_options, lower
+from mmopt.config.precision import with_precision
+from mmopt.engine.optimize.scale_lr import samples_per_step
 from mmopt.utils.errors import UserError
 from mmopt.utils.terminal import nearest
 
-__all__ = ['load_config', 'missing_file', 'read_config', 'set_precision', 'without_validation']
+__all__ = [
+    'PRESETS',
+    'load_config',
+    'missing_file',
+    'read_config',
+    'read_preset',
+    'set_precision',
+    'without_validation',
+]
 
-_DTYPES = dict(fp16='float16', bf16='bfloat16')
+PRESETS = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'optimize'
+"""Where the presets lie."""
 
 
 def missing_file(path: str | Path, what: str, *, suffix: str = '') -> UserError:
@@ -61,12 +73,13 @@ def _suggest(near: Sequence[str]) -> str:
     return f'Did you mean {" or ".join(near)}?' if near else ''
 
 
-def read_config(path: str | Path, options: Sequence[str] = ()) -> Config:
-    """Read a config file in its own dialect and merge options into it.
+def read_config(path: str | Path, options: Sequence[str] = (), preset: str | None = None) -> Config:
+    """Read a config file in its own dialect and merge a preset and options into it.
 
     Args:
         path: The file.
-        options: ``key.subkey=value`` texts.
+        options: ``key.subkey=value`` texts; they win over the preset.
+        preset: See :func:`read_preset`; its keys win over those of the file's ``optimize`` section.
 
     Returns:
         The config, not lowered.
@@ -86,7 +99,36 @@ def read_config(path: str | Path, options: Sequence[str] = ()) -> Config:
             warnings.simplefilter('ignore', ResourceWarning)
             traceback.clear_frames(error.__traceback__)
         raise UserError(message) from error
-    return Config(apply_options(cfg.to_dict(), options), filename=str(path)) if options else cfg
+    if not options and preset is None:
+        return cfg
+    source = cfg.to_dict()
+    if preset is not None:
+        source['optimize'] = {**(source.get('optimize') or {}), **read_preset(preset)}
+    return Config(apply_options(source, options), filename=str(path))
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """Return the ``optimize`` section of a preset.
+
+    Args:
+        name: ``standard``, ``aggressive``, ``extreme`` (the files of ``configs/_base_/optimize``), or a file.
+
+    Returns:
+        The section.
+
+    Raises:
+        UserError: If there is no such preset, or the file has no such section.
+    """
+    path = PRESETS / f'{name}.py' if not name.endswith('.py') else Path(name)
+    if not path.is_file():
+        known = sorted(item.stem for item in PRESETS.glob('*.py'))
+        raise UserError(
+            f'--preset {name}: there is no {path}; known: {", ".join(known) or "none"}, or a file of yours.'
+        )
+    section = Config.fromfile(path).to_dict().get('optimize')
+    if not isinstance(section, dict):
+        raise UserError(f'--preset {name}: {path} has no section optimize=dict(...).')
+    return section
 
 
 def _explain_broken(path: Path, error: Exception) -> str:
@@ -115,6 +157,7 @@ def load_config(
     path: str | Path,
     *,
     options: Sequence[str] = (),
+    preset: str | None = None,
     work_dir: str | None = None,
     precision: str | None = None,
     seed: int | None = None,
@@ -127,6 +170,7 @@ def load_config(
     Args:
         path: Config file, in the MMCV-1.x dialect or native.
         options: ``key.subkey=value`` texts; they speak the dialect of the file.
+        preset: See :func:`read_preset`.
         work_dir: Default: the config's own, else ``work_dirs/<config name>``.
         precision: ``fp32``, ``fp16`` or ``bf16``: replaces what the config says.
         seed: Replaces the config's.
@@ -137,7 +181,7 @@ def load_config(
     Returns:
         A native config; its ``filename`` is the file's.
     """
-    source = read_config(path, options)
+    source = read_config(path, options, preset)
     lowered = lower(source.to_dict())
     lowered['work_dir'] = work_dir or lowered.get('work_dir') or str(Path('work_dirs', Path(path).stem))
     lowered['launcher'] = launcher
@@ -170,15 +214,7 @@ def set_precision(cfg: Config, precision: str) -> None:
     """
     if not cfg.get('optim_wrapper'):
         raise UserError(f'{cfg.filename}: --precision {precision} has no effect: the config has no optimizer.')
-    wrapper = dict(cfg.optim_wrapper)
-    scale = wrapper.pop('loss_scale', 'dynamic') if wrapper.pop('dtype', 'float16') == 'float16' else 'dynamic'
-    wrapper.pop('loss_scale', None)
-    wrapper['type'] = 'OptimWrapper' if precision == 'fp32' else 'AmpOptimWrapper'
-    if precision != 'fp32':
-        wrapper['dtype'] = _DTYPES[precision]
-    if precision == 'fp16':
-        wrapper['loss_scale'] = scale
-    cfg['optim_wrapper'] = wrapper
+    cfg['optim_wrapper'] = with_precision(cfg.optim_wrapper, precision)
 
 
 def without_validation(cfg: Config) -> None:
@@ -190,14 +226,6 @@ def without_validation(cfg: Config) -> None:
     if checkpoint:
         checkpoint.pop('save_best', None)
         checkpoint.pop('rule', None)
-
-
-def samples_per_step(cfg: dict, world_size: int = 1) -> int | None:
-    """Return the samples behind one optimizer step: batch x accumulation x processes; None without training."""
-    loader, wrapper = cfg.get('train_dataloader'), cfg.get('optim_wrapper')
-    if not loader or not wrapper:
-        return None
-    return loader.get('batch_size', 1) * (wrapper.get('accumulative_counts') or 1) * world_size
 
 
 def _lr(cfg: dict) -> float | None:

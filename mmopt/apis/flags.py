@@ -27,6 +27,7 @@ def add_config_flags(parser: argparse.ArgumentParser) -> None:
         metavar='KEY=VALUE',
         help='replace config values, e.g. runner.max_iters=300 data.samples_per_gpu=8',
     )
+    group.add_argument('--preset', metavar='NAME', help='standard, aggressive or extreme: how much to trade for memory')
     group.add_argument('--precision', choices=PRECISIONS, help="replaces the config's fp16 and bf16")
     group.add_argument('--seed', type=int, help="replaces the config's seed")
     group.add_argument(
@@ -86,6 +87,7 @@ def config_arguments(args: argparse.Namespace) -> dict[str, Any]:
     return dict(
         path=args.config,
         options=args.options,
+        preset=args.preset,
         work_dir=args.work_dir,
         precision=args.precision,
         seed=args.seed,

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from mmopt.apis.facts import Facts
+from mmopt.engine.optimize import lr_factor
 from mmopt.utils.terminal import number, paint, rows
 
 __all__ = ['Preflight', 'describe_run']
@@ -71,7 +72,7 @@ def describe_run(cfg: Mapping, facts: Facts, name: str | None = None) -> Preflig
         ('device', _device(facts)),
         ('precision', _precision(cfg)),
         ('batch', _batch(cfg, facts)),
-        ('learning rate', _learning_rate(cfg)),
+        ('learning rate', _learning_rate(cfg, facts)),
         ('samples', f'{number(facts.num_train)} train' + (f', {number(facts.num_val)} val' if facts.num_val else '')),
         ('length', _length_text(length)),
         ('evaluation', _evaluation(cfg, length, facts)),
@@ -128,9 +129,13 @@ def _schedulers(cfg: Mapping) -> list[Mapping]:
     return list(schedulers)
 
 
-def _learning_rate(cfg: Mapping) -> str:
+def _learning_rate(cfg: Mapping, facts: Facts) -> str:
     optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer') or {}
-    parts = [f'{optimizer.get("lr", "default")} ({optimizer.get("type", "?")})']
+    lr = optimizer.get('lr', 'default')
+    factor, reason = lr_factor(cfg, facts.world_size)
+    if reason and isinstance(lr, int | float):
+        lr = f'{lr * factor:.4g}, {reason}'
+    parts = [f'{lr} ({optimizer.get("type", "?")})']
     for item in _schedulers(cfg):
         if 'Momentum' in str(item.get('type')):
             continue
@@ -216,13 +221,17 @@ def _device_warnings(cfg: Mapping, facts: Facts) -> Iterator[str]:
         )
 
 
+def _scales_lr(cfg: Mapping) -> bool:
+    return bool((cfg.get('auto_scale_lr') or {}).get('enable') or (cfg.get('optimize') or {}).get('scale_lr'))
+
+
 def _batch_warnings(cfg: Mapping, facts: Facts, length: _Length) -> Iterator[str]:
     batch, accumulation, processes = _counts(cfg, facts)
     effective = batch * accumulation * processes
     scaling = cfg.get('auto_scale_lr') or {}
     base = scaling.get('base_batch_size') or (cfg.get('optimize') or {}).get('base_batch')
     lr = ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('lr')
-    if base and base != effective and not scaling.get('enable') and isinstance(lr, int | float):
+    if base and base != effective and not _scales_lr(cfg) and isinstance(lr, int | float):
         yield (
             f'lr {lr:g} was written for {base} samples per step, not {effective}: '
             f'linear scaling gives {lr * effective / base:.3g} (--options optimizer.lr={lr * effective / base:.3g}).'

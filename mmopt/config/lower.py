@@ -11,7 +11,7 @@ from mmopt.config.data import lower_data
 from mmopt.config.data_root import replace_data_root
 from mmopt.config.evaluation import lower_evaluator, lower_validation
 from mmopt.config.hooks import lower_checkpoint, lower_custom_hooks, lower_logging
-from mmopt.config.optimize import check_optimize, check_optimize_name
+from mmopt.config.optimize import check_optimize, check_optimize_name, merge_optimize
 from mmopt.config.optimizer import lower_optimizer
 from mmopt.config.runtime import check_foreign, check_workflow, lower_model, lower_runtime
 from mmopt.config.schedule import RunLength, lower_run_length, lower_schedules
@@ -119,7 +119,9 @@ def lower(cfg: Mapping[str, Any]) -> dict[str, Any]:
     check_optimize_name(cfg)
     check_optimize(cfg.get('optimize'))
     if is_native(cfg):
-        return copy.deepcopy(dict(cfg))
+        native = copy.deepcopy(dict(cfg))
+        merge_optimize(native)
+        return native
     _check_top_level(cfg)
     check_foreign(cfg)
     check_workflow(cfg.get('workflow'))
@@ -146,7 +148,9 @@ def lower(cfg: Mapping[str, Any]) -> dict[str, Any]:
     rest = {key: value for key, value in cfg.items() if key not in (*DIALECT_SECTIONS, *_SHARED)}
     if 'data_root' in cfg:
         rest['data_root'] = cfg['data_root']
-    return lowered | copy.deepcopy({key: value for key, value in rest.items() if key not in lowered})
+    lowered |= copy.deepcopy({key: value for key, value in rest.items() if key not in lowered})
+    merge_optimize(lowered)
+    return lowered
 
 
 def _lower_training(cfg: Mapping[str, Any], run: RunLength | None, loaders: dict[str, dict]) -> dict[str, Any]:

@@ -35,7 +35,15 @@ from mmopt.engine.optim import AmpOptimWrapper, OptimWrapper
 from mmopt.engine.optim.accumulation import waiting_gradients
 from mmopt.engine.optim.half_on_cpu import autocast
 from mmopt.engine.optim.precision import DTYPES
-from mmopt.engine.optimize import apply_to_model, apply_to_process, fuse_optimizer, malloc_effect, report
+from mmopt.engine.optimize import (
+    apply_to_model,
+    apply_to_optimizer,
+    apply_to_process,
+    lr_factor,
+    malloc_effect,
+    report,
+    scale_schedules,
+)
 from mmopt.engine.step import unwrap
 from mmopt.engine.sync_batch_norm import fit_sync_batch_norm
 from mmopt.registry import RUNNERS
@@ -137,11 +145,10 @@ class IterBasedRunner(Runner):
         return MMDistributedDataParallel(model, device_ids=device_ids, **options)
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
-        """Build the optimizer wrapper, with the fused kernel if `optimize` asks for it."""
-        fused = (self.cfg.get('optimize') or {}).get('fused_optimizer')
-        if fused is not None and isinstance(optim_wrapper, dict):
-            optim_wrapper, effect = fuse_optimizer(optim_wrapper, fused)
-            report(dict(fused_optimizer=effect), self.logger)
+        """Build the optimizer wrapper as `optimize` asks for it."""
+        if isinstance(optim_wrapper, dict):
+            optim_wrapper, effects = apply_to_optimizer(optim_wrapper, self.cfg, get_world_size())
+            report(effects, self.logger)
         return super().build_optim_wrapper(optim_wrapper)
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
@@ -164,7 +171,8 @@ class IterBasedRunner(Runner):
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
         """Build the schedulers and tell closed forms where the run ends."""
-        schedulers = super().build_param_scheduler(scheduler)
+        factor, _ = lr_factor(self.cfg, get_world_size())
+        schedulers = super().build_param_scheduler(scale_schedules(scheduler, factor) if factor != 1 else scheduler)
         for item in schedulers if isinstance(schedulers, list) else sum(schedulers.values(), []):
             if hasattr(item, 'set_horizon'):
                 item.set_horizon(

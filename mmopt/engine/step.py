@@ -6,7 +6,7 @@ its gradient. Models without ``loss_normalizers`` return means, which are weight
 every sample counts alike.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import Tensor, distributed, nn
 from mmopt.engine.optim import OptimWrapper
 from mmopt.structures import batch_size, split_batch
 
-__all__ = ['TrainStep', 'sum_losses', 'unwrap']
+__all__ = ['TrainStep', 'forward_losses', 'sum_losses', 'unwrap']
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -69,6 +69,8 @@ class TrainStep:
         self.module = unwrap(model)
         self.optim_wrapper = optim_wrapper
         self.micro_batch = micro_batch
+        self.before_first: Callable[[TrainStep, Any, dict[str, Tensor] | None], None] | None = None
+        """Called once, with the first preprocessed batch and its normalisers, before its forward pass."""
         # GANs and the like drive several optimizers themselves; MMEngine's BaseModel.train_step is what we replace.
         own_step = getattr(type(self.module), 'train_step', None)
         self.model_owns_step = own_step is not None and own_step is not BaseModel.train_step
@@ -90,7 +92,11 @@ class TrainStep:
         if self.model_owns_step:
             return self.model.train_step(batch, optim_wrapper=self.optim_wrapper)
         batch = self._preprocess(batch)
-        log = self._backward(batch, self._normalizers(batch))
+        normalizers = self._normalizers(batch)
+        if self.before_first is not None:
+            self.before_first(self, batch, normalizers)
+            self.before_first = None
+        log = self._backward(batch, normalizers)
         if self.optim_wrapper.finish_iteration():
             log |= self.optim_wrapper.step_log
         return log
@@ -112,7 +118,7 @@ class TrainStep:
             no_sync = nullcontext() if is_reducing or not hasattr(self.model, 'no_sync') else self.model.no_sync()
             with no_sync:
                 with optim_wrapper.autocast(device_type):
-                    losses = self._forward(part, normalizers)
+                    losses = forward_losses(self.model, part, normalizers)
                 loss, scalars = sum_losses(losses)
                 optim_wrapper.accumulate(loss if weight == 1 else loss * weight)
             for name, value in scalars.items():
@@ -144,10 +150,24 @@ class TrainStep:
         total = batch_size(batch)
         return parts, [batch_size(part) / total for part in parts]
 
-    def _forward(self, part: Any, normalizers: dict[str, Tensor] | None) -> dict[str, Tensor]:
-        extra = {} if normalizers is None else dict(normalizers=normalizers)
-        if isinstance(part, dict):
-            return self.model(**part, mode='loss', **extra)
-        if isinstance(part, list | tuple):
-            return self.model(*part, mode='loss', **extra)
-        raise TypeError(f'The loader gave a {type(part).__name__}; a batch must be a dict, a list or a tuple.')
+
+def forward_losses(model: nn.Module, part: Any, normalizers: dict[str, Tensor] | None) -> dict[str, Tensor]:
+    """Run a model in mode ``'loss'``.
+
+    Args:
+        model: The model.
+        part: A preprocessed (micro-)batch.
+        normalizers: Of the whole batch; None for models without.
+
+    Returns:
+        The losses.
+
+    Raises:
+        TypeError: If the batch is of a kind that cannot be handed to a model.
+    """
+    extra = {} if normalizers is None else dict(normalizers=normalizers)
+    if isinstance(part, dict):
+        return model(**part, mode='loss', **extra)
+    if isinstance(part, list | tuple):
+        return model(*part, mode='loss', **extra)
+    raise TypeError(f'The loader gave a {type(part).__name__}; a batch must be a dict, a list or a tuple.')

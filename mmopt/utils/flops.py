@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode, flop_registry, register_flop_formula
 
-__all__ = ['count_flops']
+__all__ = ['count_flops', 'flop_counter']
 
 _ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _ATTENTION_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
@@ -50,6 +50,12 @@ def _plain_recurrence() -> Iterator[None]:
             library.enabled = was
 
 
+def flop_counter() -> FlopCounterMode:
+    """Return torch's silent counter, which then knows fused attention on a CPU too."""
+    _register_cpu_attention()
+    return FlopCounterMode(display=False)
+
+
 def count_flops(function: Callable[[], Any], *, recurrent: bool = False) -> int:
     """Run ``function`` once and count the operations of its matrix products, convolutions and attention.
 
@@ -60,12 +66,11 @@ def count_flops(function: Callable[[], Any], *, recurrent: bool = False) -> int:
     Returns:
         Operations; a multiplication and its addition are two. What is computed again (checkpointing) counts again.
     """
-    _register_cpu_attention()
     # A compiled graph hides its operators from the counter.
     with (
         torch.compiler.set_stance('force_eager'),
         _plain_recurrence() if recurrent else nullcontext(),
-        FlopCounterMode(display=False) as counter,
+        flop_counter() as counter,
     ):
         function()
     return counter.get_total_flops()

@@ -123,6 +123,12 @@ def test_an_unscaled_learning_rate_gives_the_scaled_one():
     assert 'written for 8' in warnings(changed() | dict(optimize=dict(base_batch=8)))
 
 
+def test_a_scaled_learning_rate_is_shown_with_its_reason_and_no_warning():
+    cfg = changed() | dict(optimize=dict(scale_lr='linear', base_batch=16))
+    assert entries(cfg)['learning rate'].startswith('0.0008, linear scaling from 16 to 32 samples per step (AdamW)')
+    assert warnings(cfg) == ''
+
+
 def test_intervals_longer_than_the_run_are_noticed():
     assert 'evaluates only at the end' in warnings(changed(train_cfg=dict(val_interval=2000)))
     assert 'never evaluates' in warnings(changed(train_cfg=dict(val_interval=2000, val_at_end=False)))

@@ -3,9 +3,11 @@
 from typing import Any
 
 from mmopt.engine.micro_batch.decision import MicroBatchState
+from mmopt.engine.micro_batch.first_batch import CheckpointBudget
 from mmopt.engine.micro_batch.notes import inexact_parts
 from mmopt.engine.micro_batch.remedies import remedies
 from mmopt.engine.micro_batch.step import AutoMicroBatchStep
+from mmopt.engine.optimize.checkpointing import budget_bytes
 from mmopt.engine.step import TrainStep
 
 __all__ = ['build_step']
@@ -22,12 +24,17 @@ def build_step(runner: Any, micro_batch: int | str | None, found: MicroBatchStat
     Returns:
         The step.
     """
+    step: TrainStep
     if micro_batch == 'auto':
-        return AutoMicroBatchStep(
+        step = AutoMicroBatchStep(
             runner.model, runner.optim_wrapper, runner.logger, found, lambda: remedies(runner.cfg)
         )
-    step = TrainStep(runner.model, runner.optim_wrapper, micro_batch)
-    if micro_batch is not None and not step.model_owns_step:
-        for note in inexact_parts(step.module):
-            runner.logger.warning(note)
+    else:
+        step = TrainStep(runner.model, runner.optim_wrapper, micro_batch)
+        if micro_batch is not None and not step.model_owns_step:
+            for note in inexact_parts(step.module):
+                runner.logger.warning(note)
+    value = (runner.cfg.get('optimize') or {}).get('checkpointing')
+    if budget_bytes(value) is not None:
+        step.before_first = CheckpointBudget(value, runner.logger)
     return step

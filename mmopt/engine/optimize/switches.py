@@ -13,13 +13,19 @@ from torch import nn
 
 from mmopt.config import check_optimize
 from mmopt.engine.optimize.channels_last import channels_last
+from mmopt.engine.optimize.checkpointing import checkpointing
 from mmopt.engine.optimize.compile import compile_regions
 from mmopt.engine.optimize.effect import Effect
+from mmopt.engine.optimize.inplace import inplace
+from mmopt.engine.optimize.offload import offload
 
 __all__ = ['MODEL_SWITCHES', 'apply_to_model', 'report']
 
 MODEL_SWITCHES: dict[str, Callable[[nn.Module, Any], Effect]] = {
     'channels_last': channels_last,
+    'inplace': inplace,
+    'checkpointing': checkpointing,
+    'offload': offload,  # behind checkpointing: what it still keeps is what there is to offload
     'compile': compile_regions,  # last: it compiles what the others made
 }
 """Key of the `optimize` section -> function; applied from first to last, before DDP."""
