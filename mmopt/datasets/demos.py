@@ -43,6 +43,11 @@ DEMOS = dict(
         'configs/demo/tad_v7_mabe.py',
         "mice that attack, chase, rear and sniff, in the layout of Kaggle's MABe challenge",
     ),
+    cityscapes=Demo(
+        'mmopt.datasets.segmentation.demo',
+        'configs/demo/bisenetv2_cityscapes.py',
+        'the same street, labelled pixel by pixel in the layout of Cityscapes',
+    ),
 )  # fmt: skip
 
 

@@ -57,7 +57,7 @@ class TrainLoop(BaseLoop):
         self.dynamic_intervals = dynamic_intervals
         self.val_at_end = val_at_end
         self.micro_batch = micro_batch
-        self.stop_training = False  # set by MMEngine's EarlyStoppingHook
+        self.stop_training = False  # set by EarlyStoppingHook
         self.iters_done = 0
         self.epochs_done = 0
         self._iter = 0

@@ -2,6 +2,7 @@
 
 from mmopt.engine.hooks.checkpoint_hook import CheckpointHook
 from mmopt.engine.hooks.compare_runs_hook import CompareRunsHook
+from mmopt.engine.hooks.early_stopping_hook import EarlyStoppingHook
 from mmopt.engine.hooks.logger_hook import LoggerHook
 from mmopt.engine.hooks.peak_memory_hook import PeakMemoryHook
 from mmopt.engine.hooks.runtime_info_hook import IterTimerHook, RuntimeInfoHook
@@ -9,6 +10,7 @@ from mmopt.engine.hooks.runtime_info_hook import IterTimerHook, RuntimeInfoHook
 __all__ = [
     'CheckpointHook',
     'CompareRunsHook',
+    'EarlyStoppingHook',
     'IterTimerHook',
     'LoggerHook',
     'PeakMemoryHook',

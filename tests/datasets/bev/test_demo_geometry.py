@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from mmopt.datasets.bev.demo.camera import CAM_FRONT_HEIGHT_M, NEAR_M, Camera, clip_near
-from mmopt.datasets.bev.demo.items import Item, far_to_near, overlaps
 from mmopt.datasets.bev.demo.labels import cell_centers, draw_label, shadow_polygon
-from mmopt.datasets.bev.demo.light import sample_light
-from mmopt.datasets.bev.demo.paint import draw_solids
-from mmopt.datasets.bev.demo.render import sample_world
-from mmopt.datasets.bev.demo.solids import box
-from mmopt.datasets.bev.demo.street import Side, Street, band, sample_street, stripes
-from mmopt.datasets.bev.demo.traffic import CLASSES, KINDS
+from mmopt.datasets.common.street.camera import CAM_FRONT_HEIGHT_M, NEAR_M, Camera, clip_near
+from mmopt.datasets.common.street.items import Item, far_to_near, overlaps
+from mmopt.datasets.common.street.light import sample_light
+from mmopt.datasets.common.street.paint import draw_solids
+from mmopt.datasets.common.street.render import sample_world
+from mmopt.datasets.common.street.solids import box
+from mmopt.datasets.common.street.street import Side, Street, band, sample_street, stripes
+from mmopt.datasets.common.street.traffic import CLASSES, KINDS
 
 ROAD, CAR, CONE = 1 << 0, 1 << CLASSES.index('car'), 1 << CLASSES.index('traffic_cone')
 IGNORE = 1 << 14

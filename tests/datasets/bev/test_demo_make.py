@@ -10,10 +10,10 @@ import pytest
 from mmopt.datasets.bev import NuScenesBEVDataset
 from mmopt.datasets.bev.demo import make as module
 from mmopt.datasets.bev.demo import make_demo
-from mmopt.datasets.bev.demo.camera import Camera
 from mmopt.datasets.bev.demo.labels import draw_label
-from mmopt.datasets.bev.demo.render import sample_world
-from mmopt.datasets.bev.demo.traffic import CLASSES
+from mmopt.datasets.common.street.camera import Camera
+from mmopt.datasets.common.street.render import sample_world
+from mmopt.datasets.common.street.traffic import CLASSES
 from mmopt.datasets.demos import find_demo
 from mmopt.evaluation import image_blind_iou
 from mmopt.utils.errors import UserError
@@ -126,15 +126,10 @@ def test_other_settings_are_refused_by_name_and_force_replaces(made, tmp_path):
 def test_a_set_of_an_older_format_is_made_anew_without_asking(made, tmp_path, monkeypatch):
     root = tmp_path / 'set'
     monkeypatch.setattr(module, '_FORMAT', 0)
-    monkeypatch.setattr(module._Settings, '__init__', _with_format(module._Settings.__init__, 0))
     make_demo(root, num_train=1, num_val=1, image_size=(90, 160))
     monkeypatch.undo()
     make_demo(root, **SMALL)
     assert contents(root) == contents(made)
-
-
-def _with_format(init, number: int):
-    return lambda self, *args: init(self, *args, number)
 
 
 @pytest.mark.parametrize('force', [False, True])

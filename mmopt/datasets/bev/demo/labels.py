@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from mmopt.datasets.bev.demo.camera import CAM_FRONT_HEIGHT_M, Camera
-from mmopt.datasets.bev.demo.items import Item
-from mmopt.datasets.bev.demo.street import Street
+from mmopt.datasets.common.street.camera import CAM_FRONT_HEIGHT_M, Camera
+from mmopt.datasets.common.street.items import Item
+from mmopt.datasets.common.street.street import Street
 
 __all__ = ['cell_centers', 'draw_label', 'shadow_polygon']
 

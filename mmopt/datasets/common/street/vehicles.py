@@ -1,12 +1,12 @@
 """Shapes of the vehicles: car, truck, bus, trailer, construction vehicle.
 
 Every function takes length, width, height in metres (the labelled box, which the shape fills) and a generator for
-colours, and returns solids in the local frame of :mod:`mmopt.datasets.bev.demo.solids`.
+colours, and returns solids in the local frame of :mod:`mmopt.datasets.common.street.solids`.
 """
 
 import numpy as np
 
-from mmopt.datasets.bev.demo.solids import Face, Solid, box, disc, frustum, patch, prism
+from mmopt.datasets.common.street.solids import Face, Solid, box, disc, frustum, patch, prism
 
 __all__ = ['make_bus', 'make_car', 'make_construction_vehicle', 'make_trailer', 'make_truck']
 

@@ -6,11 +6,11 @@ Shape letters: N points, H W picture.
 import cv2
 import numpy as np
 
-from mmopt.datasets.bev.demo.camera import CAM_FRONT_HEIGHT_M, NEAR_M, Camera, clip_near
-from mmopt.datasets.bev.demo.light import Light, shade
-from mmopt.datasets.bev.demo.solids import Face, Solid, place
+from mmopt.datasets.common.street.camera import CAM_FRONT_HEIGHT_M, NEAR_M, Camera, clip_near
+from mmopt.datasets.common.street.light import Light, shade
+from mmopt.datasets.common.street.solids import Face, Solid, place
 
-__all__ = ['blend', 'draw_solids', 'to_pixels']
+__all__ = ['blend', 'draw_solids', 'project_contours', 'to_pixels']
 
 _SHIFT = 4
 _MAX_SAMPLES = 1_600_000
@@ -92,7 +92,7 @@ def _collect(
     if face.holes:
         ends = np.cumsum([len(hole) for hole in face.holes[:-1]])
         contours += np.split(place(np.concatenate(face.holes), *pose), ends)
-    contours = _project(camera, contours)
+    contours = project_contours(camera, contours)
     if not contours:
         return
     distance = float(np.linalg.norm(points_N3.mean(0)))
@@ -106,7 +106,7 @@ def _collect(
         _collect(polygons, camera, light, decal, place(decal.points_N3, *pose), normal_3, pose)
 
 
-def _project(camera: Camera, contours: list[np.ndarray]) -> list[np.ndarray]:
+def project_contours(camera: Camera, contours: list[np.ndarray]) -> list[np.ndarray]:
     """Clip and project contours; those behind the camera are left out."""
     points = contours[0] if len(contours) == 1 else np.concatenate(contours)
     if points[:, 2].min() < NEAR_M:

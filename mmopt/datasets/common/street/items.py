@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mmopt.datasets.bev.demo.solids import Solid, place
+from mmopt.datasets.common.street.solids import Solid, place
 
 __all__ = ['Item', 'far_to_near', 'overlaps']
 

@@ -8,9 +8,9 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from mmopt.datasets.bev.demo.camera import Camera
-from mmopt.datasets.bev.demo.light import Light
-from mmopt.datasets.bev.demo.street import KERB_M, Street, band, stripes
+from mmopt.datasets.common.street.camera import Camera
+from mmopt.datasets.common.street.light import Light
+from mmopt.datasets.common.street.street import KERB_M, Street, band, stripes
 
 __all__ = ['draw_ground', 'noise_tile']
 

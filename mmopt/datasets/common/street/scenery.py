@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from mmopt.datasets.bev.demo.items import Item
-from mmopt.datasets.bev.demo.solids import Face, Solid, box, patch, patch_points
-from mmopt.datasets.bev.demo.sprites import NUM_TREES
-from mmopt.datasets.bev.demo.street import Street
+from mmopt.datasets.common.street.items import Item
+from mmopt.datasets.common.street.solids import Face, Solid, box, patch, patch_points
+from mmopt.datasets.common.street.sprites import NUM_TREES
+from mmopt.datasets.common.street.street import Street
 
 __all__ = ['sample_scenery']
 

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from mmopt.datasets.bev.demo.camera import Camera, clip_near
-from mmopt.datasets.bev.demo.ground import draw_ground
-from mmopt.datasets.bev.demo.items import Item, far_to_near
-from mmopt.datasets.bev.demo.light import Light, sample_light
-from mmopt.datasets.bev.demo.paint import draw_solids, to_pixels
-from mmopt.datasets.bev.demo.scenery import sample_scenery
-from mmopt.datasets.bev.demo.sprites import draw_sky, draw_tree
-from mmopt.datasets.bev.demo.street import Street, sample_street
-from mmopt.datasets.bev.demo.traffic import sample_traffic
+from mmopt.datasets.common.street.camera import Camera, clip_near
+from mmopt.datasets.common.street.ground import draw_ground
+from mmopt.datasets.common.street.items import Item, far_to_near
+from mmopt.datasets.common.street.light import Light, sample_light
+from mmopt.datasets.common.street.paint import draw_solids, to_pixels
+from mmopt.datasets.common.street.scenery import sample_scenery
+from mmopt.datasets.common.street.sprites import draw_sky, draw_tree
+from mmopt.datasets.common.street.street import Street, sample_street
+from mmopt.datasets.common.street.traffic import sample_traffic
 
 __all__ = ['World', 'render', 'sample_world']
 

@@ -8,13 +8,13 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from mmopt.datasets.bev.demo.camera import CAM_FRONT_HEIGHT_M, Camera
-from mmopt.datasets.bev.demo.ground import noise_tile
-from mmopt.datasets.bev.demo.items import Item
-from mmopt.datasets.bev.demo.light import Light, shade
-from mmopt.datasets.bev.demo.paint import blend
+from mmopt.datasets.common.street.camera import CAM_FRONT_HEIGHT_M, Camera
+from mmopt.datasets.common.street.ground import noise_tile
+from mmopt.datasets.common.street.items import Item
+from mmopt.datasets.common.street.light import Light, shade
+from mmopt.datasets.common.street.paint import blend
 
-__all__ = ['NUM_TREES', 'draw_sky', 'draw_tree']
+__all__ = ['NUM_TREES', 'draw_sky', 'draw_tree', 'sky_layout', 'tree_picture']
 
 NUM_TREES = 5
 _SIZE_HW = (384, 320)
@@ -57,22 +57,29 @@ def _tree(number: int) -> tuple[np.ndarray, np.ndarray]:
     return rgb, alpha
 
 
-def draw_tree(image_HW3: np.ndarray, camera: Camera, light: Light, item: Item) -> None:
-    """Draw a tree as a picture that faces the camera."""
+def tree_picture(camera: Camera, item: Item) -> tuple[int, int, np.ndarray, np.ndarray] | None:
+    """Return where a tree's picture lies (top, left), its albedo (h, w, 3) and alpha (h, w); None if out of sight."""
     x, z, _ = item.pose
     tall = item.size[2]
     wide = tall * _SIZE_HW[1] / _SIZE_HW[0]
     (left, top), (right, bottom) = camera.project(np.array([(x - wide / 2, tall, z), (x + wide / 2, 0.0, z)]))
     width, height = round(right - left), round(bottom - top)
-    if width < 2 or height < 2 or left > image_HW3.shape[1] or right < 0:
-        return
+    if width < 2 or height < 2 or left > camera.image_size[1] or right < 0:
+        return None
     rgb, alpha = _tree(item.sprite)
-    if width < _SIZE_HW[1]:
-        rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
-        alpha = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_AREA)
-    else:
-        rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_LINEAR)
-        alpha = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_LINEAR)
+    kind = cv2.INTER_AREA if width < _SIZE_HW[1] else cv2.INTER_LINEAR
+    rgb = cv2.resize(rgb, (width, height), interpolation=kind)
+    alpha = cv2.resize(alpha, (width, height), interpolation=kind)
+    return round(top), round(left), rgb, alpha
+
+
+def draw_tree(image_HW3: np.ndarray, camera: Camera, light: Light, item: Item) -> None:
+    """Draw a tree as a picture that faces the camera."""
+    x, z, _ = item.pose
+    picture = tree_picture(camera, item)
+    if picture is None:
+        return
+    top, left, rgb, alpha = picture
     alpha = alpha.astype(np.float32) / 255
     distance = float(np.hypot(x, z))
     normal = np.array([-0.2, 0.75, -0.6]) / np.linalg.norm((-0.2, 0.75, -0.6))
@@ -80,7 +87,34 @@ def draw_tree(image_HW3: np.ndarray, camera: Camera, light: Light, item: Item) -
     dark, bright = shade(light, np.zeros(3), normal, distance), shade(light, np.full(3, 0.5), normal, distance)
     lit = rgb.astype(np.float32) / 255 * ((bright - dark) * 2).astype(np.float32)
     # Resizing has premultiplied the albedo already (the sprite is black outside), but not the haze.
-    blend(image_HW3, round(top), round(left), lit + alpha[..., None] * dark.astype(np.float32), alpha)
+    blend(image_HW3, top, left, lit + alpha[..., None] * dark.astype(np.float32), alpha)
+
+
+def sky_layout(camera: Camera, rng: np.random.Generator) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Draw where clouds lie and what the far ridges cover.
+
+    Args:
+        camera: The camera.
+        rng: Clouds and hills; nothing may have been drawn from it.
+
+    Returns:
+        Shift of the clouds, and the share of each pixel above the horizon that each of two ridges covers, the farther
+        one first, (rows above the horizon, W).
+    """
+    width, matrix = camera.image_size[1], camera.intrinsics_33
+    slope_v = ((matrix[1, 2] - np.arange(camera.first_ground_row)) / matrix[1, 1]).astype(np.float32)[:, None]
+    shift = rng.uniform(0, 512, 2).astype(np.float32)
+    covers = []
+    for metres in (34.0, 17.0):
+        row = int(rng.integers(512))
+        columns = np.arange(width) * (200 / width)
+        ridge = cv2.remap(
+            noise_tile(3), columns[None].astype(np.float32), np.full((1, width), row, np.float32), cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_WRAP,
+        )[0]  # fmt: skip
+        top = (metres - CAM_FRONT_HEIGHT_M) / 330 * (1 + 0.16 * ridge)
+        covers.append(np.clip((top[None] - slope_v) * matrix[1, 1] / 2, 0, 1))
+    return shift, covers
 
 
 def draw_sky(camera: Camera, light: Light, rng: np.random.Generator) -> np.ndarray:
@@ -104,7 +138,7 @@ def draw_sky(camera: Camera, light: Light, rng: np.random.Generator) -> np.ndarr
 
     # Clouds lie in a plane overhead, so they crowd towards the horizon.
     depth = 1 / (slope_v + 0.10)
-    shift = rng.uniform(0, 512, 2).astype(np.float32)
+    shift, ridges = sky_layout(camera, rng)
     x = np.mod(slope_u * depth * 60 + shift[0], 512)
     y = np.mod(np.broadcast_to(depth * 75 + shift[1], x.shape), 512)
     noise = cv2.remap(noise_tile(2), x, y.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
@@ -120,16 +154,7 @@ def draw_sky(camera: Camera, light: Light, rng: np.random.Generator) -> np.ndarr
         sky += 0.55 * glow[..., None] * np.asarray(light.sun, np.float32)
 
     # Two ridges of trees and hills, the farther one paler.
-    line = noise_tile(3)
-    for distance, metres in ((0.72, 34.0), (0.5, 17.0)):
-        row = int(rng.integers(512))
-        columns = np.arange(width) * (200 / width)
-        ridge = cv2.remap(
-            line, columns[None].astype(np.float32), np.full((1, width), row, np.float32), cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_WRAP,
-        )[0]  # fmt: skip
-        top = (metres - CAM_FRONT_HEIGHT_M) / 330 * (1 + 0.16 * ridge)
-        cover = np.clip((top[None] - slope_v) * matrix[1, 1] / 2, 0, 1)
+    for distance, cover in zip((0.72, 0.5), ridges, strict=True):
         green = np.array((0.26, 0.32, 0.24), np.float32) * (np.asarray(light.sky) + 0.4 * np.asarray(light.sun))
         color = (green * (1 - distance) + horizon * distance).astype(np.float32)
         sky += (color - sky) * cover[..., None]

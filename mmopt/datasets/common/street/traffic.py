@@ -4,16 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mmopt.datasets.bev.demo import figures, vehicles
-from mmopt.datasets.bev.demo.items import Item
-from mmopt.datasets.bev.demo.solids import Solid
-from mmopt.datasets.bev.demo.street import Street
-from mmopt.datasets.bev.nuscenes import NuScenesBEVDataset
+from mmopt.datasets.common.street import figures, vehicles
+from mmopt.datasets.common.street.items import Item
+from mmopt.datasets.common.street.solids import Solid
+from mmopt.datasets.common.street.street import Street
 
 __all__ = ['CLASSES', 'KINDS', 'sample_traffic']
-
-CLASSES: tuple[str, ...] = NuScenesBEVDataset.METAINFO['classes']
-"""Classes in the order of the label's bits."""
 
 _Shape = Callable[[tuple[float, float, float], np.random.Generator], list[Solid]]
 
@@ -30,6 +26,9 @@ KINDS: dict[str, tuple[tuple[float, float, float], _Shape]] = dict(
     traffic_cone=((0.41, 0.41, 1.07), figures.make_cone),
     barrier=((0.50, 2.53, 0.98), figures.make_barrier),
 )
+
+CLASSES: tuple[str, ...] = ('drivable_area', 'ped_crossing', 'walkway', 'carpark', *KINDS)
+"""nuScenes' classes: those of the ground, then those of things."""
 
 _NEAREST_M = 6.5
 _FARTHEST_M = 55.0

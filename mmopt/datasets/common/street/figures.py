@@ -1,8 +1,8 @@
-"""Shapes of people, two-wheelers, cones and barriers; see :mod:`mmopt.datasets.bev.demo.vehicles`."""
+"""Shapes of people, two-wheelers, cones and barriers; see :mod:`mmopt.datasets.common.street.vehicles`."""
 
 import numpy as np
 
-from mmopt.datasets.bev.demo.solids import Face, Solid, box, cutout, disc, frustum, patch
+from mmopt.datasets.common.street.solids import Face, Solid, box, cutout, disc, frustum, patch
 
 __all__ = ['make_barrier', 'make_bicycle', 'make_cone', 'make_motorcycle', 'make_pedestrian']
 

@@ -1,0 +1,51 @@
+"""BiSeNetV2 at half width on the built-in street world: 14 classes in under four minutes on two CPU cores.
+
+python tools/datasets/make_demo.py cityscapes && python tools/train.py configs/demo/bisenetv2_cityscapes.py
+"""
+
+_base_ = [
+    '../_base_/models/bisenetv2.py',
+    '../_base_/datasets/cityscapes.py',
+    '../_base_/default_runtime.py',
+    '../_base_/schedules/schedule_150k_cityscapes.py',
+]
+data_root = 'data/demo/cityscapes'
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadSegmentationLabel'),
+    dict(type='LoadBorderDistance', cache_dir='cache/distance'),
+    dict(type='RandomScaleCropFlip', crop_size=(192, 384), scale_range=(0.7, 1.4)),  # of 288x512
+    dict(type='BoundaryRegions'),
+    # Milder than the baseline's: a short run learns colours first.
+    dict(
+        type='DrawPhotometric', brightness_delta=16, contrast_range=(0.8, 1.2), saturation_range=(0.8, 1.2), hue_delta=5
+    ),
+    dict(type='PackInputs'),
+]
+data = dict(
+    samples_per_gpu=8,
+    workers_per_gpu=1,
+    train=dict(data_root=data_root, pipeline=train_pipeline),
+    val=dict(data_root=data_root),
+    test=dict(data_root=data_root),
+    val_dataloader=dict(samples_per_gpu=4),
+    test_dataloader=dict(samples_per_gpu=4),
+)
+model = dict(
+    backbone=dict(detail_channels=(32, 32, 64), semantic_channels=(8, 16, 32, 64)),
+    head=dict(in_channels=64, channels=128, dropout=0.0),
+    # Two of four, without the second convolution: enlarging logits and their softmax are most of a step this small.
+    auxiliary_heads=dict(
+        _delete_=True,
+        s3=dict(type='SegmentationHead', in_channels=16, channels=32, num_classes=19),
+        s5=dict(type='SegmentationHead', in_channels=64, channels=32, num_classes=19),
+    ),
+)
+optimizer = dict(lr=1e-2)
+lr_config = dict(warmup_iters=20)
+runner = dict(max_iters=360)
+checkpoint_config = dict(interval=120, max_keep_ckpts=1)
+evaluation = dict(interval=120)
+log_config = dict(interval=20)
+expect = dict(metric='mIoU', above=0.5)
+seed = 0
