@@ -45,6 +45,8 @@ for path in sys.argv[1:]:
         scheduler.set_horizon(epoch_length=10, max_iters=max_iters, max_epochs=max_epochs)
     trained = {id(p) for group in wrapper.optimizer.param_groups for p in group['params']}
     left_out = [n for n, p in model.named_parameters() if p.requires_grad and id(p) not in trained]
+    with torch.device('meta'):  # as what only looks at a model builds it
+        MODELS.build(cfg.model)
     out[path] = dict(groups=len(wrapper.optimizer.param_groups), left_out=left_out)
 print(json.dumps(out))
 """

@@ -11,6 +11,7 @@ Shape letters: B images, H W map, C channels, T = B H W tokens, K windows of the
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from mmcv.cnn import build_activation_layer
 from mmengine.logging import print_log
@@ -244,7 +245,8 @@ class SwinTransformer(BaseModule):
         if position_size is not None:
             grid = tuple(math.ceil(length / patch_size) for length in position_size)
             self.absolute_pos_embed = nn.Parameter(_sines(grid, embed_dims)[None])
-        rates = torch.linspace(0, drop_path_rate, sum(depths)).tolist()
+        # Not torch's: a model may be built on the meta device, where numbers have no values.
+        rates = np.linspace(0, drop_path_rate, sum(depths)).tolist()
         self.layers = nn.ModuleList()
         self.out_channels = tuple(embed_dims * 2**stage for stage in self.out_indices)
         for stage in range(self.out_indices[-1] + 1):
