@@ -187,12 +187,14 @@ class IterBasedRunner(Runner):
             runtime_info=dict(type='RuntimeInfoHook'),
             sampler_seed=None,  # our samplers carry their epoch themselves
             memory=dict(type='PeakMemoryHook'),
+            plateau=dict(type='PlateauHook'),
             logger=dict(type='LoggerHook'),
             checkpoint=dict(type='CheckpointHook', interval=1),
         )
         merged = {name: dict(hook) if isinstance(hook, dict) else hook for name, hook in (defaults | hooks).items()}
-        if merged['memory'] is None:
-            del merged['memory']
+        for name in ('memory', 'plateau'):
+            if merged[name] is None:
+                del merged[name]
         super().register_default_hooks(merged)
 
     def autocast(self) -> AbstractContextManager:
