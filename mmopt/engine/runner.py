@@ -4,13 +4,14 @@ Only what MMEngine 0.10.7 cannot do is replaced: it fails to resume on today's t
 the loader, asserts a GPU for AMP and calls CUDA when it starts a process group on a CPU.
 """
 
+import copy
 import logging
 import time
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import mmengine
 import torch
@@ -25,6 +26,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import mmopt
+from mmopt.config.optimize import check_optimize, merge_optimize
 from mmopt.engine import checkpoint_io
 from mmopt.engine.evaluation_loops import TestLoop, ValLoop
 from mmopt.engine.hooks.checkpoint_hook import CheckpointHook
@@ -77,6 +79,21 @@ class IterBasedRunner(Runner):
         super().__init__(*args, **kwargs)
         # While building, the console shows warnings only: environment, config and hooks are for the log file.
         self._console_level(logging.INFO)
+
+    @classmethod
+    def from_cfg(cls, cfg: dict) -> Self:
+        """Build a runner.
+
+        Args:
+            cfg: A lowered or native config; what its `optimize` section says about other sections is put there.
+
+        Returns:
+            The runner.
+        """
+        cfg = copy.deepcopy(cfg)
+        check_optimize(cfg.get('optimize'))
+        merge_optimize(cfg)
+        return super().from_cfg(cfg)
 
     # ---------------------------------------------------------------- environment
     def setup_env(self, env_cfg: dict) -> None:
