@@ -100,7 +100,7 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.filename is not None:
         return f'{error.filename}: {error.strerror or message}.'
     if _is_out_of_memory(error):
-        return f'out of memory: {message} Lower data.samples_per_gpu (--options data.samples_per_gpu=N).'
+        return f'out of memory: {message} Run the batch in parts (--options optimize.micro_batch=auto).'
     if isinstance(error, ModuleNotFoundError) and (error.name or '').split('.')[0] not in ('', 'mmopt'):
         return f'{message}: install it (pip install {error.name.split(".")[0]}), or run in the environment that has it.'
     if isinstance(error, SyntaxError):

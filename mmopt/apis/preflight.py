@@ -118,7 +118,11 @@ def _batch(cfg: Mapping, facts: Facts) -> str:
     if processes > 1:
         factors.append(f'{processes} processes')
     effective = batch * accumulation * processes
-    return f'{" x ".join(factors)} = {effective} per step' if len(factors) > 1 else f'{batch} per step'
+    text = f'{" x ".join(factors)} = {effective} per step' if len(factors) > 1 else f'{batch} per step'
+    size = (cfg.get('optimize') or {}).get('micro_batch')
+    if size == 'auto':
+        return f'{text}, in the largest parts that fit'
+    return f'{text}, in parts of {size}' if size and size < batch else text
 
 
 def _schedulers(cfg: Mapping) -> list[Mapping]:

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
+from mmopt.engine.micro_batch import Predictor
 from mmopt.engine.step import unwrap
 from mmopt.registry import LOOPS
 
@@ -84,12 +85,13 @@ class EvaluationLoop(BaseLoop):
         share_statistics(module)
         module.eval()
         num_polls = self._num_polls()
+        predict = Predictor(module, runner.logger)
         with torch.no_grad(), torch.random.fork_rng(devices):
             for batch_idx, batch in enumerate(self.dataloader):
                 runner.call_hook(f'before_{self.mode}_iter', batch_idx=batch_idx, data_batch=batch)
                 # The model alone: under autocast a metric's matrix products would count in half precision.
                 with runner.autocast():
-                    outputs = module.val_step(batch)
+                    outputs = predict(batch)
                 self.evaluator.process(data_samples=outputs, data_batch=batch)
                 runner.call_hook(f'after_{self.mode}_iter', batch_idx=batch_idx, data_batch=batch, outputs=outputs)
                 if batch_idx < num_polls and (name := self.poll()) is not None:

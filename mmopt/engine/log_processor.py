@@ -15,7 +15,7 @@ __all__ = ['LogProcessor']
 
 _MMENGINE_PATTERN = r'.*(loss|time|data_time|grad_norm).*'
 # States, not measurements: the line shows their latest value.
-_TRAIN_PATTERN = r'^(?!(.*/)?(lr|base_lr|momentum|memory|mem_\w+|loss_scale|num_skipped_steps)$)'
+_TRAIN_PATTERN = r'^(?!(.*/)?(lr|base_lr|momentum|memory|mem_\w+|gpu_busy|micro_batch|loss_scale|num_skipped_steps)$)'
 
 
 @LOG_PROCESSORS.register_module()

@@ -4,13 +4,14 @@ Only what MMEngine 0.10.7 cannot do is replaced: it fails to resume on today's t
 the loader, asserts a GPU for AMP and calls CUDA when it starts a process group on a CPU.
 """
 
+import copy
 import logging
 import time
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import mmengine
 import torch
@@ -25,6 +26,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import mmopt
+from mmopt.config.optimize import check_optimize, merge_optimize
 from mmopt.engine import checkpoint_io
 from mmopt.engine.evaluation_loops import TestLoop, ValLoop
 from mmopt.engine.hooks.checkpoint_hook import CheckpointHook
@@ -77,6 +79,21 @@ class IterBasedRunner(Runner):
         super().__init__(*args, **kwargs)
         # While building, the console shows warnings only: environment, config and hooks are for the log file.
         self._console_level(logging.INFO)
+
+    @classmethod
+    def from_cfg(cls, cfg: dict) -> Self:
+        """Build a runner.
+
+        Args:
+            cfg: A lowered or native config; what its `optimize` section says about other sections is put there.
+
+        Returns:
+            The runner.
+        """
+        cfg = copy.deepcopy(cfg)
+        check_optimize(cfg.get('optimize'))
+        merge_optimize(cfg)
+        return super().from_cfg(cfg)
 
     # ---------------------------------------------------------------- environment
     def setup_env(self, env_cfg: dict) -> None:
@@ -187,12 +204,14 @@ class IterBasedRunner(Runner):
             runtime_info=dict(type='RuntimeInfoHook'),
             sampler_seed=None,  # our samplers carry their epoch themselves
             memory=dict(type='PeakMemoryHook'),
+            plateau=dict(type='PlateauHook'),
             logger=dict(type='LoggerHook'),
             checkpoint=dict(type='CheckpointHook', interval=1),
         )
         merged = {name: dict(hook) if isinstance(hook, dict) else hook for name, hook in (defaults | hooks).items()}
-        if merged['memory'] is None:
-            del merged['memory']
+        for name in ('memory', 'plateau'):
+            if merged[name] is None:
+                del merged[name]
         super().register_default_hooks(merged)
 
     def autocast(self) -> AbstractContextManager:

@@ -121,4 +121,4 @@ def test_an_error_of_a_worker_is_cut_down_to_its_message():
 
 
 def test_out_of_memory_names_the_remedy():
-    assert 'Lower data.samples_per_gpu' in explain(RuntimeError('CUDA out of memory. Tried to allocate 2 GiB'))
+    assert 'optimize.micro_batch=auto' in explain(RuntimeError('CUDA out of memory. Tried to allocate 2 GiB'))

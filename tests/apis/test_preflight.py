@@ -123,6 +123,14 @@ def test_an_unscaled_learning_rate_gives_the_scaled_one():
     assert 'written for 8' in warnings(changed() | dict(optimize=dict(base_batch=8)))
 
 
+@pytest.mark.parametrize(
+    ('size', 'text'), [('auto', ', in the largest parts that fit'), (2, ', in parts of 2'), (8, ''), (None, '')]
+)
+def test_the_parts_of_a_batch_are_shown(size, text):
+    batch = entries(changed() | dict(optimize=dict(micro_batch=size)))['batch']
+    assert batch == f'8 per iteration x 2 accumulated x 2 processes = 32 per step{text}'
+
+
 def test_a_scaled_learning_rate_is_shown_with_its_reason_and_no_warning():
     cfg = changed() | dict(optimize=dict(scale_lr='linear', base_batch=16))
     assert entries(cfg)['learning rate'].startswith('0.0008, linear scaling from 16 to 32 samples per step (AdamW)')

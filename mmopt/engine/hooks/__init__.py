@@ -4,7 +4,9 @@ from mmopt.engine.hooks.checkpoint_hook import CheckpointHook
 from mmopt.engine.hooks.compare_runs_hook import CompareRunsHook
 from mmopt.engine.hooks.early_stopping_hook import EarlyStoppingHook
 from mmopt.engine.hooks.logger_hook import LoggerHook
+from mmopt.engine.hooks.memory_snapshot_hook import MemorySnapshotHook
 from mmopt.engine.hooks.peak_memory_hook import PeakMemoryHook
+from mmopt.engine.hooks.plateau_hook import PlateauHook
 from mmopt.engine.hooks.runtime_info_hook import IterTimerHook, RuntimeInfoHook
 
 __all__ = [
@@ -13,6 +15,8 @@ __all__ = [
     'EarlyStoppingHook',
     'IterTimerHook',
     'LoggerHook',
+    'MemorySnapshotHook',
     'PeakMemoryHook',
+    'PlateauHook',
     'RuntimeInfoHook',
 ]

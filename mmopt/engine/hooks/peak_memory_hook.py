@@ -1,4 +1,4 @@
-"""Log how much memory a run takes, on whatever device it runs."""
+"""Log how much memory a run takes and how busy its card is, and warn at the edge."""
 
 from typing import Any
 
@@ -6,23 +6,31 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmopt.engine.hooks.logger_hook import logs_now
+from mmopt.engine.hooks.resource_warnings import memory_warning, retry_warning, waiting_warning
 from mmopt.registry import HOOKS
-from mmopt.utils.memory import host_peak_gib, read_peak_memory
+from mmopt.utils.core_utilisation import CoreUtilisation
+from mmopt.utils.memory import host_peak_gib, read_peak_memory, total_memory_gib, workers_gib
 
 __all__ = ['PeakMemoryHook']
 
 
 @HOOKS.register_module()
 class PeakMemoryHook(Hook):
-    """Write memory peaks to the message hub when a log line is due.
+    """Write memory peaks and utilisation to the message hub when a log line is due: to log, curves and TensorBoard.
 
-    ======================== =========================================================
-    ``train/mem_alloc_gib``  CUDA: peak of live tensors since the last line, GiB
-    ``train/mem_reserv_gib`` CUDA: peak held from the driver since the last line, GiB
-    ``train/mem_host_gib``   peak resident memory of the process since its start, GiB
-    ======================== =========================================================
+    ========================= ==========================================================================
+    ``train/mem_alloc_gib``   CUDA: peak of live tensors since the last line, GiB
+    ``train/mem_reserv_gib``  CUDA: peak held from the driver since the last line, GiB
+    ``train/mem_used``        CUDA: the latter as a share of the card
+    ``train/mem_retries``     CUDA: times the allocator ran full and emptied its cache, since the start
+    ``train/gpu_busy``        CUDA, with nvidia-ml-py: per cent of time in which a kernel ran
+    ``train/mem_host_gib``    peak resident memory of the process since its start, GiB
+    ``train/mem_workers_gib`` loader workers together, shared pages counted once, GiB
+    ========================= ==========================================================================
 
-    It reads counters only and never synchronises the device.
+    It reads counters only and never synchronises the device. It warns, each once in a run but for retries, when more
+    than 94 % of the card are taken, when the allocator ran full, and when the card is less than 80 % busy while the
+    loop waits for data.
     """
 
     # Before LoggerHook (VERY_LOW), so that a reading is in the log line of its own iteration.
@@ -30,24 +38,52 @@ class PeakMemoryHook(Hook):
 
     def __init__(self) -> None:
         self._num_retries = 0
+        self._cores: CoreUtilisation | None = None
+        self._seconds: list[tuple[float, float]] = []
+        self._said: set[str] = set()
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """Read the counters when a log line is due."""
+        """Sample the cores; read the counters when a log line is due."""
+        device = next(runner.model.parameters()).device
+        if self._cores is None:
+            self._cores = CoreUtilisation(device)
+        self._cores.sample()
+        outputs = outputs or {}
+        self._seconds.append((outputs.get('data_time', 0.0), outputs.get('time', 0.0)))
         if not logs_now(runner, batch_idx):
             return
         hub = runner.message_hub
         hub.update_scalar('train/mem_host_gib', host_peak_gib())
-        peak = read_peak_memory(next(runner.model.parameters()).device)
+        workers = workers_gib()
+        if workers is not None:
+            hub.update_scalar('train/mem_workers_gib', workers)
+        busy_percent = self._cores.read_percent()
+        if busy_percent is not None:
+            hub.update_scalar('train/gpu_busy', busy_percent)
+        wait_s, iter_s = (sum(column) / len(self._seconds) for column in zip(*self._seconds, strict=True))
+        self._seconds.clear()
+        self._warn(runner, 'waiting', waiting_warning(busy_percent, wait_s, iter_s, _num_workers(runner)))
+        peak = read_peak_memory(device)
         if peak is None:
             return
+        total_gib = total_memory_gib(device)
         hub.update_scalar('train/mem_alloc_gib', peak.allocated_gib)
         hub.update_scalar('train/mem_reserv_gib', peak.reserved_gib)
-        if peak.num_retries > self._num_retries:
-            runner.logger.warning(
-                f'The allocator ran full {peak.num_retries - self._num_retries} time(s) since the last line '
-                f'(peak {peak.reserved_gib:.1f} GiB reserved); each costs a device sync. Lower the batch, or set '
-                'PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True.'
-            )
-            self._num_retries = peak.num_retries
+        hub.update_scalar('train/mem_used', peak.reserved_gib / total_gib)
+        hub.update_scalar('train/mem_retries', peak.num_retries)
+        self._warn(runner, 'memory', memory_warning(peak.reserved_gib, total_gib))
+        self._warn(
+            runner, f'retry {peak.num_retries}', retry_warning(peak.num_retries - self._num_retries, peak.reserved_gib)
+        )
+        self._num_retries = peak.num_retries
+
+    def _warn(self, runner: Runner, kind: str, text: str | None) -> None:
+        if text is not None and kind not in self._said:
+            self._said.add(kind)
+            runner.logger.warning(text)
+
+
+def _num_workers(runner: Runner) -> int:
+    return getattr(runner.train_dataloader, 'num_workers', 0)

@@ -2,6 +2,8 @@
 
 from mmopt.engine.micro_batch.build import build_step
 from mmopt.engine.micro_batch.decision import MicroBatchState
+from mmopt.engine.micro_batch.predict import Predictor
+from mmopt.engine.micro_batch.remedies import DoesNotFitError
 from mmopt.engine.micro_batch.step import AutoMicroBatchStep
 
-__all__ = ['AutoMicroBatchStep', 'MicroBatchState', 'build_step']
+__all__ = ['AutoMicroBatchStep', 'DoesNotFitError', 'MicroBatchState', 'Predictor', 'build_step']

@@ -1,23 +1,44 @@
-"""What to change when not even one sample fits: the options that the config does not use yet, most useful first."""
+"""What to change when not even one sample fits."""
 
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ['remedies']
+from mmopt.utils.errors import UserError
+
+__all__ = ['DoesNotFitError', 'remedies']
+
+
+class DoesNotFitError(UserError):
+    """Not even one sample fits into the device's memory.
+
+    Args:
+        failure: What the device said, on this rank or another.
+        advice: What would help, in lines.
+    """
+
+    def __init__(self, failure: str, advice: str) -> None:
+        super().__init__(f'Out of memory with a single sample (micro-batch 1): {failure}\n{advice}'.strip())
+        self.failure = failure
 
 
 def remedies(cfg: Mapping[str, Any]) -> str:
-    """List what would help.
+    """List what the config does not use yet, in the order in which it usually helps.
 
     Args:
         cfg: A lowered config.
 
     Returns:
-        Lines for the user.
+        Lines for the user, without figures.
     """
-    wrapper = cfg.get('optim_wrapper') or {}
+    wrapper, optimize = cfg.get('optim_wrapper') or {}, cfg.get('optimize') or {}
     options = []
+    if not optimize.get('checkpointing'):
+        options.append('--options optimize.checkpointing=blocks: blocks keep their inputs only')
     if not str(wrapper.get('type')).endswith('AmpOptimWrapper'):
-        options.append('--precision bf16 (or fp16): about half of the activations')
+        options.append('--precision bf16 (or fp16): half of the activations')
     options.append('a smaller image, clip or window in the data pipeline: activations shrink with its area')
-    return '\n'.join(['What would help, most first:', *(f'  - {option}' for option in options)])
+    if not optimize.get('offload'):
+        options.append('--options optimize.offload=True: what blocks keep goes to host memory')
+    if not optimize.get('optimizer_8bit'):
+        options.append('--options optimize.optimizer_8bit=True: a quarter of the state of the optimizer')
+    return '\n'.join(['What would help, as a rule in this order:', *(f'  - {option}' for option in options)])

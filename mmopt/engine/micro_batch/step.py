@@ -25,6 +25,7 @@ from mmopt.engine.micro_batch.decision import (
     size_for,
 )
 from mmopt.engine.micro_batch.notes import inexact_parts
+from mmopt.engine.micro_batch.remedies import DoesNotFitError
 from mmopt.engine.micro_batch.reserve import StateReserve
 from mmopt.engine.micro_batch.rollback import StepSnapshot
 from mmopt.engine.step import TrainStep
@@ -127,9 +128,7 @@ class AutoMicroBatchStep(TrainStep):
             self.state = after_failure(self.state, num_samples)
         except SmallestFailedError:
             advice = self._remedies() if self._remedies is not None else ''
-            raise UserError(
-                f'Out of memory with a single sample (micro-batch 1): {failure or "on another rank."}\n{advice}'.strip()
-            ) from None
+            raise DoesNotFitError(failure or 'on another rank.', advice) from None
         self.logger.warning(
             f'Out of memory at micro-batch {failed}: {failure or "on another rank."} The step is repeated at '
             f'{self.state.size}; batch, learning rate and schedule stay.'

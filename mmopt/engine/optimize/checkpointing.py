@@ -73,6 +73,13 @@ def choose_modules(model: nn.Module, value: Any) -> tuple[dict[str, nn.Module], 
     patterns = value.get('patterns', 'blocks') if isinstance(value, Mapping) else value
     blocks = find_blocks(model)
     if patterns is True or patterns == 'blocks':
+        own = [name for name, module in model.named_modules() if getattr(module, 'with_cp', False) is True]
+        if own:  # once is enough: inside another checkpoint a block would run three times
+            blocks = {
+                name: block for name, block in blocks.items() if not any(f'{name}.'.startswith(f'{o}.') for o in own)
+            }
+            reason = f'{own[0] or type(model).__name__} checkpoints its blocks itself (with_cp=True)'
+            return blocks, f'{reason}, and there are no others'
         return blocks, f'{type(model).__name__} has no repeated blocks: give patterns of module names'
     patterns = [patterns] if isinstance(patterns, str) else list(patterns)
     candidates = list(blocks) or [name for name, _ in model.named_children()]

@@ -132,6 +132,16 @@ def test_a_model_without_blocks_says_so():
     assert effect == Effect('Linear has no repeated blocks: give patterns of module names', is_effective=False)
 
 
+def test_blocks_that_a_model_checkpoints_itself_are_left_to_it():
+    model = nn.ModuleDict(dict(one=Net(2), two=Net(2)))
+    model['one'].with_cp = True
+    assert apply_to_model(model, dict(checkpointing=True))['checkpointing'].text == '2 blocks (two.blocks.0, ...)'
+    assert 'forward' not in vars(model['one'].blocks[0])
+    effect = apply_to_model(nn.ModuleList([model['one']]), dict(checkpointing=True))['checkpointing']
+    expected = '0 checkpoints its blocks itself (with_cp=True), and there are no others'
+    assert effect == Effect(expected, is_effective=False)
+
+
 def test_blocks_are_the_innermost_entries_with_two_products():
     model = nn.ModuleList([nn.Sequential(Net(2), nn.ReLU()), nn.Sequential(nn.Linear(2, 2), nn.ReLU())])
     assert list(find_blocks(model)) == ['0.0.blocks.0', '0.0.blocks.1']

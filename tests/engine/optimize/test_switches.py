@@ -39,6 +39,15 @@ def test_a_run_applies_the_switches_and_logs_them(tmp_path):
     assert runner.train_loop.step.micro_batch == 3
 
 
+def test_a_native_config_that_nobody_lowered_gets_its_precision_and_workers(tmp_path):
+    cfg = toy_config(tmp_path, optimize=dict(precision='bf16', max_workers=0), train_dataloader=dict(num_workers=2))
+    runner = build(cfg)
+    runner.train()
+    assert runner.optim_wrapper.cast_dtype is torch.bfloat16
+    assert runner.train_dataloader.num_workers == 0
+    assert cfg['optimize'] == dict(precision='bf16', max_workers=0)
+
+
 def net_2d() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3))
 
