@@ -6,6 +6,7 @@ from mmopt.engine.hooks.early_stopping_hook import EarlyStoppingHook
 from mmopt.engine.hooks.logger_hook import LoggerHook
 from mmopt.engine.hooks.peak_memory_hook import PeakMemoryHook
 from mmopt.engine.hooks.runtime_info_hook import IterTimerHook, RuntimeInfoHook
+from mmopt.engine.hooks.time_split_hook import TimeSplitHook
 
 __all__ = [
     'CheckpointHook',
@@ -15,4 +16,5 @@ __all__ = [
     'LoggerHook',
     'PeakMemoryHook',
     'RuntimeInfoHook',
+    'TimeSplitHook',
 ]
