@@ -148,21 +148,21 @@ def read_time(path: str | Path) -> Bottleneck | None:
     """Read what a run noted; the parts of a resumed run are added up.
 
     Args:
-        path: A work dir, or a file or folder inside one time stamp's folder.
+        path: A work dir, one time stamp's folder, or the ``scalars.json`` in its ``vis_data``.
 
     Returns:
         Where its time went; None if it noted nothing.
     """
     path = Path(path)
     if path.is_file():
-        files = [path.parent / FILE_NAME]
+        files = [path.parent.parent / FILE_NAME]
     else:
-        files = sorted(path.glob(f'*/vis_data/{FILE_NAME}')) or sorted(path.glob(f'vis_data/{FILE_NAME}'))
+        files = sorted(path.glob(f'*/{FILE_NAME}')) or [path / FILE_NAME]
     states = [json.loads(file.read_text(encoding='utf-8')) for file in files if file.is_file()]
     if not states:
         return None
     return Bottleneck(
-        name=path.resolve().name if path.is_dir() else path.resolve().parent.name,
+        name=path.resolve().name if path.is_dir() else path.resolve().parents[1].name,
         seconds={part: sum(state['seconds'][part] for state in states) for part in PARTS},
         num_iters=sum(state['last_iter'] - state['first_iter'] for state in states),
         num_evaluations=sum(state['num_evaluations'] for state in states),

@@ -69,8 +69,8 @@ def test_a_run_that_only_computes_is_told_so():
 
 
 def write(folder: Path, stamp: str, **state) -> None:
-    folder = folder / stamp / 'vis_data'
-    folder.mkdir(parents=True)
+    folder = folder / stamp
+    (folder / 'vis_data').mkdir(parents=True)
     whole = dict(first_iter=0, last_iter=10, num_evaluations=1, settings=SETTINGS)
     (folder / 'time_split.json').write_text(json.dumps(whole | state))
 

@@ -14,7 +14,7 @@ def test_a_run_lists_its_data_once_and_says_where_its_time_went(tool, write_conf
     assert sorted(listed) == [6, 24]  # validation and training, each once
     out = capsys.readouterr().out
     assert 'change first' in out
-    (noted,) = Path('runs/x').glob('*/vis_data/time_split.json')
+    (noted,) = Path('runs/x').glob('*/time_split.json')
     state = json.loads(noted.read_text())
     assert (state['first_iter'], state['last_iter'], state['num_evaluations']) == (0, 8, 2)
     assert state['settings']['val_interval'] == 4

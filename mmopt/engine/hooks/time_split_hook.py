@@ -18,7 +18,7 @@ from mmopt.utils.host import usable_cores
 __all__ = ['FILE_NAME', 'TimeSplitHook']
 
 FILE_NAME = 'time_split.json'
-"""Beside ``scalars.json``: seconds by part, how many iterations, and the settings that decide about them."""
+"""In the folder of the time stamp: seconds by part, how many iterations, and the settings that decide about them."""
 
 
 @HOOKS.register_module()
@@ -74,7 +74,7 @@ class TimeSplitHook(Hook):
             num_evaluations=self._num_evaluations,
             settings=_settings(runner),
         )
-        path = Path(runner.log_dir, 'vis_data', FILE_NAME)
+        path = Path(runner.log_dir, FILE_NAME)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix('.partial')
         partial.write_text(json.dumps(state, indent=2) + '\n', encoding='utf-8')
