@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Draw the curves of one or more runs and print where they ended.
+"""Draw the curves of one or more runs, print where they ended, where their time went, and what to change first.
 
 python tools/analyze_logs.py work_dirs/lss_swin_nuscenes
 python tools/analyze_logs.py runs/x runs/y --keys loss lr mIoU memory time --out curves.png
@@ -24,6 +24,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    from mmopt.apis.bottleneck import plot_time, read_time
     from mmopt.apis.curves import DEFAULT_PANELS, choose_keys, plot_curves, table
     from mmopt.apis.logs import read_run
 
@@ -33,6 +34,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     out = plot_curves(logs, keys, args.out or (first if first.is_dir() else first.parent) / 'curves.png')
     print(table(logs, keys))
     print(f'curves: {out}')
+    times = [time for time in map(read_time, args.runs) if time is not None]
+    for time in times:
+        print(f'\n{time}')
+    if times:
+        print(f'time: {plot_time(times, out.with_name("time_split.png"))}')
 
 
 if __name__ == '__main__':

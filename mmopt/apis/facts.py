@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 
 from mmopt.registry import DATASETS
+from mmopt.utils.host import usable_cores
 from mmopt.utils.memory import GIB
 
 __all__ = ['Facts', 'build_dataset', 'collect_facts', 'data_folders', 'world_size_of']
@@ -33,6 +34,7 @@ class Facts:
         num_val: Validation samples; None without validation.
         folders: Data folders or files and whether each is there.
         start_iter: Iterations done by the checkpoint that is resumed; None for a new run.
+        datasets: The data sets that were built to count their samples, by loader: the run takes them over.
     """
 
     device: str
@@ -46,6 +48,7 @@ class Facts:
     num_val: int | None
     folders: Mapping[str, bool]
     start_iter: int | None = None
+    datasets: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
 def world_size_of(launcher: str) -> int:
@@ -113,7 +116,7 @@ def collect_facts(cfg: Config, start_iter: int | None = None) -> Facts:
     return Facts(
         device=device,
         on_gpu=on_gpu,
-        num_cores=len(os.sched_getaffinity(0)),
+        num_cores=usable_cores(),
         torch_version=torch.__version__,
         torch_has_cuda=torch.version.cuda is not None or torch.version.hip is not None,
         gpu_driver=Path('/proc/driver/nvidia/version').exists() or Path('/dev/kfd').exists(),
@@ -122,4 +125,5 @@ def collect_facts(cfg: Config, start_iter: int | None = None) -> Facts:
         num_val=None if val is None else len(val),
         folders={**data_folders(train), **({} if val is None else data_folders(val))},
         start_iter=start_iter,
+        datasets=dict(train_dataloader=train, val_dataloader=val),
     )

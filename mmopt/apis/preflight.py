@@ -216,7 +216,8 @@ def _device_warnings(cfg: Mapping, facts: Facts) -> Iterator[str]:
             yield 'this machine has a GPU driver, but torch sees no GPU: check nvidia-smi and CUDA_VISIBLE_DEVICES.'
     if not facts.on_gpu and _precision_name(cfg) == 'fp16':
         yield f'{_CPU_FP16}.'
-    workers = max((cfg.get(key) or {}).get('num_workers', 0) for key in ('train_dataloader', 'val_dataloader'))
+    counts = [(cfg.get(key) or {}).get('num_workers', 0) for key in ('train_dataloader', 'val_dataloader')]
+    workers = max(0 if count == 'auto' else count for count in counts)
     if workers * facts.world_size > facts.num_cores:
         each = f' x {facts.world_size} processes' if facts.world_size > 1 else ''
         yield (

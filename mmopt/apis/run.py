@@ -12,10 +12,11 @@ from mmengine.dist import is_main_process
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
+from mmopt.apis.bottleneck import Bottleneck, plot_time, read_time
 from mmopt.apis.config import missing_file
 from mmopt.apis.curves import choose_keys, plot_curves
 from mmopt.apis.expect import check_expectations, parse_expectations
-from mmopt.apis.facts import collect_facts
+from mmopt.apis.facts import Facts, collect_facts
 from mmopt.apis.logs import RunLog, read_run
 from mmopt.apis.pictures import can_draw, save_pictures
 from mmopt.apis.preflight import Preflight, describe_run
@@ -112,9 +113,13 @@ def preflight(cfg: Config, start_iter: int | None = None) -> Preflight:
     Raises:
         UserError: If the config trains nothing or its data is missing.
     """
+    return describe_run(cfg, _look(cfg, start_iter))
+
+
+def _look(cfg: Config, start_iter: int | None) -> Facts:
     if not cfg.get('train_dataloader') or not cfg.get('train_cfg'):
         raise UserError(f'{cfg.filename}: the config has no training data (data.train), so there is nothing to train.')
-    return describe_run(cfg, collect_facts(cfg, start_iter=start_iter))
+    return collect_facts(cfg, start_iter=start_iter)
 
 
 def train(cfg: Config, *, num_pictures: int = NUM_PICTURES) -> Summary:
@@ -135,11 +140,12 @@ def train(cfg: Config, *, num_pictures: int = NUM_PICTURES) -> Summary:
         raise UserError(f'{cfg.filename}: expect needs an evaluation: add data.val and evaluation, or drop expect.')
     # Read now: the run may replace the very checkpoint that it goes on from.
     start_iter = iters_done(cfg)
-    block = preflight(cfg, start_iter)
+    facts = _look(cfg, start_iter)
     if _is_first_process(cfg):
-        print(f'{block}\n', flush=True)
+        print(f'{describe_run(cfg, facts)}\n', flush=True)
     started = time.perf_counter()
     runner = build_runner(cfg)
+    runner.use_datasets(facts.datasets)
     runner.register_hook(ProjectedEnd())
     with warnings.catch_warnings():
         # The preflight block has said it, in one line and with the remedy.
@@ -158,6 +164,7 @@ def _finish(
     rule = ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('rule')
     pictures = _pictures(runner, work_dir / 'pictures', num_pictures)
     times_s = _times_of_this_session(runner, start_iter)
+    spent = read_time(work_dir)
     results = []
     if expectations:
         best = {key: (log.best(key, rule if key == main else None) or (0, value))[1] for key, value in metrics.items()}
@@ -170,9 +177,10 @@ def _finish(
         seconds_per_iter=median_iteration(times_s),
         wall_s=wall_s,
         peak_memory=_peak_memory(runner.message_hub.log_scalars),
-        places=_places(work_dir, log, pictures),
+        places=_places(work_dir, log, pictures, spent),
         next_command=_next_command(cfg, work_dir),
         expectations=results,
+        time={} if spent is None else {'time': spent.split, 'change first': spent.verdict},
     )
     if is_main_process():
         summary.save(work_dir / 'summary.json')
@@ -216,7 +224,7 @@ def _pictures(runner: Runner, folder: Path, count: int) -> Path | None:
     return folder
 
 
-def _places(work_dir: Path, log: RunLog, pictures: Path | None) -> dict[str, str]:
+def _places(work_dir: Path, log: RunLog, pictures: Path | None, spent: Bottleneck | None) -> dict[str, str]:
     places = {}
     best = sorted(work_dir.glob('best_*.pth'), key=lambda path: len(path.name))
     last = checkpoint_io.find_latest(work_dir)
@@ -228,6 +236,8 @@ def _places(work_dir: Path, log: RunLog, pictures: Path | None) -> dict[str, str
     keys = choose_keys([log])
     if keys and is_main_process():
         places['curves'] = str(plot_curves([log], keys, work_dir / 'curves.png', title=log.name))
+    if spent is not None and is_main_process():
+        places['time split'] = str(plot_time([spent], work_dir / 'time_split.png'))
     if pictures is not None:
         places['pictures'] = str(pictures)
     return places

@@ -61,6 +61,7 @@ class Summary:
         places: Labels and paths of what the run wrote.
         next_command: What to try next; empty for nothing.
         expectations: Bounds and whether they hold.
+        time: Lines about where the time went, by label.
     """
 
     metrics: Mapping[str, float]
@@ -73,6 +74,7 @@ class Summary:
     places: Mapping[str, str]
     next_command: str = ''
     expectations: Sequence[Expectation] = ()
+    time: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -93,7 +95,7 @@ class Summary:
         entries.append(('iterations', speed))
         if self.peak_memory is not None:
             entries.append(('peak memory', f'{self.peak_memory[1]:.2f} GiB ({self.peak_memory[0]})'))
-        entries += self.places.items()
+        entries += [*self.time.items(), *self.places.items()]
         lines = [paint('Done', 'bold'), rows(entries)]
         if self.metrics:
             baseline = next((item.baseline for item in self.expectations if item.baseline), {})

@@ -70,8 +70,9 @@ def _lower_loader(split: str, shared: Mapping[str, Any], own: Mapping[str, Any],
         raise ConfigError('data.samples_per_gpu is missing: write the number of samples per GPU and iteration.')
     merged = {**shared, **own}
     num_workers = merged.get('workers_per_gpu', 2)
-    if not isinstance(num_workers, int) or isinstance(num_workers, bool) or num_workers < 0:
-        raise ConfigError(f'data.workers_per_gpu must be an integer of at least 0, got {num_workers!r}.')
+    is_count = isinstance(num_workers, int) and not isinstance(num_workers, bool) and num_workers >= 0
+    if not is_count and num_workers != 'auto':
+        raise ConfigError(f"data.workers_per_gpu must be an integer of at least 0, or 'auto', got {num_workers!r}.")
     if training:
         shuffle = merged.get('shuffle', True)
         sampler = dict(type='ResumableSampler', shuffle=shuffle, endless=iter_based)

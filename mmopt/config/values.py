@@ -32,6 +32,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     'a name or a class': lambda value: isinstance(value, str | type),
     'True or False': lambda value: value in (0, 1) if isinstance(value, int) else False,
     'a whole number': _is_whole,
+    "a positive whole number or 'auto'": lambda value: value == 'auto' or (_is_whole(value) and value > 0),
     'a positive whole number': lambda value: _is_whole(value) and value > 0,
     'a whole number or a list of them': lambda value: _is_whole(value) or _all(_is_whole)(value),
     'a number': _is_number,
@@ -56,7 +57,8 @@ _KEYS: dict[str, str] = {
     'save_optimizer sync_buffer at_end auto_resume cudnn_benchmark find_unused_parameters deterministic enable '
     'bypass_duplicate nesterov amsgrad ignore_last skip_buffers',
     'a whole number': 'warmup_iters max_keep_ckpts start opencv_num_threads seed num_last_epochs warm_up total_iter',
-    'a positive whole number': 'prefetch_factor cyclic_times total_steps base_batch_size',
+    "a positive whole number or 'auto'": 'prefetch_factor',
+    'a positive whole number': 'cyclic_times total_steps base_batch_size',
     'a whole number or a list of them': 'step',
     'a number': 'lr weight_decay eps gamma power min_lr min_lr_ratio min_momentum min_momentum_ratio warmup_ratio '
     'start_percent step_ratio_up pct_start div_factor final_div_factor lr_mult decay_mult bias_lr_mult bias_decay_mult '

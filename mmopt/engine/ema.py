@@ -55,18 +55,26 @@ class _WarmupEMA(BaseAveragedModel):
         """Update one tensor in place."""
         averaged_param.lerp_(source_param, self.current_momentum(int(steps)))
 
+    @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
-        """Update after an iteration."""
+        """Update after an iteration: all tensors in a few calls, not in one each."""
         step = int(self.steps)
         self.steps += 1
         if (step - self.first_update) % self.interval == 0:
-            sources = model.state_dict() if self.update_buffers else dict(model.named_parameters())
-            for name, averaged in self.avg_parameters.items():
-                if averaged.dtype.is_floating_point:
-                    self.avg_func(averaged.data, sources[name].data.to(averaged.device), step)
+            pairs = list(zip(self.module.parameters(), model.parameters(), strict=True))
+            if self.update_buffers:
+                named = zip(self.module.named_buffers(), model.buffers(), strict=True)
+                pairs += [(averaged, source) for (name, averaged), source in named if name in self.avg_parameters]
+            pairs = [pair for pair in pairs if pair[0].dtype.is_floating_point]
+            if pairs:
+                averaged, sources = zip(*pairs, strict=True)
+                # Where the average lies elsewhere, or in another type, it is copied there first.
+                sources = [source.to(target) for target, source in zip(averaged, sources, strict=True)]
+                torch._foreach_lerp_(list(averaged), sources, self.current_momentum(step))
         if not self.update_buffers:
-            for averaged, source in zip(self.module.buffers(), model.buffers(), strict=True):
-                averaged.data.copy_(source.data)
+            buffers = list(self.module.buffers())
+            if buffers:
+                torch._foreach_copy_(buffers, list(model.buffers()))
 
 
 @MODELS.register_module()

@@ -9,11 +9,14 @@ import cv2
 import numpy as np
 import torch
 from mmengine.dist import get_rank
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from mmopt.engine.loader_plan import plan_for
 from mmopt.engine.signals import outlive_first_signal
-from mmopt.registry import FUNCTIONS
+from mmopt.registry import DATASETS, FUNCTIONS
+from mmopt.utils.distributed import local_world_size
 from mmopt.utils.errors import UserError
 from mmopt.utils.malloc import keep_freed_pages
 
@@ -48,7 +51,7 @@ def build_dataloader(loader_cfg: DataLoader | Mapping[str, Any], seed: int) -> D
         seed: Seed of the sampler, of the samples and of the loader's own generator.
 
     Returns:
-        The loader.
+        The loader. With ``num_workers`` or ``prefetch_factor`` ``'auto'``, ``loader.plan`` says what was measured.
 
     Raises:
         UserError: If samples are to be stored of a data set that cannot.
@@ -58,7 +61,21 @@ def build_dataloader(loader_cfg: DataLoader | Mapping[str, Any], seed: int) -> D
     # A data set that is built already is taken as it is.
     cfg = {key: value if key == 'dataset' else copy.deepcopy(value) for key, value in loader_cfg.items()}
     cache, cache_dir = cfg.pop('cache', None), cfg.pop('cache_dir', None)
-    num_workers = cfg.setdefault('num_workers', 0)
+    dataset = cfg['dataset']
+    if isinstance(dataset, Mapping):
+        dataset = cfg['dataset'] = DATASETS.build(dataset)
+        if hasattr(dataset, 'full_init'):
+            dataset.full_init()
+    if cache is not None:
+        _prepare_cache(dataset, cache, cache_dir)
+    plan = None
+    if 'auto' in (cfg.setdefault('num_workers', 0), cfg.get('prefetch_factor')) and len(dataset):
+        plan = plan_for(
+            dataset, cfg.get('batch_size') or 1, local_world_size(), cfg['num_workers'], cfg.get('prefetch_factor')
+        )
+        print_log(f'workers_per_gpu: {plan.text}.', logger='current')
+        cfg |= dict(num_workers=plan.num_workers, prefetch_factor=plan.prefetch_factor)
+    num_workers = cfg['num_workers']
     if not num_workers:
         cfg.pop('persistent_workers', None)
         cfg.pop('prefetch_factor', None)
@@ -69,8 +86,8 @@ def build_dataloader(loader_cfg: DataLoader | Mapping[str, Any], seed: int) -> D
     if 'worker_init_fn' not in cfg:
         cfg['worker_init_fn'] = dict(type=init_worker, num_workers=num_workers, rank=get_rank(), seed=seed)
     loader = Runner.build_dataloader(_Config(cfg), seed=seed)
-    if cache is not None:
-        _prepare_cache(loader.dataset, cache, cache_dir)
+    if plan is not None:
+        loader.plan = plan
     # Every iterator draws a base seed; from the global generator that would shift the model's dropout.
     loader.generator = torch.Generator().manual_seed(seed)
     return loader

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
 from mmengine.dist import get_world_size
 from mmengine.runner.base_loop import BaseLoop
 from torch import nn
@@ -15,8 +16,11 @@ from torch.utils.data import DataLoader
 
 from mmopt.engine.evaluation_loops import EvaluationStopped
 from mmopt.engine.evaluation_points import should_evaluate
+from mmopt.engine.loader_plan import LoaderTuner
 from mmopt.engine.micro_batch import AutoMicroBatchStep, MicroBatchState, build_step
+from mmopt.engine.prefetch import BatchSource, batch_source
 from mmopt.engine.signals import StopSignals, TrainingStopped
+from mmopt.engine.time_split import DeviceTime, TimeSplit
 from mmopt.registry import LOOPS
 
 __all__ = ['EpochBasedTrainLoop', 'IterBasedTrainLoop', 'TrainLoop']
@@ -34,6 +38,7 @@ class TrainLoop(BaseLoop):
         dynamic_intervals: See :func:`should_evaluate`.
         val_at_end: Evaluate once more when the run ends without an evaluation since its last step.
         micro_batch: Samples per forward pass; None runs each batch as it is, ``'auto'`` finds the size that fits.
+        device_prefetch: Copy the next batch to a GPU while the current one is computed.
     """
 
     unit: str
@@ -49,6 +54,7 @@ class TrainLoop(BaseLoop):
         *,
         val_at_end: bool = True,
         micro_batch: int | str | None = None,
+        device_prefetch: bool = True,
     ) -> None:
         super().__init__(runner, dataloader)
         self.val_interval = val_interval
@@ -57,6 +63,7 @@ class TrainLoop(BaseLoop):
         self.dynamic_intervals = dynamic_intervals
         self.val_at_end = val_at_end
         self.micro_batch = micro_batch
+        self.device_prefetch = device_prefetch
         self.stop_training = False  # set by EarlyStoppingHook
         self.iters_done = 0
         self.epochs_done = 0
@@ -68,8 +75,12 @@ class TrainLoop(BaseLoop):
         self._signals = StopSignals()
         self._resumed_at = (0, 0)  # iterations and samples
         self._loader_iter: Iterator | None = None
+        self._batches: BatchSource | None = None
         self._step_end = 0.0
-        self._waited_s = 0.0
+        self._data_s = 0.0
+        self._split: TimeSplit = runner.time_split
+        self._device_time = DeviceTime() if torch.cuda.is_available() else None
+        self._tuner = LoaderTuner(getattr(self.dataloader, 'plan', None))
         self._found: MicroBatchState | None = None
         runner.visualizer.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
 
@@ -135,9 +146,11 @@ class TrainLoop(BaseLoop):
                 self._train()
             finally:
                 self._close()
+                self._split.switch('hooks')
             if self.val_at_end and self.runner.val_loop is not None and self.evaluated_at != self.iters_done:
                 self._evaluate()
         self.runner.call_hook('after_train')
+        self._split.switch(None)
         return self.runner.model
 
     def _train(self) -> None:
@@ -156,14 +169,27 @@ class TrainLoop(BaseLoop):
     def _begin(self) -> None:
         self.step = build_step(self.runner, self.micro_batch, self._found)
         self.runner.call_hook('before_train')
-        self._step_end = time.perf_counter()
+        self._step_end = self._split.switch('data')
 
-    def _next(self, batches: Iterator) -> Any:
-        """Take a batch, or None at the end of the epoch, and note how long that took."""
-        start = time.perf_counter()
-        batch = next(batches, None)
-        self._waited_s = time.perf_counter() - start
-        return batch
+    @property
+    def device_seconds(self) -> dict[str, float] | None:
+        """Seconds that a GPU copied and computed in training steps; None on a CPU."""
+        return None if self._device_time is None else self._device_time.seconds
+
+    def _read(self, batches: Iterator) -> None:
+        """Let the next batches come from this iterator."""
+        self._batches = batch_source(
+            batches,
+            self.step.module,
+            num_workers=self.dataloader.num_workers,
+            enabled=self.device_prefetch,
+            device_time=self._device_time,
+        )
+
+    def _next(self) -> Any:
+        """Take a batch, or None at the end of the epoch."""
+        self._split.switch('data')
+        return self._batches.take()
 
     def _open(self, epoch: int, iters_into_epoch: int, position: int) -> Iterator:
         """Start the loader at a position (in samples); a sampler that cannot jump is replayed, which the log says."""
@@ -193,17 +219,39 @@ class TrainLoop(BaseLoop):
         self._loader_iter = None
         self.dataloader._iterator = None  # what persistent workers leave behind
 
-    def _run_iter(self, batch_idx: int, batch: Any) -> None:
-        runner = self.runner
+    def _run_iter(self, batch_idx: int, batch: Any, *, is_last: bool) -> None:
+        runner, split, device_time = self.runner, self._split, self._device_time
+        split.switch('hooks')
         runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=batch)
+        split.switch('compute')
+        start = None if device_time is None else device_time.mark()
         outputs = self.step(batch)
+        if start is not None:
+            device_time.add('compute', start)
         self.iters_done += 1
+        if not is_last:
+            split.switch('data')
+            self._batches.advance()
         # From one step's end to the next: hooks and the wait for data are part of an iteration, evaluations are not.
-        now = time.perf_counter()
-        outputs = {**outputs, 'data_time': self._waited_s, 'time': now - self._step_end}
-        self._step_end = now
-        runner.call_hook('after_train_iter', batch_idx=batch_idx, data_batch=batch, outputs=outputs)
+        now = split.switch('hooks')
+        data_s = split.seconds['data']
+        times = dict(data_time=data_s - self._data_s, time=now - self._step_end)
+        self._tuner.observe(**times)
+        self._step_end, self._data_s = now, data_s
+        runner.call_hook('after_train_iter', batch_idx=batch_idx, data_batch=batch, outputs={**outputs, **times})
         self._iter += 1
+
+    def _change_workers(self) -> bool:
+        """Tell whether the measured steps ask for another number of workers; the loader then starts anew."""
+        change = self._tuner.decide(self.max_iters - self.iters_done)
+        if change is None or not hasattr(self.dataloader.sampler, 'set_position'):
+            return False
+        self.runner.logger.info(change.text)
+        if change.num_workers == self.dataloader.num_workers:
+            return False
+        self._close()
+        self.dataloader.num_workers = change.num_workers
+        return True
 
     def _evaluate_at_start(self, done: int) -> None:
         """Evaluate what a killed run still owed, and before the first step where mmcv does.
@@ -227,12 +275,13 @@ class TrainLoop(BaseLoop):
         start = time.perf_counter()
         loop = self.runner.val_loop
         loop.poll = self._signals.poll
-        try:
-            loop.run()
-        except EvaluationStopped as stopped:
-            self._stop(stopped.signal_name)
+        with self._split.measure('evaluation'):
+            try:
+                loop.run()
+            except EvaluationStopped as stopped:
+                self._stop(stopped.signal_name)
+            self.runner.model.train()
         self.evaluated_at = self.iters_done
-        self.runner.model.train()
         self._step_end += time.perf_counter() - start
 
 
@@ -277,11 +326,13 @@ class IterBasedTrainLoop(TrainLoop):
         runner.call_hook('before_train_epoch')
         runner.model.train()
         self._evaluate_at_start(self.iters_done)
-        batches = self._stream()
+        self._read(self._stream())
         while self.iters_done < self.max_iters and not self.stop_training:
-            self._run_iter(self._iter, self._next(batches))
+            self._run_iter(self._iter, self._next(), is_last=self.iters_done + 1 == self.max_iters)
             self._stop_if_asked()
             self._evaluate_if_due(self.iters_done)
+            if self._tuner.is_due and self._change_workers():
+                self._read(self._stream())
         runner.call_hook('after_train_epoch')
 
 
@@ -355,13 +406,15 @@ class EpochBasedTrainLoop(TrainLoop):
         runner.model.train()
         first = self.iters_done - self.epochs_done * len(self.dataloader)
         length = getattr(self.dataloader.sampler, 'epoch_length', 0)
-        batches = self._open(self._epoch, first, self._epoch * length + first * self.global_batch)
+        self._read(self._open(self._epoch, first, self._epoch * length + first * self.global_batch))
         batch_idx = first
-        while (batch := self._next(batches)) is not None:
-            self._run_iter(batch_idx, batch)
+        while (batch := self._next()) is not None:
+            self._run_iter(batch_idx, batch, is_last=False)  # the source knows where the epoch ends
             batch_idx += 1
             if batch_idx < len(self.dataloader):  # else the epoch's end is done first
                 self._stop_if_asked()
+                if self._tuner.is_due and self._change_workers():
+                    self._read(self._open(self._epoch, batch_idx, self._epoch * length + batch_idx * self.global_batch))
         self.epochs_done += 1
         runner.call_hook('after_train_epoch')
         self._epoch += 1

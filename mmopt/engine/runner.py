@@ -8,7 +8,7 @@ import copy
 import logging
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Self
@@ -48,6 +48,7 @@ from mmopt.engine.optimize import (
 )
 from mmopt.engine.step import unwrap
 from mmopt.engine.sync_batch_norm import fit_sync_batch_norm
+from mmopt.engine.time_split import TimeSplit
 from mmopt.registry import RUNNERS
 from mmopt.structures import move_to
 from mmopt.utils.distributed import init_distributed, local_rank
@@ -73,6 +74,8 @@ class IterBasedRunner(Runner):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._keeps_pages = False
+        self.time_split = TimeSplit()
+        """Where the time of the training goes."""
         self._pending_rng: dict | None = None
         self._config_text: str | None = None
         self._hook_calls: dict[str, tuple[int, list[Callable]]] = {}
@@ -140,6 +143,17 @@ class IterBasedRunner(Runner):
         del diff_rank_seed
         return build_dataloader(dataloader, seed or 0)
 
+    def use_datasets(self, datasets: Mapping[str, Any]) -> None:
+        """Take data sets that are built already, so that listing their samples is done once.
+
+        Args:
+            datasets: By loader: ``train_dataloader`` or ``val_dataloader``. A loader that is built keeps its own.
+        """
+        for name, dataset in datasets.items():
+            cfg = getattr(self, f'_{name}')
+            if isinstance(cfg, Mapping) and dataset is not None:
+                setattr(self, f'_{name}', {**cfg, 'dataset': dataset})
+
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Move the model to its device, apply `optimize` and, with several processes, wrap it in DDP."""
         device = torch.device(get_device())
@@ -205,11 +219,12 @@ class IterBasedRunner(Runner):
             sampler_seed=None,  # our samplers carry their epoch themselves
             memory=dict(type='PeakMemoryHook'),
             plateau=dict(type='PlateauHook'),
+            time_split=dict(type='TimeSplitHook'),
             logger=dict(type='LoggerHook'),
             checkpoint=dict(type='CheckpointHook', interval=1),
         )
         merged = {name: dict(hook) if isinstance(hook, dict) else hook for name, hook in (defaults | hooks).items()}
-        for name in ('memory', 'plateau'):
+        for name in ('memory', 'plateau', 'time_split'):  # None leaves out what MMEngine does not know as well
             if merged[name] is None:
                 del merged[name]
         super().register_default_hooks(merged)

@@ -5,7 +5,7 @@ inside it any nesting of dicts, lists and tuples. Tensors carry the sample axis 
 sample (``data_samples``, or tensors of unequal shape).
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import torch
@@ -85,12 +85,31 @@ def _slice(part: Any, start: int, stop: int) -> Any:
     return part
 
 
-def move_to(batch: Any, device: torch.device, *, non_blocking: bool = True) -> Any:
-    """Copy every tensor of a batch to ``device``; what is there already is passed through."""
-    if isinstance(batch, Tensor | BaseDataElement):
+def move_to(batch: Any, device: torch.device, *, non_blocking: bool = True, host_fields: Collection[str] = ()) -> Any:
+    """Copy every tensor of a batch to a device; what is there already is passed through.
+
+    Args:
+        batch: Any nesting of tensors, samples, dicts, lists and tuples.
+        device: Where to.
+        non_blocking: Copy without waiting, where the batch lies in pinned memory.
+        host_fields: Fields of samples that stay where they are.
+
+    Returns:
+        A new batch; samples are copies, too.
+    """
+    if isinstance(batch, Tensor):
         return batch.to(device, non_blocking=non_blocking)
+    if isinstance(batch, BaseDataElement):
+        if not host_fields:
+            return batch.to(device, non_blocking=non_blocking)
+        sample = batch.new()
+        for name, value in sample.items():
+            if name not in host_fields:
+                sample.set_field(move_to(value, device, non_blocking=non_blocking), name)
+        return sample
+    options = dict(non_blocking=non_blocking, host_fields=host_fields)
     if isinstance(batch, dict):
-        return {key: move_to(value, device, non_blocking=non_blocking) for key, value in batch.items()}
+        return {key: move_to(value, device, **options) for key, value in batch.items()}
     if isinstance(batch, list | tuple):
-        return type(batch)(move_to(value, device, non_blocking=non_blocking) for value in batch)
+        return type(batch)(move_to(value, device, **options) for value in batch)
     return batch

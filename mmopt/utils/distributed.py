@@ -16,6 +16,11 @@ def local_rank() -> int:
     return int(os.environ.get('LOCAL_RANK', 0))
 
 
+def local_world_size() -> int:
+    """Return how many processes of the run share this machine; 1 without a launcher."""
+    return int(os.environ.get('LOCAL_WORLD_SIZE') or os.environ.get('SLURM_NTASKS_PER_NODE') or 1)
+
+
 def init_distributed(launcher: str, backend: str | None = None, timeout_s: float = 1800.0) -> None:
     """Join the process group that ``launcher`` describes in the environment.
 

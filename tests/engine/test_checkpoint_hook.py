@@ -11,6 +11,7 @@ from mmengine.logging import MessageHub
 from mmopt.engine import checkpoint_io
 from mmopt.engine.hooks import CheckpointHook
 from mmopt.engine.hooks import checkpoint_hook as module
+from mmopt.engine.time_split import TimeSplit
 from mmopt.registry import HOOKS
 from mmopt.utils.errors import UserError
 
@@ -25,6 +26,7 @@ class FakeRunner:
         self.max_iters, self.epoch_length = max_iters, epoch_length
         self.max_epochs = max_iters // epoch_length
         self.train_loop = SimpleNamespace(stop_training=False)
+        self.time_split = TimeSplit()
         self.message_hub = MessageHub.get_instance(f'hub{id(self)}')
         self.logger = logging.getLogger('checkpoint_hook')
         self.num_saved = 0

@@ -56,7 +56,7 @@ def test_a_missing_checkpoint_names_those_beside_it(trained, tool):
 def test_logs_become_a_picture_and_a_table(trained, tool, capsys):
     tool('analyze_logs').main(['runs/x', '--keys', 'loss', 'error', '--out', 'c.png'])
     assert cv2.imread('c.png') is not None
-    head, body, last = capsys.readouterr().out.splitlines()
+    head, body, last, *_ = capsys.readouterr().out.splitlines()
     assert head.split() == ['run', 'iterations', 'loss', 'error']
     assert body.split()[:2] == ['x', '8']
     assert last == 'curves: c.png'

@@ -11,7 +11,14 @@ from mmcv.transforms import LoadAnnotations as MMCVLoadAnnotations
 from mmopt.datasets.common.transforms import PackInputs
 from mmopt.registry import TRANSFORMS
 
-__all__ = ['collect', 'default_format_bundle', 'image_to_tensor', 'load_annotations', 'multi_scale_flip_aug']
+__all__ = [
+    'annotation_loader',
+    'collect',
+    'default_format_bundle',
+    'image_to_tensor',
+    'load_annotations',
+    'multi_scale_flip_aug',
+]
 
 
 def _unchanged(results: dict) -> dict:
@@ -64,17 +71,37 @@ def collect(keys: Sequence[str], meta_keys: Sequence[str] = ()) -> PackInputs:
     return PackInputs(meta_keys)
 
 
+_LOADERS: dict[str, Callable[..., Callable[[dict], dict]]] = {}
+
+
+def annotation_loader(mark: str) -> Callable[[Callable], Callable]:
+    """Return a decorator: what a task's ``LoadAnnotations`` is when an argument of this name is true.
+
+    Args:
+        mark: The argument by which the task's configs are known.
+
+    Returns:
+        The decorator of a function that takes the other arguments and returns the transform.
+    """
+
+    def register(build: Callable[..., Callable[[dict], dict]]) -> Callable:
+        _LOADERS[mark] = build
+        return build
+
+    return register
+
+
 @TRANSFORMS.register_module(name='LoadAnnotations')
 def load_annotations(
-    with_calib: bool = False, reduce_zero_label: bool = False, imdecode_backend: str = 'cv2', **kwargs
+    reduce_zero_label: bool = False, imdecode_backend: str = 'cv2', **kwargs
 ) -> Callable[[dict], dict]:
     """Return the loader of the labels that the arguments describe.
 
     Args:
-        with_calib: DiffBEV's mark of nuScenes BEV labels: gives ``LoadBEVLabel``.
-        reduce_zero_label: Of mmseg; BEV labels have no zero label to reduce.
-        imdecode_backend: DiffBEV writes ``'pyramid'`` beside ``with_calib``; else as in mmcv.
-        **kwargs: Without ``with_calib``: passed on to :class:`mmcv.transforms.LoadAnnotations`.
+        reduce_zero_label: Of mmseg.
+        imdecode_backend: As in mmcv.
+        **kwargs: A task's mark (:func:`annotation_loader`) and what its loader takes; else passed on to
+            :class:`mmcv.transforms.LoadAnnotations`.
 
     Returns:
         The transform.
@@ -82,16 +109,12 @@ def load_annotations(
     Raises:
         ValueError: If the arguments contradict each other.
     """
-    if not with_calib:
-        if reduce_zero_label:
-            raise ValueError('LoadAnnotations: reduce_zero_label=True is unsupported; store labels with 255 = ignore.')
-        return MMCVLoadAnnotations(imdecode_backend=imdecode_backend, **kwargs)
-    if reduce_zero_label or kwargs:
-        raise ValueError(
-            'LoadAnnotations: with_calib=True loads BEV labels, which are bit maps: '
-            f'reduce_zero_label={reduce_zero_label} and {sorted(kwargs)} have no meaning for them; leave them out.'
-        )
-    return TRANSFORMS.build(dict(type='LoadBEVLabel'))
+    for mark, build in _LOADERS.items():
+        if kwargs.pop(mark, False):
+            return build(reduce_zero_label=reduce_zero_label, imdecode_backend=imdecode_backend, **kwargs)
+    if reduce_zero_label:
+        raise ValueError('LoadAnnotations: reduce_zero_label=True is unsupported; store labels with 255 = ignore.')
+    return MMCVLoadAnnotations(imdecode_backend=imdecode_backend, **kwargs)
 
 
 @TRANSFORMS.register_module(name='MultiScaleFlipAug')

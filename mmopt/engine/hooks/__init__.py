@@ -8,6 +8,7 @@ from mmopt.engine.hooks.memory_snapshot_hook import MemorySnapshotHook
 from mmopt.engine.hooks.peak_memory_hook import PeakMemoryHook
 from mmopt.engine.hooks.plateau_hook import PlateauHook
 from mmopt.engine.hooks.runtime_info_hook import IterTimerHook, RuntimeInfoHook
+from mmopt.engine.hooks.time_split_hook import TimeSplitHook
 
 __all__ = [
     'CheckpointHook',
@@ -19,4 +20,5 @@ __all__ = [
     'PeakMemoryHook',
     'PlateauHook',
     'RuntimeInfoHook',
+    'TimeSplitHook',
 ]

@@ -214,15 +214,16 @@ class CheckpointHook(Hook):
 
     def _write(self, runner: Runner, path: Path, then: Callable[[], None]) -> None:
         """Save on all ranks (they gather their random states), and let rank 0 do what follows the writing."""
-        if self._writer is None:
-            runner.save_checkpoint(path)
+        with runner.time_split.measure('checkpoints'):
+            if self._writer is None:
+                runner.save_checkpoint(path)
+                if is_main_process():
+                    then()
+                return
+            with self._writer.collect():
+                runner.save_checkpoint(path)
             if is_main_process():
-                then()
-            return
-        with self._writer.collect():
-            runner.save_checkpoint(path)
-        if is_main_process():
-            self._writer.start(then)
+                self._writer.start(then)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if self._weights_only:

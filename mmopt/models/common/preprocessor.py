@@ -107,11 +107,6 @@ class ImagePreprocessor(BaseDataPreprocessor):
     def _move_samples(self, data_samples: Sequence | None) -> list | None:
         if data_samples is None:
             return None
-        moved = []
-        for sample in data_samples:
-            copy = sample.new()
-            for name, value in sample.items():
-                if name not in self.host_fields:
-                    copy.set_field(move_to(value, self.mean_C11.device, non_blocking=self._non_blocking), name)
-            moved.append(copy)
-        return moved
+        return move_to(
+            list(data_samples), self.mean_C11.device, non_blocking=self._non_blocking, host_fields=self.host_fields
+        )

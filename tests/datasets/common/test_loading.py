@@ -54,3 +54,14 @@ def test_a_missing_file_and_a_folder_are_told_apart(tmp_path):
         decode_file(str(tmp_path / 'a.jpg'), cv2.IMREAD_COLOR)
     with pytest.raises(DataError, match='cannot be read: Is a directory'):
         decode_file(str(tmp_path), cv2.IMREAD_COLOR)
+
+
+@pytest.mark.parametrize('suffix', ['.jpg', '.png'])
+def test_decoding_to_rgb_at_once_equals_decoding_and_converting(tmp_path, monkeypatch, suffix):
+    image = cv2.resize(np.random.default_rng(0).integers(0, 256, (9, 16, 3), dtype=np.uint8), (160, 90))
+    path = str(tmp_path / f'a{suffix}')
+    cv2.imwrite(path, image)
+    at_once = LoadImageFromFile()(dict(img_path=path))['img']
+    monkeypatch.setattr('mmopt.datasets.common.loading._DECODE_RGB', None)
+    assert np.array_equal(at_once, LoadImageFromFile()(dict(img_path=path))['img'])
+    assert np.array_equal(at_once, cv2.imread(path)[..., ::-1])
