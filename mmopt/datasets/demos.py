@@ -43,6 +43,11 @@ DEMOS = dict(
         'configs/demo/tad_v7_mabe.py',
         "mice that attack, chase, rear and sniff, in the layout of Kaggle's MABe challenge",
     ),
+    fred=Demo(
+        'mmopt.datasets.detection.demo',
+        'configs/demo/yolov5_fred_rgb.py',
+        "drones over moving backgrounds, as images and event frames, in FRED's raw layout",
+    ),
 )  # fmt: skip
 
 
