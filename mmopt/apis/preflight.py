@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from mmopt.apis.facts import Facts
 from mmopt.engine.optimize import lr_factor
+from mmopt.engine.phases import Phase, parse_phases
 from mmopt.utils.terminal import number, paint, rows
 
 __all__ = ['Preflight', 'describe_run']
@@ -41,15 +42,23 @@ class Preflight:
 
 @dataclass(frozen=True)
 class _Length:
-    """How long a run is: iterations, epochs, and in which of the two its intervals count."""
+    """How long a run is: iterations, epochs, and in which of the two its intervals count.
+
+    With phases of unequal batch ``iters_per_epoch`` is of the first and ``max_epochs`` is set.
+    """
 
     max_iters: int
     iters_per_epoch: int
     by_epoch: bool
+    max_epochs: int | None = None
+
+    @property
+    def epochs(self) -> float:
+        return self.max_epochs or self.max_iters / self.iters_per_epoch
 
     @property
     def units(self) -> int:
-        return -(-self.max_iters // self.iters_per_epoch) if self.by_epoch else self.max_iters
+        return math.ceil(self.epochs) if self.by_epoch else self.max_iters
 
     @property
     def unit(self) -> str:
@@ -118,11 +127,26 @@ def _batch(cfg: Mapping, facts: Facts) -> str:
     if processes > 1:
         factors.append(f'{processes} processes')
     effective = batch * accumulation * processes
+    if phases := _phases(cfg):
+        return '; '.join(_phase_text(phase, start) for phase, start in phases)
     text = f'{" x ".join(factors)} = {effective} per step' if len(factors) > 1 else f'{batch} per step'
     size = (cfg.get('optimize') or {}).get('micro_batch')
     if size == 'auto':
         return f'{text}, in the largest parts that fit'
     return f'{text}, in parts of {size}' if size and size < batch else text
+
+
+def _phases(cfg: Mapping) -> list[tuple[Phase, int]]:
+    """Return the phases that the run reaches, with their first epochs; nothing where all epochs are alike."""
+    given = cfg['train_cfg'].get('phases')
+    phases = parse_phases(given, int(cfg['train_cfg']['max_epochs'])) if given else ()
+    return list(zip(phases, [0, *(phase.until_epoch for phase in phases)], strict=False))
+
+
+def _phase_text(phase: Phase, start: int) -> str:
+    batch = f'{phase.batch_size} per iteration' if phase.batch_size else 'the same'
+    frozen = f', {", ".join(phase.freeze)} frozen' if phase.freeze else ''
+    return f'epochs {start + 1} to {phase.until_epoch}: {batch}{frozen}'
 
 
 def _schedulers(cfg: Mapping) -> list[Mapping]:
@@ -156,14 +180,23 @@ def _length(cfg: Mapping, facts: Facts) -> _Length:
     loop = cfg['train_cfg']
     whole = cfg['train_dataloader'].get('drop_last', False)
     per_rank = math.ceil(facts.num_train / processes)
-    iters_per_epoch = max(1, per_rank // batch if whole else math.ceil(per_rank / batch))
+
+    def iters_of(batch: int) -> int:
+        return max(1, per_rank // batch if whole else math.ceil(per_rank / batch))
+
+    iters_per_epoch = iters_of(batch)
     if loop.get('max_iters'):
         return _Length(int(loop['max_iters']), iters_per_epoch, by_epoch=False)
-    return _Length(int(loop.get('max_epochs') or 1) * iters_per_epoch, iters_per_epoch, by_epoch=True)
+    max_epochs = int(loop.get('max_epochs') or 1)
+    if phases := _phases(cfg):
+        lengths = [(phase.until_epoch - start, iters_of(phase.batch_size or batch)) for phase, start in phases]
+        total = sum(epochs * iters for epochs, iters in lengths)
+        return _Length(total, lengths[0][1], by_epoch=True, max_epochs=max_epochs)
+    return _Length(max_epochs * iters_per_epoch, iters_per_epoch, by_epoch=True)
 
 
 def _length_text(length: _Length) -> str:
-    epochs = length.max_iters / length.iters_per_epoch
+    epochs = length.epochs
     text = f'{epochs:,.0f}' if epochs >= 100 else number(epochs, 3)
     return f'{number(length.max_iters)} iterations ({text} epoch{"" if text == "1" else "s"})'
 

@@ -13,6 +13,7 @@ from mmopt.config.evaluation import lower_evaluator, lower_validation
 from mmopt.config.hooks import lower_checkpoint, lower_custom_hooks, lower_logging
 from mmopt.config.optimize import check_optimize, check_optimize_name, merge_optimize
 from mmopt.config.optimizer import lower_optimizer
+from mmopt.config.phases import lower_phases
 from mmopt.config.runtime import check_foreign, check_workflow, lower_model, lower_runtime
 from mmopt.config.schedule import RunLength, lower_run_length, lower_schedules
 from mmopt.config.schema import ConfigError, check_value, nearest
@@ -55,6 +56,7 @@ DIALECT_SECTIONS = (
     'find_unused_parameters',
     'seed',
     'deterministic',
+    'phases',
 )
 """Top-level keys that only the dialect has; all of them are consumed."""
 _SHARED = (
@@ -165,6 +167,8 @@ def _lower_training(cfg: Mapping[str, Any], run: RunLength | None, loaders: dict
     logging = lower_logging(cfg.get('log_config') or {}, run)
     loop = 'IterBasedTrainLoop' if run.iter_based else 'EpochBasedTrainLoop'
     train_cfg = {'type': loop, 'max_iters' if run.iter_based else 'max_epochs': run.maximum}
+    if phases := lower_phases(cfg.get('phases'), run):
+        train_cfg['phases'] = phases
     lowered = dict(
         runner_type=run.runner_type,
         train_cfg=train_cfg,

@@ -48,6 +48,11 @@ DEMOS = dict(
         'configs/demo/bisenetv2_cityscapes.py',
         'the same street, labelled pixel by pixel in the layout of Cityscapes',
     ),
+    fred=Demo(
+        'mmopt.datasets.detection.demo',
+        'configs/demo/yolov5_fred_rgb.py',
+        "drones over moving backgrounds, as images and event frames, in FRED's raw layout",
+    ),
 )  # fmt: skip
 
 

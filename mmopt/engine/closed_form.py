@@ -25,7 +25,7 @@ class Warmup:
 
     def length(self, horizon: Horizon) -> int:
         """Return the length in iterations; 0 without a warm-up key."""
-        return self.iters * horizon.epoch_length if self.by_epoch else self.iters
+        return horizon.iters_until(self.iters) if self.by_epoch else self.iters
 
     def factor(self, i: int, length: int) -> float:
         """Return the factor on the regular learning rate at iteration ``i < length``."""
@@ -62,14 +62,14 @@ def evaluate(
     Returns:
         The value to use for iteration ``i``.
     """
-    t, total = (i // horizon.epoch_length, horizon.max_epochs) if by_epoch else (i, horizon.max_iters)
-    base = policy.base(initial, group)
+    t, total = (horizon.epoch_at(i), horizon.max_epochs) if by_epoch else (i, horizon.max_iters)
+    base = policy.base(initial, group) * (1.0 if momentum else horizon.lr_scale_at(i))
     length = warmup.length(horizon)
     warming = warmup.kind is not None and i < length
     if isinstance(policy, YOLOX):
         if warming:
             return base * warmup.ratio * ((i + 1) / length) ** 2
-        return policy.annealed(base, t, total, length, policy.num_last_epochs * horizon.epoch_length)
+        return policy.annealed(base, t, total, length, horizon.last_iters(policy.num_last_epochs))
     value = policy.regular(base, t, total, group)
     if not warming:
         return value

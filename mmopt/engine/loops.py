@@ -1,4 +1,4 @@
-"""Training loops: when a step runs, when an evaluation, and where a resumed run goes on.
+"""Training loops: when a step runs, when an evaluation, and where a resumed run goes on; the one of iterations is here.
 
 ``iters_done`` and ``epochs_done`` count what is finished; ``iter`` and ``epoch`` keep MMEngine's meaning for its hooks
 (inside ``after_train_iter`` the running iteration is not yet counted).
@@ -18,12 +18,13 @@ from mmopt.engine.evaluation_loops import EvaluationStopped
 from mmopt.engine.evaluation_points import should_evaluate
 from mmopt.engine.loader_plan import LoaderTuner
 from mmopt.engine.micro_batch import AutoMicroBatchStep, MicroBatchState, build_step
+from mmopt.engine.phases import Freezer
 from mmopt.engine.prefetch import BatchSource, batch_source
 from mmopt.engine.signals import StopSignals, TrainingStopped
 from mmopt.engine.time_split import DeviceTime, TimeSplit
 from mmopt.registry import LOOPS
 
-__all__ = ['EpochBasedTrainLoop', 'IterBasedTrainLoop', 'TrainLoop']
+__all__ = ['IterBasedTrainLoop', 'TrainLoop', 'no_batch']
 
 
 class TrainLoop(BaseLoop):
@@ -76,6 +77,7 @@ class TrainLoop(BaseLoop):
         self._resumed_at = (0, 0)  # iterations and samples
         self._loader_iter: Iterator | None = None
         self._batches: BatchSource | None = None
+        self._freezer: Freezer | None = None
         self._step_end = 0.0
         self._data_s = 0.0
         self._split: TimeSplit = runner.time_split
@@ -152,6 +154,15 @@ class TrainLoop(BaseLoop):
         self.runner.call_hook('after_train')
         self._split.switch(None)
         return self.runner.model
+
+    def epoch_lengths(self) -> dict[str, list]:
+        """Return what a checkpoint must know of epochs of unequal length; nothing where they are alike."""
+        return {}
+
+    def _set_train_mode(self) -> None:
+        self.runner.model.train()
+        if self._freezer is not None:
+            self._freezer.set_modes()
 
     def _train(self) -> None:
         """Run all iterations."""
@@ -280,7 +291,7 @@ class TrainLoop(BaseLoop):
                 loop.run()
             except EvaluationStopped as stopped:
                 self._stop(stopped.signal_name)
-            self.runner.model.train()
+            self._set_train_mode()
         self.evaluated_at = self.iters_done
         self._step_end += time.perf_counter() - start
 
@@ -306,7 +317,7 @@ class IterBasedTrainLoop(TrainLoop):
         if int(max_iters) != max_iters or max_iters < 1:
             raise ValueError(f'max_iters must be a positive whole number, got {max_iters!r}.')
         if not len(self.dataloader) and not getattr(self.dataloader.sampler, 'endless', False):
-            raise ValueError(_no_batch(self.dataloader))
+            raise ValueError(no_batch(self.dataloader))
         self.max_iters = int(max_iters)
         self.max_epochs = 1  # MMEngine's hooks read it; an iteration-based run is one epoch to them
 
@@ -336,91 +347,8 @@ class IterBasedTrainLoop(TrainLoop):
         runner.call_hook('after_train_epoch')
 
 
-@LOOPS.register_module()
-class EpochBasedTrainLoop(TrainLoop):
-    """Train for a number of passes over the data set.
-
-    Args:
-        runner: The runner.
-        dataloader: The training loader or its config.
-        max_epochs: Epochs of the run.
-        **kwargs: See :class:`TrainLoop`.
-
-    Raises:
-        ValueError: If ``max_epochs`` is not a positive whole number.
-    """
-
-    unit = 'epoch'
-
-    def __init__(self, runner: Any, dataloader: DataLoader | dict, max_epochs: int, **kwargs) -> None:
-        super().__init__(runner, dataloader, **kwargs)
-        if int(max_epochs) != max_epochs or max_epochs < 1:
-            raise ValueError(f'max_epochs must be a positive whole number, got {max_epochs!r}.')
-        self.max_epochs = int(max_epochs)
-        if not len(self.dataloader):
-            raise ValueError(_no_batch(self.dataloader))
-
-    @property
-    def max_iters(self) -> int:
-        """Iterations of the run."""
-        return self.max_epochs * len(self.dataloader)
-
-    @property
-    def iters_since_break(self) -> int:
-        """Finished iterations of the running epoch: log lines do not average over two, as in mmcv."""
-        return self.iters_done - self.epochs_done * len(self.dataloader)
-
-    def set_position(self, meta: Mapping[str, Any]) -> None:
-        """Go on where a checkpoint was; at the beginning of its epoch if epochs had another length there.
-
-        Args:
-            meta: See :meth:`TrainLoop.set_position`.
-        """
-        iters, now = meta['iter'], len(self.dataloader)
-        then, epochs = meta.get('epoch_length'), meta.get('epoch', 0)
-        if then is None:
-            # Of mmcv and MMEngine, which save at the end of epochs.
-            then = now if iters // now == epochs or not epochs else max(iters // epochs, 1)
-        epochs = iters // then
-        if then != now:
-            self.runner.logger.warning(
-                f'An epoch has {now} iterations, in the checkpoint it had {then} (another batch, number of processes '
-                f'or data set): going on at the beginning of epoch {epochs + 1}, which is iteration {epochs * now}.'
-            )
-            iters = epochs * now
-        evaluated = dict(evaluated_at=meta['evaluated_at']) if then == now and 'evaluated_at' in meta else {}
-        super().set_position(dict(iter=iters, micro_batch=meta.get('micro_batch'), **evaluated))
-        self.epochs_done = self._epoch = epochs
-
-    def _train(self) -> None:
-        self._owes_evaluation &= self.iters_done == self.epochs_done * len(self.dataloader)
-        self._evaluate_at_start(self.epochs_done)
-        while self.epochs_done < self.max_epochs and not self.stop_training:
-            self._run_epoch()
-            self._stop_if_asked()
-            self._evaluate_if_due(self.epochs_done)
-
-    def _run_epoch(self) -> None:
-        runner = self.runner
-        runner.call_hook('before_train_epoch')
-        runner.model.train()
-        first = self.iters_done - self.epochs_done * len(self.dataloader)
-        length = getattr(self.dataloader.sampler, 'epoch_length', 0)
-        self._read(self._open(self._epoch, first, self._epoch * length + first * self.global_batch))
-        batch_idx = first
-        while (batch := self._next()) is not None:
-            self._run_iter(batch_idx, batch, is_last=False)  # the source knows where the epoch ends
-            batch_idx += 1
-            if batch_idx < len(self.dataloader):  # else the epoch's end is done first
-                self._stop_if_asked()
-                if self._tuner.is_due and self._change_workers():
-                    self._read(self._open(self._epoch, batch_idx, self._epoch * length + batch_idx * self.global_batch))
-        self.epochs_done += 1
-        runner.call_hook('after_train_epoch')
-        self._epoch += 1
-
-
-def _no_batch(dataloader: DataLoader) -> str:
+def no_batch(dataloader: DataLoader) -> str:
+    """Return the error of a loader without a batch."""
     return (
         f'An epoch has no batch: {len(dataloader.dataset)} samples make no full batch of {dataloader.batch_size} and '
         'drop_last is on; lower data.samples_per_gpu.'

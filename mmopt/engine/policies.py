@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from mmopt.config.schema import canonical_policy
+from mmopt.engine.timetable import Span, Timetable
 
 __all__ = ['LR_POLICIES', 'MOMENTUM_POLICIES', 'YOLOX', 'Horizon', 'Policy', 'make_policy']
 
@@ -22,11 +23,35 @@ class Horizon:
         epoch_length: Iterations per epoch (batches of the training loader).
         max_iters: Iterations of the whole run.
         max_epochs: Epochs of the whole run.
+        timetable: Of runs whose epochs differ in length; goes before ``epoch_length``.
     """
 
     epoch_length: int
     max_iters: int
     max_epochs: int
+    timetable: Timetable | None = None
+
+    @property
+    def _table(self) -> Timetable:
+        return self.timetable or Timetable((Span(self.max_epochs, self.epoch_length),))
+
+    def epoch_at(self, i: int) -> int:
+        """Return the epoch of an iteration."""
+        return self._table.epoch_at(i)
+
+    def iters_until(self, epoch: int) -> int:
+        """Return the iterations before an epoch."""
+        return self._table.iters_until(epoch)
+
+    def last_iters(self, num_epochs: int) -> int:
+        """Return the iterations of the last epochs."""
+        if self.timetable is None:
+            return num_epochs * self.epoch_length
+        return self.max_iters - self.iters_until(max(self.max_epochs - num_epochs, 0))
+
+    def lr_scale_at(self, i: int) -> float:
+        """Return the factor on the base learning rate."""
+        return 1.0 if self.timetable is None else self.timetable.span_at(self.epoch_at(i)).lr_scale
 
 
 def _cosine(start: float, end: float, share: float, weight: float = 1.0) -> float:

@@ -28,11 +28,12 @@ from torch.utils.data import DataLoader
 import mmopt
 from mmopt.config.optimize import check_optimize, merge_optimize
 from mmopt.engine import checkpoint_io
+from mmopt.engine.epoch_loop import EpochBasedTrainLoop
 from mmopt.engine.evaluation_loops import TestLoop, ValLoop
 from mmopt.engine.hooks.checkpoint_hook import CheckpointHook
 from mmopt.engine.hooks.dispatch import calls_at
 from mmopt.engine.loading import build_dataloader
-from mmopt.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TrainLoop
+from mmopt.engine.loops import IterBasedTrainLoop, TrainLoop
 from mmopt.engine.optim import AmpOptimWrapper, OptimWrapper
 from mmopt.engine.optim.accumulation import waiting_gradients
 from mmopt.engine.optim.half_on_cpu import autocast
@@ -162,8 +163,14 @@ class IterBasedRunner(Runner):
         report(apply_to_process(optimize) | apply_to_model(model, optimize), self.logger)
         if device.type == 'cpu':
             self.logger.info(malloc_effect(self._keeps_pages))
-        if not self.distributed:
-            return model
+        return self._wrap_distributed(model_wrapper_cfg, model) if self.distributed else model
+
+    def wrap_again(self) -> None:
+        """Wrap the model anew after parameters were frozen or thawed: DDP knows those that it found at first."""
+        if self.distributed:
+            self.model = self._wrap_distributed(self.cfg.get('model_wrapper_cfg'), unwrap(self.model))
+
+    def _wrap_distributed(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         if model_wrapper_cfg is not None and model_wrapper_cfg.get('type', 'MMDistributedDataParallel') not in (
             'MMDistributedDataParallel',
             'DistributedDataParallel',
@@ -204,10 +211,15 @@ class IterBasedRunner(Runner):
         """Build the schedulers and tell closed forms where the run ends."""
         factor, _ = lr_factor(self.cfg, get_world_size())
         schedulers = super().build_param_scheduler(scale_schedules(scheduler, factor) if factor != 1 else scheduler)
-        for item in schedulers if isinstance(schedulers, list) else sum(schedulers.values(), []):
+        items = schedulers if isinstance(schedulers, list) else sum(schedulers.values(), [])
+        timetable = getattr(self.train_loop, 'timetable', None)
+        for item in items:
             if hasattr(item, 'set_horizon'):
                 item.set_horizon(
-                    epoch_length=len(self.train_dataloader), max_iters=self.max_iters, max_epochs=self.max_epochs
+                    epoch_length=len(self.train_dataloader),
+                    max_iters=self.max_iters,
+                    max_epochs=self.max_epochs,
+                    timetable=timetable,
                 )
         return schedulers
 
@@ -287,6 +299,7 @@ class IterBasedRunner(Runner):
                     dict(
                         samples=loop.samples_done,
                         epoch_length=len(loop.dataloader),
+                        **loop.epoch_lengths(),
                         evaluated_at=loop.evaluated_at,
                         micro_batch=loop.micro_batch_found(),
                     )
@@ -430,8 +443,9 @@ class IterBasedRunner(Runner):
         self._randomness_cfg = dict(self._randomness_cfg, seed=seed)
         self.set_randomness(**self._randomness_cfg)
         for loop in (self._train_loop, self._val_loop):
-            if isinstance(loop, BaseLoop) and hasattr(loop.dataloader.sampler, 'seed'):
-                loop.dataloader.sampler.seed = seed
+            for loader in getattr(loop, 'loaders', ()) or ([loop.dataloader] if isinstance(loop, BaseLoop) else ()):
+                if hasattr(loader.sampler, 'seed'):
+                    loader.sampler.seed = seed
 
     def _resume_schedulers(self, states: list | dict | None, iters_done: int) -> None:
         if self.param_schedulers is None:

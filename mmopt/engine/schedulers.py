@@ -9,6 +9,7 @@ from mmengine.optim.scheduler.param_scheduler import INF, OptimizerType, _ParamS
 
 from mmopt.engine.closed_form import Warmup, evaluate
 from mmopt.engine.policies import Horizon, Policy, make_policy
+from mmopt.engine.timetable import Timetable
 from mmopt.registry import PARAM_SCHEDULERS
 
 __all__ = ['ClosedFormLR', 'ClosedFormMomentum']
@@ -71,18 +72,21 @@ class _ClosedForm(_ParamScheduler):
         self.horizon: Horizon | None = None
         self._record_initial_values()
 
-    def set_horizon(self, *, epoch_length: int, max_iters: int, max_epochs: int) -> None:
+    def set_horizon(
+        self, *, epoch_length: int, max_iters: int, max_epochs: int, timetable: Timetable | None = None
+    ) -> None:
         """Tell the length of the run and put the values of the current iteration into the parameter groups.
 
         Args:
             epoch_length: Iterations per epoch.
             max_iters: Iterations of the whole run.
             max_epochs: Epochs of the whole run.
+            timetable: Of runs whose epochs differ in length.
 
         Raises:
             ValueError: If the policy cannot cover it.
         """
-        horizon = Horizon(epoch_length, max_iters, max_epochs)
+        horizon = Horizon(epoch_length, max_iters, max_epochs, timetable)
         self.policy.check(horizon)
         self.horizon = horizon
         self.end = max_iters

@@ -191,3 +191,14 @@ def test_the_launcher_tells_the_number_of_processes(monkeypatch):
     monkeypatch.setenv('WORLD_SIZE', '4')
     monkeypatch.setenv('SLURM_NTASKS', '8')
     assert [world_size_of(launcher) for launcher in ('none', 'pytorch', 'slurm')] == [1, 4, 8]
+
+
+def test_phases_are_shown_and_counted():
+    phases = [dict(until_epoch=4, freeze=['backbone'], batch_size=8), dict(batch_size=4)]
+    cfg = changed(train_cfg=dict(type='EpochBasedTrainLoop', max_iters=None, max_epochs=10, phases=phases))
+    assert entries(cfg, CPU)['batch'] == (
+        'epochs 1 to 4: 8 per iteration, backbone frozen; epochs 5 to 10: 4 per iteration'
+    )
+    # 1600 samples: 200 iterations per epoch, then 400.
+    assert entries(cfg, CPU)['length'] == '3,200 iterations (10 epochs)'
+    assert entries(cfg, CPU)['evaluation'] == 'at the end'

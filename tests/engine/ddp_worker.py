@@ -55,6 +55,28 @@ def assert_a_stop_between_two_steps_changes_nothing(work_dir: str) -> None:
         torch.testing.assert_close(resumed[key], value, rtol=1e-6, atol=1e-7)
 
 
+def phased_config(work_dir: str, batch: int, **changes) -> dict:
+    """One epoch with a frozen layer, one with all of them and half the batch; ``batch`` is of one process."""
+    return toy_config(
+        work_dir,
+        by_epoch=True,
+        model=dict(dropout=0.0),
+        train_dataloader=dict(batch_size=2 * batch),
+        train_cfg=dict(phases=[dict(until_epoch=1, freeze=['hidden']), dict(batch_size=batch)]),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.05, momentum=0.9)),
+        param_scheduler=[dict(type='ClosedFormLR', policy='CosineAnnealing', min_lr=0.0)],
+        **changes,
+    )
+
+
+def weights_after_phases(work_dir: str) -> dict[str, torch.Tensor]:
+    forget_mmengine_globals()
+    cfg = phased_config(f'{work_dir}_phased', 2, launcher='pytorch')
+    runner = RUNNERS.get(cfg['runner_type']).from_cfg(Config(cfg))
+    runner.train()
+    return runner.model.module.state_dict()
+
+
 def main(work_dir: str, out: str) -> None:
     cfg = toy_config(
         work_dir,
@@ -68,6 +90,9 @@ def main(work_dir: str, out: str) -> None:
     if runner.rank == 0:
         weights = runner.model.module.state_dict()
         torch.save(dict(weights=weights, count=runner.val_loop.metrics['count']), out)
+    phased = weights_after_phases(work_dir)
+    if runner.rank == 0:
+        torch.save(torch.load(out, weights_only=True) | dict(phased=phased), out)
     assert_statistics_are_shared()
     assert_a_stop_between_two_steps_changes_nothing(work_dir)
     assert_a_rank_that_fails_leaves_nobody_waiting()

@@ -7,6 +7,7 @@ import torch
 
 from mmopt.utils.distributed import init_distributed
 from tests.conftest import REPO
+from tests.engine.ddp_worker import phased_config
 from tests.engine.test_runner import build
 from tests.engine.toy import toy_config
 
@@ -26,6 +27,11 @@ def test_two_processes_on_a_cpu_equal_one_with_the_same_global_batch(tmp_path):
         torch.testing.assert_close(two['weights'][name], value, rtol=1e-5, atol=1e-6)
     assert two['count'] == 6  # every evaluation sample once, although 6 samples over 2 ranks make uneven batches
     assert not list((tmp_path / 'two').glob('*rank*'))
+    # A layer that thaws after the first epoch: the ranks must begin to exchange its gradients.
+    phased = build(phased_config(tmp_path / 'phased', 4))
+    phased.train()
+    for name, value in phased.model.state_dict().items():
+        torch.testing.assert_close(two['phased'][name], value, rtol=1e-5, atol=1e-6)
 
 
 def test_a_missing_launcher_environment_names_the_command(monkeypatch):

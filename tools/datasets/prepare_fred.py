@@ -20,6 +20,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('root', type=Path, nargs='?', default=Path('data/fred'), help='default: %(default)s')
     parser.add_argument('--labels', default='coordinates.txt', metavar='NAME', help='default: %(default)s')
     parser.add_argument(
+        '--split-file', type=Path, metavar='JSON',
+        help='{"train": [sequences], "val": [...], "test": [...]}; default: drawn with --shares and --seed',
+    )  # fmt: skip
+    parser.add_argument(
         '--split-by', choices=('sequence', 'frame'), default='sequence',
         help='frame: neighbours lie in different splits, which makes every metric too good; default: %(default)s',
     )  # fmt: skip
@@ -40,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         FredOptions(
             root=args.root,
             labels=args.labels,
+            split_file=args.split_file,
             split_by=args.split_by,
             shares=tuple(args.shares),
             seed=args.seed,

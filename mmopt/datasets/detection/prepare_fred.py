@@ -31,6 +31,7 @@ class FredOptions:
     Attributes:
         root: Folder with the sequences.
         labels: Name of the label file of each sequence.
+        split_file: ``{"train": [sequences], "val": [...], "test": [...]}``; None draws a split.
         split_by: ``'sequence'``, or ``'frame'``: neighbouring frames then lie in different splits, which makes every
             metric too good.
         shares: Shares of training, validation and test.
@@ -42,6 +43,7 @@ class FredOptions:
 
     root: Path
     labels: str = 'coordinates.txt'
+    split_file: Path | None = None
     split_by: str = 'sequence'
     shares: tuple[float, float, float] = (0.7, 0.15, 0.15)
     seed: int = 42
@@ -74,6 +76,18 @@ def split_sequences(names: list[str], shares: tuple[float, float, float], seed: 
     counts['train'] = len(names) - counts['val'] - counts['test']
     order = [split for split in SPLITS for _ in range(counts[split])]
     return dict(zip(shuffled, order, strict=True))
+
+
+def _read_splits(path: Path, names: list[str]) -> dict[str, str]:
+    try:
+        given = json.loads(path.read_text(encoding='utf-8'))
+        split_of = {str(name): split for split in SPLITS for name in given.get(split, [])}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise DataError(f'{path}: must be a JSON of {{"train": [sequences], "val": [...], "test": [...]}}.') from error
+    unknown = sorted(set(split_of) - set(names))
+    if unknown:
+        raise DataError(f'{path}: {len(unknown)} sequences are not there: {", ".join(unknown[:5])}.')
+    return split_of
 
 
 def _frames(folder: Path, modality: str) -> list[tuple[float, str]]:
@@ -183,7 +197,11 @@ def prepare_fred(options: FredOptions, say: Callable[[str], object] = print) -> 
 
 
 def _write(options: FredOptions, results: dict[str, dict], folder: Path) -> dict[str, dict[str, Counter]]:
-    by_sequence = split_sequences(sorted(results), options.shares, options.seed)
+    if options.split_file is not None:
+        by_sequence = _read_splits(options.split_file, list(results))
+        results = {name: result for name, result in results.items() if name in by_sequence}
+    else:
+        by_sequence = split_sequences(sorted(results), options.shares, options.seed)
     summary: dict[str, dict[str, Counter]] = {}
     for kind in (*FOLDERS, 'fusion'):
         rows = [(name, row) for name, result in results.items() for row in _rows(result, kind)]

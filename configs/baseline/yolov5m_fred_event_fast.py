@@ -1,0 +1,15 @@
+"""YOLOv5m on FRED's event frames, the fast recipe; else as yolov5m_fred_rgb_fast.py."""
+
+_base_ = ['./yolov5m_fred_rgb_fast.py']
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Mosaic', size=640, prob=0.5, stop_epoch=105),
+    dict(type='RandomLetterbox', size=640, scale=(0.5, 1.5), aspect=0.1),
+    dict(type='RandomFlipBoxes', prob=0.5),
+    dict(type='PackDetection'),  # no change of colours: they say whether it became brighter or darker
+]
+data = dict(
+    train=dict(ann_file='annotations/event_train.json', pipeline=train_pipeline),
+    val=dict(ann_file='annotations/event_val.json'),
+    test=dict(ann_file='annotations/event_test.json'),
+)
