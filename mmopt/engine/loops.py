@@ -6,6 +6,8 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from mmengine.dist import get_world_size
@@ -13,11 +15,15 @@ from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmopt.engine.bad_numbers import BadNumberError, BadNumberGuard, BadNumberPolicy, RollBack
+from mmopt.engine.bad_samples import BadSamples
 from mmopt.engine.evaluation_loops import EvaluationStopped
 from mmopt.engine.evaluation_points import should_evaluate
 from mmopt.engine.micro_batch import AutoMicroBatchStep, MicroBatchState, build_step
 from mmopt.engine.signals import StopSignals, TrainingStopped
+from mmopt.engine.worker_death import worker_deaths_explained
 from mmopt.registry import LOOPS
+from mmopt.utils.distributed import largest_of_all
 
 __all__ = ['EpochBasedTrainLoop', 'IterBasedTrainLoop', 'TrainLoop']
 
@@ -34,6 +40,7 @@ class TrainLoop(BaseLoop):
         dynamic_intervals: See :func:`should_evaluate`.
         val_at_end: Evaluate once more when the run ends without an evaluation since its last step.
         micro_batch: Samples per forward pass; None runs each batch as it is, ``'auto'`` finds the size that fits.
+        bad_numbers: Arguments of :class:`BadNumberPolicy`: what to do about a loss that is not finite.
     """
 
     unit: str
@@ -49,6 +56,7 @@ class TrainLoop(BaseLoop):
         *,
         val_at_end: bool = True,
         micro_batch: int | str | None = None,
+        bad_numbers: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(runner, dataloader)
         self.val_interval = val_interval
@@ -57,6 +65,9 @@ class TrainLoop(BaseLoop):
         self.dynamic_intervals = dynamic_intervals
         self.val_at_end = val_at_end
         self.micro_batch = micro_batch
+        self.bad_numbers = BadNumberPolicy(**(bad_numbers or {}))
+        self.bad_samples = BadSamples(runner.logger)
+        self._rollbacks: list[str] = []  # the checkpoint of each
         self.stop_training = False  # set by MMEngine's EarlyStoppingHook
         self.iters_done = 0
         self.epochs_done = 0
@@ -112,6 +123,7 @@ class TrainLoop(BaseLoop):
                 ranks, the ``epoch_length`` in iterations and where the last evaluation was (``evaluated_at``).
         """
         self.iters_done = self._iter = meta['iter']
+        self.bad_samples.restore(meta.get('bad_samples') or {})
         self.evaluated_at = meta.get('evaluated_at', -1)
         # Checkpoints are written before the evaluation of their iteration: a run killed in it still owes it.
         self._owes_evaluation = 'evaluated_at' in meta and self.evaluated_at != self.iters_done
@@ -131,18 +143,59 @@ class TrainLoop(BaseLoop):
         """
         with self._signals:
             self._begin()
-            try:
-                self._train()
-            finally:
-                self._close()
+            with worker_deaths_explained(self.dataloader):
+                while not self._finish_or_roll_back():
+                    pass
             if self.val_at_end and self.runner.val_loop is not None and self.evaluated_at != self.iters_done:
                 self._evaluate()
+        if (guard := getattr(self.step, 'guard', None)) is not None and guard.num_skipped:
+            verb = 'iteration was' if guard.num_skipped == 1 else 'iterations were'
+            self.runner.logger.warning(f'{guard.num_skipped} {verb} skipped: their losses were not finite (see above).')
+        self.bad_samples.list_all(Path(self.runner.work_dir))
         self.runner.call_hook('after_train')
         return self.runner.model
 
     def _train(self) -> None:
-        """Run all iterations."""
+        """Run all iterations that are left."""
         raise NotImplementedError
+
+    def _finish_or_roll_back(self) -> bool:
+        try:
+            self._train()
+        except RollBack as wanted:
+            self._close()
+            self._roll_back(wanted)
+            return False
+        finally:
+            self._close()
+        return True
+
+    def _roll_back(self, wanted: RollBack) -> None:
+        policy = self.bad_numbers
+        path = self.runner.last_checkpoint()
+        if path is None:
+            raise BadNumberError(f'{wanted.explain()}\n  There is no checkpoint yet to roll back to.')
+        if len(self._rollbacks) == policy.max_rollbacks:
+            raise BadNumberError(f'{wanted.explain()}\n  bad_numbers.max_rollbacks={policy.max_rollbacks} are used up.')
+        self._rollbacks.append(str(path))
+        factor = policy.lr_factor ** self._rollbacks.count(str(path))
+        self.runner.logger.warning(
+            f'{wanted.report} Back to {path}, with {factor:g} times its learning rate '
+            f'(rollback {len(self._rollbacks)} of {policy.max_rollbacks}).'
+        )
+        self.runner.roll_back(path, factor)
+        self._step_end = time.perf_counter()
+
+    def _make_guard(self) -> BadNumberGuard:
+        group = self._signals.shared_by_all
+        return BadNumberGuard(
+            self.bad_numbers,
+            self.step.module,
+            self.runner.optim_wrapper,
+            iters_done=lambda: self.iters_done,
+            warn=self.runner.logger.warning,
+            ask_all=None if group is None else partial(largest_of_all, group=group),
+        )
 
     def _stop_if_asked(self) -> None:
         if (name := self._signals.poll()) is not None:
@@ -155,6 +208,8 @@ class TrainLoop(BaseLoop):
 
     def _begin(self) -> None:
         self.step = build_step(self.runner, self.micro_batch, self._found)
+        if not self.step.model_owns_step:
+            self.step.guard = self._make_guard()
         self.runner.call_hook('before_train')
         self._step_end = time.perf_counter()
 
@@ -163,7 +218,7 @@ class TrainLoop(BaseLoop):
         start = time.perf_counter()
         batch = next(batches, None)
         self._waited_s = time.perf_counter() - start
-        return batch
+        return self.bad_samples.unpack(batch)
 
     def _open(self, epoch: int, iters_into_epoch: int, position: int) -> Iterator:
         """Start the loader at a position (in samples); a sampler that cannot jump is replayed, which the log says."""
@@ -338,7 +393,8 @@ class EpochBasedTrainLoop(TrainLoop):
             )
             iters = epochs * now
         evaluated = dict(evaluated_at=meta['evaluated_at']) if then == now and 'evaluated_at' in meta else {}
-        super().set_position(dict(iter=iters, micro_batch=meta.get('micro_batch'), **evaluated))
+        kept = {key: meta.get(key) for key in ('micro_batch', 'bad_samples')}
+        super().set_position(dict(iter=iters, **kept, **evaluated))
         self.epochs_done = self._epoch = epochs
 
     def _train(self) -> None:

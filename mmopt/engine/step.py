@@ -14,6 +14,7 @@ from mmengine.dist import get_world_size
 from mmengine.model import BaseModel, is_model_wrapper
 from torch import Tensor, distributed, nn
 
+from mmopt.engine.bad_numbers import BadNumberGuard
 from mmopt.engine.optim import OptimWrapper
 from mmopt.structures import batch_size, split_batch
 
@@ -69,6 +70,8 @@ class TrainStep:
         self.module = unwrap(model)
         self.optim_wrapper = optim_wrapper
         self.micro_batch = micro_batch
+        self.guard: BadNumberGuard | None = None
+        """Checks the losses before the optimizer's step; without one, NaN is trained on."""
         # GANs and the like drive several optimizers themselves; MMEngine's BaseModel.train_step is what we replace.
         own_step = getattr(type(self.module), 'train_step', None)
         self.model_owns_step = own_step is not None and own_step is not BaseModel.train_step
@@ -90,7 +93,14 @@ class TrainStep:
         if self.model_owns_step:
             return self.model.train_step(batch, optim_wrapper=self.optim_wrapper)
         batch = self._preprocess(batch)
-        log = self._backward(batch, self._normalizers(batch))
+        if self.guard is not None:
+            self.guard.begin()
+        normalizers = self._normalizers(batch)
+        log = self._backward(batch, normalizers)
+        if self.guard is not None and self.guard.is_bad():
+            # Not through the distributed wrapper: the other ranks may not be here.
+            self.guard.act(log, batch, lambda: self._forward(batch, normalizers, self.module))
+            return {}
         if self.optim_wrapper.finish_iteration():
             log |= self.optim_wrapper.step_log
         return log
@@ -114,6 +124,8 @@ class TrainStep:
                 with optim_wrapper.autocast(device_type):
                     losses = self._forward(part, normalizers)
                 loss, scalars = sum_losses(losses)
+                if self.guard is not None:
+                    self.guard.watch(loss)
                 optim_wrapper.accumulate(loss if weight == 1 else loss * weight)
             for name, value in scalars.items():
                 value = value if weight == 1 else value * weight
@@ -144,10 +156,13 @@ class TrainStep:
         total = batch_size(batch)
         return parts, [batch_size(part) / total for part in parts]
 
-    def _forward(self, part: Any, normalizers: dict[str, Tensor] | None) -> dict[str, Tensor]:
+    def _forward(
+        self, part: Any, normalizers: dict[str, Tensor] | None, model: nn.Module | None = None
+    ) -> dict[str, Tensor]:
+        model = self.model if model is None else model
         extra = {} if normalizers is None else dict(normalizers=normalizers)
         if isinstance(part, dict):
-            return self.model(**part, mode='loss', **extra)
+            return model(**part, mode='loss', **extra)
         if isinstance(part, list | tuple):
-            return self.model(*part, mode='loss', **extra)
+            return model(*part, mode='loss', **extra)
         raise TypeError(f'The loader gave a {type(part).__name__}; a batch must be a dict, a list or a tuple.')
