@@ -81,7 +81,8 @@ def read_run(path: str | Path) -> RunLog:
         raise UserError(f'{path} holds no <timestamp>/vis_data/{_SCALARS}: give the work dir of a run that has logged.')
     log = RunLog(path.resolve().name if path.is_dir() else path.resolve().parent.name)
     for file in files:
-        _stitch(log, _parse(file))
+        for entries in _sessions(_parse(file)):
+            _stitch(log, entries)
     return log
 
 
@@ -102,6 +103,20 @@ def _parse(file: Path) -> list[dict]:
         if entry:
             parsed.append(entry)
     return parsed
+
+
+def _sessions(entries: list[dict]) -> list[list[dict]]:
+    """Cut where a run went back to a checkpoint: what follows replaces, as after a resume."""
+    sessions: list[list[dict]] = [[]]
+    last = -1
+    for entry in entries:
+        if 'iter' in entry or 'lr' in entry:
+            place = int(entry.get('iter', entry.get('step', 0)))
+            if place <= last:
+                sessions.append([])
+            last = place
+        sessions[-1].append(entry)
+    return sessions
 
 
 def _stitch(log: RunLog, entries: Sequence[dict]) -> None:

@@ -44,6 +44,10 @@ def lower_data(data: Mapping[str, Any], *, iter_based: bool) -> dict[str, dict]:
             own = {key: dataset[key] for key in _BATCH_KEYS if key in dataset} | dict(own)
             dataset = {key: value for key, value in dataset.items() if key not in _BATCH_KEYS}
         loader = _lower_loader(split, shared, own, iter_based=iter_based)
+        if split == 'train' and data.get('on_bad_sample') is not None:
+            if data['on_bad_sample'] not in ('raise', 'skip'):
+                raise ConfigError(f"data.on_bad_sample must be 'raise' or 'skip', got {data['on_bad_sample']!r}.")
+            loader['on_bad_sample'] = data['on_bad_sample']
         lowered[f'{split}_dataloader'] = loader | dict(
             dataset=lower_dataset(dataset, f'data.{split}', test_mode=split != 'train')
         )

@@ -10,7 +10,15 @@ from mmopt.config.schema import ConfigError, check_keys, check_value
 
 __all__ = ['lower_checkpoint', 'lower_custom_hooks', 'lower_logging']
 
-_CHECKPOINT_KEYS = ('interval', 'save_optimizer', 'out_dir', 'max_keep_ckpts', 'save_last', 'filename_tmpl')
+_CHECKPOINT_KEYS = (
+    'interval',
+    'save_optimizer',
+    'out_dir',
+    'max_keep_ckpts',
+    'save_last',
+    'filename_tmpl',
+    'background',
+)
 _TEXT_KEYS = ('interval_exp_name', 'ignore_last', 'out_dir', 'out_suffix', 'keep_local')
 _COMMON_LOG_KEYS = ('type', 'interval', 'by_epoch', 'ignore_last', 'reset_flag')
 _BACKENDS: dict[str, tuple[str, dict[str, str]]] = {

@@ -16,7 +16,7 @@ from mmopt.config.optimizer import lower_optimizer
 from mmopt.config.phases import lower_phases
 from mmopt.config.runtime import check_foreign, check_workflow, lower_model, lower_runtime
 from mmopt.config.schedule import RunLength, lower_run_length, lower_schedules
-from mmopt.config.schema import ConfigError, check_value, nearest
+from mmopt.config.schema import ConfigError, check_keys, check_value, nearest
 
 __all__ = ['DIALECT_SECTIONS', 'is_native', 'lower']
 
@@ -47,6 +47,7 @@ DIALECT_SECTIONS = (
     'checkpoint_config',
     'evaluation',
     'log_config',
+    'bad_numbers',
     'workflow',
     'resume_from',
     'dist_params',
@@ -169,6 +170,9 @@ def _lower_training(cfg: Mapping[str, Any], run: RunLength | None, loaders: dict
     train_cfg = {'type': loop, 'max_iters' if run.iter_based else 'max_epochs': run.maximum}
     if phases := lower_phases(cfg.get('phases'), run):
         train_cfg['phases'] = phases
+    if cfg.get('bad_numbers') is not None:
+        check_keys('bad_numbers', cfg['bad_numbers'])
+        train_cfg['bad_numbers'] = dict(cfg['bad_numbers'])
     lowered = dict(
         runner_type=run.runner_type,
         train_cfg=train_cfg,

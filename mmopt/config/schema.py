@@ -92,6 +92,7 @@ CLOSED: dict[str, tuple[str, ...]] = {
     'data': (
         *LOADER_KEYS,
         'data_root',
+        'on_bad_sample',
         'train',
         'val',
         'test',
@@ -131,9 +132,11 @@ CLOSED: dict[str, tuple[str, ...]] = {
         'file_client_args',
         'filename_tmpl',
         'create_symlink',
+        'background',
         'meta',
     ),
     'log_config': ('interval', 'hooks'),
+    'bad_numbers': ('action', 'max_in_a_row', 'lr_factor', 'max_rollbacks'),
     'dist_params': ('backend', 'port', 'init_method', 'timeout'),
     'auto_scale_lr': ('enable', 'base_batch_size'),
 }

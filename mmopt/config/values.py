@@ -46,23 +46,23 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
 _KEYS: dict[str, str] = {
     'a dict': 'model data optimizer optimizer_config checkpoint_config evaluation log_config fp16 bf16 dist_params '
     'auto_scale_lr custom_imports train_cfg test_cfg paramwise_cfg custom_keys grad_clip train_dataloader '
-    'val_dataloader test_dataloader runner',
+    'val_dataloader test_dataloader runner bad_numbers',
     'a list': 'workflow dynamic_intervals',
     'a list of dicts': 'hooks',
     'a text': 'constructor warmup anneal_strategy out_dir filename_tmpl load_from resume_from work_dir launcher '
-    'mp_start_method backend default_scope data_root cache_dir',
+    'mp_start_method backend default_scope data_root cache_dir action',
     'a list of texts': 'greater_keys less_keys',
     'a name or a class': 'type',
     'True or False': 'by_epoch warmup_by_epoch three_phase pin_memory persistent_workers shuffle drop_last save_last '
     'save_optimizer sync_buffer at_end auto_resume cudnn_benchmark find_unused_parameters deterministic enable '
-    'bypass_duplicate nesterov amsgrad ignore_last skip_buffers',
+    'background bypass_duplicate nesterov amsgrad ignore_last skip_buffers',
     'a whole number': 'warmup_iters max_keep_ckpts start opencv_num_threads seed num_last_epochs warm_up total_iter',
     "a positive whole number or 'auto'": 'prefetch_factor',
-    'a positive whole number': 'cyclic_times total_steps base_batch_size',
+    'a positive whole number': 'max_in_a_row max_rollbacks cyclic_times total_steps base_batch_size',
     'a whole number or a list of them': 'step',
     'a number': 'lr weight_decay eps gamma power min_lr min_lr_ratio min_momentum min_momentum_ratio warmup_ratio '
     'start_percent step_ratio_up pct_start div_factor final_div_factor lr_mult decay_mult bias_lr_mult bias_decay_mult '
-    'norm_decay_mult dwconv_decay_mult dcn_offset_lr_mult max_norm momentum',
+    'norm_decay_mult dwconv_decay_mult dcn_offset_lr_mult max_norm momentum lr_factor',
     'a number or a list of them': 'target_ratio max_lr base_momentum max_momentum',
     'a list of numbers': 'betas restart_weights periods',
     "'disk' or 'ram'": 'cache',

@@ -7,7 +7,6 @@ from torch.utils.data import DataLoader
 
 from mmopt.engine.loader_plan import LoaderTuner
 from mmopt.engine.loops import TrainLoop, no_batch
-from mmopt.engine.micro_batch import build_step
 from mmopt.engine.phases import Freezer, Phase, check_schedulers, make_loaders, make_timetable, parse_phases
 from mmopt.engine.step import unwrap
 from mmopt.engine.timetable import Timetable
@@ -103,7 +102,7 @@ class EpochBasedTrainLoop(TrainLoop):
             # What fits into memory is found anew for each phase, also where a run is resumed just at its beginning.
             start = self.phases[index - 1].until_epoch if index else 0
             is_begun = self._phase is None and self.iters_done > self._iters_until(start)
-            self.step = build_step(self.runner, self.micro_batch, self._found if is_begun else None)
+            self._build_step(self._found if is_begun else None)
         if self.timetable is not None or phase.freeze:
             frozen = f'{", ".join(phase.freeze)} frozen' if phase.freeze else 'nothing frozen'
             self.runner.logger.info(
@@ -139,7 +138,7 @@ class EpochBasedTrainLoop(TrainLoop):
             )
             iters = epochs * now
         evaluated = dict(evaluated_at=meta['evaluated_at']) if then == now and 'evaluated_at' in meta else {}
-        super().set_position(dict(iter=iters, micro_batch=meta.get('micro_batch'), **evaluated))
+        super().set_position(dict(iter=iters, **_kept(meta), **evaluated))
         self.epochs_done = self._epoch = epochs
 
     def _set_position_among_phases(self, meta: Mapping[str, Any]) -> None:
@@ -158,7 +157,7 @@ class EpochBasedTrainLoop(TrainLoop):
                 f'{iters}.'
             )
         evaluated = dict(evaluated_at=meta['evaluated_at']) if is_exact and 'evaluated_at' in meta else {}
-        super().set_position(dict(iter=iters, micro_batch=meta.get('micro_batch'), **evaluated))
+        super().set_position(dict(iter=iters, **_kept(meta), **evaluated))
         self.epochs_done = self._epoch = epochs
 
     def _train(self) -> None:
@@ -189,3 +188,8 @@ class EpochBasedTrainLoop(TrainLoop):
         self.epochs_done += 1
         runner.call_hook('after_train_epoch')
         self._epoch += 1
+
+
+def _kept(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is carried over wherever the run goes on."""
+    return {key: meta.get(key) for key in ('micro_batch', 'bad_samples')}

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from mmopt.engine.micro_batch import Predictor
 from mmopt.engine.step import unwrap
+from mmopt.engine.worker_death import worker_deaths_explained
 from mmopt.registry import LOOPS
 
 __all__ = ['EvaluationLoop', 'EvaluationStopped', 'TestLoop', 'ValLoop', 'share_statistics']
@@ -86,7 +87,7 @@ class EvaluationLoop(BaseLoop):
         module.eval()
         num_polls = self._num_polls()
         predict = Predictor(module, runner.logger)
-        with torch.no_grad(), torch.random.fork_rng(devices):
+        with torch.no_grad(), torch.random.fork_rng(devices), worker_deaths_explained(self.dataloader):
             for batch_idx, batch in enumerate(self.dataloader):
                 runner.call_hook(f'before_{self.mode}_iter', batch_idx=batch_idx, data_batch=batch)
                 # The model alone: under autocast a metric's matrix products would count in half precision.

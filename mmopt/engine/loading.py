@@ -13,6 +13,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from mmopt.engine.bad_samples import skip_bad_samples
 from mmopt.engine.loader_plan import plan_for
 from mmopt.engine.signals import outlive_first_signal
 from mmopt.registry import DATASETS, FUNCTIONS
@@ -48,6 +49,7 @@ def build_dataloader(loader_cfg: DataLoader | Mapping[str, Any], seed: int) -> D
             :class:`torch.utils.data.DataLoader`; a built loader is returned as it is. Options that only workers need
             (``persistent_workers``, ``prefetch_factor``) are dropped without workers, ``pin_memory`` without a GPU.
             ``cache`` (``'disk'`` or ``'ram'``) and ``cache_dir`` let the data set store its samples first.
+            ``on_bad_sample='skip'`` puts the next good sample into the place of a bad one; ``'raise'`` stops.
         seed: Seed of the sampler, of the samples and of the loader's own generator.
 
     Returns:
@@ -61,6 +63,9 @@ def build_dataloader(loader_cfg: DataLoader | Mapping[str, Any], seed: int) -> D
     # A data set that is built already is taken as it is.
     cfg = {key: value if key == 'dataset' else copy.deepcopy(value) for key, value in loader_cfg.items()}
     cache, cache_dir = cfg.pop('cache', None), cfg.pop('cache_dir', None)
+    on_bad_sample = cfg.pop('on_bad_sample', 'raise')
+    if on_bad_sample not in ('raise', 'skip'):
+        raise UserError(f"on_bad_sample must be 'raise' or 'skip', got {on_bad_sample!r}.")
     dataset = cfg['dataset']
     if isinstance(dataset, Mapping):
         dataset = cfg['dataset'] = DATASETS.build(dataset)
@@ -89,6 +94,8 @@ def build_dataloader(loader_cfg: DataLoader | Mapping[str, Any], seed: int) -> D
     if plan is not None:
         loader.plan = plan
     # Every iterator draws a base seed; from the global generator that would shift the model's dropout.
+    if on_bad_sample == 'skip':
+        skip_bad_samples(loader)
     loader.generator = torch.Generator().manual_seed(seed)
     return loader
 

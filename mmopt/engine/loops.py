@@ -6,6 +6,8 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +16,8 @@ from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmopt.engine.bad_numbers import BadNumberError, BadNumberGuard, BadNumberPolicy, RollBack
+from mmopt.engine.bad_samples import BadSamples
 from mmopt.engine.evaluation_loops import EvaluationStopped
 from mmopt.engine.evaluation_points import should_evaluate
 from mmopt.engine.loader_plan import LoaderTuner
@@ -22,7 +26,9 @@ from mmopt.engine.phases import Freezer
 from mmopt.engine.prefetch import BatchSource, batch_source
 from mmopt.engine.signals import StopSignals, TrainingStopped
 from mmopt.engine.time_split import DeviceTime, TimeSplit
+from mmopt.engine.worker_death import worker_deaths_explained
 from mmopt.registry import LOOPS
+from mmopt.utils.distributed import largest_of_all
 
 __all__ = ['IterBasedTrainLoop', 'TrainLoop', 'no_batch']
 
@@ -40,6 +46,7 @@ class TrainLoop(BaseLoop):
         val_at_end: Evaluate once more when the run ends without an evaluation since its last step.
         micro_batch: Samples per forward pass; None runs each batch as it is, ``'auto'`` finds the size that fits.
         device_prefetch: Copy the next batch to a GPU while the current one is computed.
+        bad_numbers: Arguments of :class:`BadNumberPolicy`: what to do about a loss that is not finite.
     """
 
     unit: str
@@ -56,6 +63,7 @@ class TrainLoop(BaseLoop):
         val_at_end: bool = True,
         micro_batch: int | str | None = None,
         device_prefetch: bool = True,
+        bad_numbers: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(runner, dataloader)
         self.val_interval = val_interval
@@ -65,6 +73,9 @@ class TrainLoop(BaseLoop):
         self.val_at_end = val_at_end
         self.micro_batch = micro_batch
         self.device_prefetch = device_prefetch
+        self.bad_numbers = BadNumberPolicy(**(bad_numbers or {}))
+        self.bad_samples = BadSamples(runner.logger)
+        self._rollbacks: list[str] = []  # the checkpoint of each
         self.stop_training = False  # set by EarlyStoppingHook
         self.iters_done = 0
         self.epochs_done = 0
@@ -125,6 +136,7 @@ class TrainLoop(BaseLoop):
                 ranks, the ``epoch_length`` in iterations and where the last evaluation was (``evaluated_at``).
         """
         self.iters_done = self._iter = meta['iter']
+        self.bad_samples.restore(meta.get('bad_samples') or {})
         self.evaluated_at = meta.get('evaluated_at', -1)
         # Checkpoints are written before the evaluation of their iteration: a run killed in it still owes it.
         self._owes_evaluation = 'evaluated_at' in meta and self.evaluated_at != self.iters_done
@@ -145,12 +157,17 @@ class TrainLoop(BaseLoop):
         with self._signals:
             self._begin()
             try:
-                self._train()
+                with worker_deaths_explained(self.dataloader):
+                    while not self._finish_or_roll_back():
+                        pass
             finally:
-                self._close()
                 self._split.switch('hooks')
             if self.val_at_end and self.runner.val_loop is not None and self.evaluated_at != self.iters_done:
                 self._evaluate()
+        if (guard := getattr(self.step, 'guard', None)) is not None and guard.num_skipped:
+            verb = 'iteration was' if guard.num_skipped == 1 else 'iterations were'
+            self.runner.logger.warning(f'{guard.num_skipped} {verb} skipped: their losses were not finite (see above).')
+        self.bad_samples.list_all(Path(self.runner.work_dir))
         self.runner.call_hook('after_train')
         self._split.switch(None)
         return self.runner.model
@@ -165,8 +182,46 @@ class TrainLoop(BaseLoop):
             self._freezer.set_modes()
 
     def _train(self) -> None:
-        """Run all iterations."""
+        """Run all iterations that are left."""
         raise NotImplementedError
+
+    def _finish_or_roll_back(self) -> bool:
+        try:
+            self._train()
+        except RollBack as wanted:
+            self._close()
+            self._roll_back(wanted)
+            return False
+        finally:
+            self._close()
+        return True
+
+    def _roll_back(self, wanted: RollBack) -> None:
+        policy = self.bad_numbers
+        path = self.runner.last_checkpoint()
+        if path is None:
+            raise BadNumberError(f'{wanted.explain()}\n  There is no checkpoint yet to roll back to.')
+        if len(self._rollbacks) == policy.max_rollbacks:
+            raise BadNumberError(f'{wanted.explain()}\n  bad_numbers.max_rollbacks={policy.max_rollbacks} are used up.')
+        self._rollbacks.append(str(path))
+        factor = policy.lr_factor ** self._rollbacks.count(str(path))
+        self.runner.logger.warning(
+            f'{wanted.report} Back to {path}, with {factor:g} times its learning rate '
+            f'(rollback {len(self._rollbacks)} of {policy.max_rollbacks}).'
+        )
+        self.runner.roll_back(path, factor)
+        self._step_end = self._split.switch('data')
+
+    def _make_guard(self) -> BadNumberGuard:
+        group = self._signals.shared_by_all
+        return BadNumberGuard(
+            self.bad_numbers,
+            self.step.module,
+            self.runner.optim_wrapper,
+            iters_done=lambda: self.iters_done,
+            warn=self.runner.logger.warning,
+            ask_all=None if group is None else partial(largest_of_all, group=group),
+        )
 
     def _stop_if_asked(self) -> None:
         if (name := self._signals.poll()) is not None:
@@ -177,8 +232,13 @@ class TrainLoop(BaseLoop):
         self.runner.logger.info(f'Stopped by {signal_name} after {self.iters_done} iterations; saved as {path}.')
         raise TrainingStopped(signal_name, self.iters_done, str(path))
 
+    def _build_step(self, found: MicroBatchState | None) -> None:
+        self.step = build_step(self.runner, self.micro_batch, found)
+        if not self.step.model_owns_step:
+            self.step.guard = self._make_guard()
+
     def _begin(self) -> None:
-        self.step = build_step(self.runner, self.micro_batch, self._found)
+        self._build_step(self._found)
         self.runner.call_hook('before_train')
         self._step_end = self._split.switch('data')
 
@@ -190,7 +250,7 @@ class TrainLoop(BaseLoop):
     def _read(self, batches: Iterator) -> None:
         """Let the next batches come from this iterator."""
         self._batches = batch_source(
-            batches,
+            map(self.bad_samples.unpack, batches),
             self.step.module,
             num_workers=self.dataloader.num_workers,
             enabled=self.device_prefetch,

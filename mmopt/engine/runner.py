@@ -16,7 +16,7 @@ from typing import Any, Self
 import mmengine
 import torch
 from mmengine.device import get_device
-from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
+from mmengine.dist import all_gather_object, broadcast_object_list, get_rank, get_world_size, is_main_process
 from mmengine.hooks import EMAHook
 from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel
@@ -32,6 +32,7 @@ from mmopt.engine.epoch_loop import EpochBasedTrainLoop
 from mmopt.engine.evaluation_loops import TestLoop, ValLoop
 from mmopt.engine.hooks.checkpoint_hook import CheckpointHook
 from mmopt.engine.hooks.dispatch import calls_at
+from mmopt.engine.hooks.runtime_info_hook import RuntimeInfoHook
 from mmopt.engine.loading import build_dataloader
 from mmopt.engine.loops import IterBasedTrainLoop, TrainLoop
 from mmopt.engine.optim import AmpOptimWrapper, OptimWrapper
@@ -110,6 +111,18 @@ class IterBasedRunner(Runner):
         # More workers than cores: the preflight block says so in one line; torch says it at every iterator.
         warnings.filterwarnings('ignore', 'This DataLoader will create')
         super().setup_env(env_cfg)
+        self._timestamp = self._unused_timestamp()
+
+    def _unused_timestamp(self) -> str:
+        """Return a name for this start's folder: a killed run may be started again within the second."""
+        names = [self._timestamp]
+        if is_main_process():
+            number = 1
+            while Path(self.work_dir, names[0]).exists():
+                number += 1
+                names = [f'{self._timestamp}_{number:02d}']
+        broadcast_object_list(names)
+        return names[0]
 
     def build_logger(self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs) -> MMLogger:
         """Log to ``<work_dir>/<timestamp>.log`` and point ``latest.log`` to it."""
@@ -283,12 +296,14 @@ class IterBasedRunner(Runner):
         Args:
             path: The file.
         """
+        loop = self.train_loop
+        bad_samples = loop.bad_samples.gather() if isinstance(loop, TrainLoop) else {}
         rng_of_ranks = all_gather_object(checkpoint_io.rng_state())
         is_waiting = isinstance(self.optim_wrapper, OptimWrapper) and self.optim_wrapper.in_window
         partial_grads = waiting_gradients(unwrap(self.model)) if is_waiting else {}
         if not is_main_process():
             return
-        loop, module, cpu = self.train_loop, unwrap(self.model), torch.device('cpu')
+        module, cpu = unwrap(self.model), torch.device('cpu')
         state = dict(
             meta=dict(
                 iter=getattr(loop, 'iters_done', self.iter + 1),
@@ -302,6 +317,7 @@ class IterBasedRunner(Runner):
                         **loop.epoch_lengths(),
                         evaluated_at=loop.evaluated_at,
                         micro_batch=loop.micro_batch_found(),
+                        bad_samples=bad_samples,
                     )
                     if isinstance(loop, TrainLoop)
                     else {}
@@ -338,6 +354,38 @@ class IterBasedRunner(Runner):
         hook = next((hook for hook in self.hooks if isinstance(hook, CheckpointHook)), None)
         return (hook or CheckpointHook(by_epoch=False)).save_now(self)
 
+    def last_checkpoint(self) -> Path | None:
+        """Return the newest whole checkpoint of the work dir, as rank 0 sees it. All ranks must ask."""
+        for hook in self.hooks:
+            if isinstance(hook, CheckpointHook):
+                hook.join()
+        found = [checkpoint_io.find_latest(Path(self.work_dir)) if is_main_process() else None]
+        broadcast_object_list(found)
+        return found[0]
+
+    def roll_back(self, path: Path, lr_factor: float) -> None:
+        """Go back to a checkpoint of this run, with another learning rate.
+
+        Args:
+            path: The checkpoint.
+            lr_factor: The learning rates of the checkpoint are multiplied by it.
+        """
+        for hook in self.hooks:
+            if isinstance(hook, RuntimeInfoHook):
+                hook.forget()
+        self.optim_wrapper.zero_grad()
+        started_anew, self._resume = self._resume, True  # MMEngine's EMA hook restores its average only then
+        self.resume(path)
+        self._resume = started_anew
+        self.optim_wrapper.initialize_count_status(self.model, self.train_loop.iter, self.train_loop.max_iters)
+        for group in self.optim_wrapper.optimizer.param_groups:
+            for key in ('lr', 'initial_lr'):
+                if key in group:
+                    group[key] = group[key] * lr_factor
+        for scheduler in self.param_schedulers or []:
+            if hasattr(scheduler, 'base_values') and scheduler.param_name == 'lr':
+                scheduler.base_values = [value * lr_factor for value in scheduler.base_values]
+
     def load_or_resume(self) -> None:
         """Resume (``resume=True``: from ``load_from``, else from the newest checkpoint of the work dir) or load.
 
@@ -346,11 +394,11 @@ class IterBasedRunner(Runner):
         if self._has_loaded:
             return
         if self.cfg.get('auto_resume') and not self._resume:
-            newest = checkpoint_io.find_latest(Path(self.work_dir))
+            newest = self.last_checkpoint()
             if newest is not None:
                 self._load_from, self._resume = str(newest), True
         if self._resume:
-            path = self._load_from or checkpoint_io.find_latest(Path(self.work_dir))
+            path = self._load_from or self.last_checkpoint()
             if path is None:
                 self.logger.info(f'No checkpoint in {self.work_dir}: starting from the beginning.')
                 return

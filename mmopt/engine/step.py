@@ -14,6 +14,7 @@ from mmengine.dist import get_world_size
 from mmengine.model import BaseModel, is_model_wrapper
 from torch import Tensor, distributed, nn
 
+from mmopt.engine.bad_numbers import BadNumberGuard
 from mmopt.engine.optim import OptimWrapper
 from mmopt.structures import batch_size, split_batch
 
@@ -71,6 +72,8 @@ class TrainStep:
         self.micro_batch = micro_batch
         self.before_first: Callable[[TrainStep, Any, dict[str, Tensor] | None], None] | None = None
         """Called once, with the first preprocessed batch and its normalisers, before its forward pass."""
+        self.guard: BadNumberGuard | None = None
+        """Checks the losses before the optimizer's step; without one, NaN is trained on."""
         # GANs and the like drive several optimizers themselves; MMEngine's BaseModel.train_step is what we replace.
         own_step = getattr(type(self.module), 'train_step', None)
         self.model_owns_step = own_step is not None and own_step is not BaseModel.train_step
@@ -92,11 +95,17 @@ class TrainStep:
         if self.model_owns_step:
             return self.model.train_step(batch, optim_wrapper=self.optim_wrapper)
         batch = self._preprocess(batch)
+        if self.guard is not None:
+            self.guard.begin()
         normalizers = self._normalizers(batch)
         if self.before_first is not None:
             self.before_first(self, batch, normalizers)
             self.before_first = None
         log = self._backward(batch, normalizers)
+        if self.guard is not None and self.guard.is_bad():
+            # Not through the distributed wrapper: the other ranks may not be here.
+            self.guard.act(log, batch, lambda: forward_losses(self.module, batch, normalizers))
+            return {}
         if self.optim_wrapper.finish_iteration():
             log |= self.optim_wrapper.step_log
         return log
@@ -120,6 +129,8 @@ class TrainStep:
                 with optim_wrapper.autocast(device_type):
                     losses = forward_losses(self.model, part, normalizers)
                 loss, scalars = sum_losses(losses)
+                if self.guard is not None:
+                    self.guard.watch(loss)
                 optim_wrapper.accumulate(loss if weight == 1 else loss * weight)
             for name, value in scalars.items():
                 value = value if weight == 1 else value * weight

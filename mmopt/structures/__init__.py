@@ -1,6 +1,17 @@
 """Samples, batches and their parts."""
 
+from mmopt.structures.bad_samples import CollateSubstitutes, ReportedBatch, Substitute
 from mmopt.structures.batch import batch_size, move_to, split_batch
+from mmopt.structures.describe import describe_samples
 from mmopt.structures.samples import DataSample
 
-__all__ = ['DataSample', 'batch_size', 'move_to', 'split_batch']
+__all__ = [
+    'CollateSubstitutes',
+    'DataSample',
+    'ReportedBatch',
+    'Substitute',
+    'batch_size',
+    'describe_samples',
+    'move_to',
+    'split_batch',
+]

@@ -6,7 +6,7 @@ from datetime import timedelta
 import torch
 from torch import distributed as dist
 
-__all__ = ['init_distributed', 'leave_process_group', 'local_rank']
+__all__ = ['init_distributed', 'largest_of_all', 'leave_process_group', 'local_rank']
 
 _SLURM = dict(RANK='SLURM_PROCID', WORLD_SIZE='SLURM_NTASKS', LOCAL_RANK='SLURM_LOCALID')
 
@@ -70,3 +70,18 @@ def leave_process_group() -> None:
     if dist.is_available() and dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
+
+
+def largest_of_all(value: int, group: dist.ProcessGroup) -> int:
+    """Return the largest of a number over all ranks; all must ask.
+
+    Args:
+        value: This rank's.
+        group: A group of all ranks over gloo, so that no device takes part.
+
+    Returns:
+        The largest.
+    """
+    number = torch.tensor(value)
+    dist.all_reduce(number, dist.ReduceOp.MAX, group=group)
+    return int(number)

@@ -6,6 +6,8 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -17,9 +19,16 @@ from mmopt.apis.cli import run_tool
 from mmopt.registry import HOOKS, RUNNERS
 from tests.engine import toy  # noqa: F401  registers the toy task
 
-CONTEXT = multiprocessing.get_context('forkserver')
-CONTEXT.set_forkserver_preload(['pytest', __name__])
 TIMEOUT_S = 60
+
+
+@cache
+def _server() -> multiprocessing.context.ForkServerContext:
+    # There is one server per process: whoever needed it before has not preloaded what is needed here.
+    forkserver._forkserver._stop()
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(['pytest', __name__, 'tests.engine.preload'])
+    return context
 
 
 @HOOKS.register_module(force=True)
@@ -78,8 +87,8 @@ class Child:
     ) -> None:
         output.parent.mkdir(parents=True, exist_ok=True)
         self.output = output
-        self.line, theirs = CONTEXT.Pipe()
-        self.process = CONTEXT.Process(target=_main, args=(target, args, str(output), environment or {}, theirs))
+        self.line, theirs = _server().Pipe()
+        self.process = _server().Process(target=_main, args=(target, args, str(output), environment or {}, theirs))
         self.process.start()
         theirs.close()
 

@@ -14,10 +14,13 @@ from torch import Tensor
 from mmopt.datasets.common.cache import CachedPrefix, Source, open_cache
 from mmopt.datasets.common.pictures import to_uint8_image
 from mmopt.registry import TRANSFORMS
-from mmopt.structures import DataSample
-from mmopt.utils.seeding import global_generators_of, sample_rng
+from mmopt.structures import DataSample, Substitute
+from mmopt.utils.errors import DataError
+from mmopt.utils.seeding import SampleIndex, global_generators_of, sample_rng
 
 __all__ = ['SeededDataset']
+
+_MAX_BAD_IN_A_ROW = 50
 
 
 def _ram_folder() -> Path:
@@ -26,7 +29,7 @@ def _ram_folder() -> Path:
 
 
 class SeededDataset(BaseDataset):
-    """Hand each sample its own random generator and never replace a bad sample by another.
+    """Hand each sample its own random generator and never silently replace a bad sample by another.
 
     A pipeline receives three keys besides the sample's own: ``rng``, a :class:`numpy.random.Generator` that depends
     on (seed, epoch, index) alone, from which transforms draw and from nothing else; ``epoch``; and ``fields``, an
@@ -34,7 +37,8 @@ class SeededDataset(BaseDataset):
     of other libraries find Python's and NumPy's global generators seeded by the sample as well (torch's not).
 
     MMEngine's data set silently draws another sample when a pipeline returns None; here that is an error, because it
-    would hide bad files and break exact resuming.
+    would hide bad files and break exact resuming. With ``data.on_bad_sample='skip'`` the next good sample stands for
+    one whose data is broken (:class:`~mmopt.utils.errors.DataError`, ``OSError``); the training counts and lists those.
 
     A data set says how its samples are shown by overriding :meth:`draw`: ``tools/browse_dataset.py`` and
     ``tools/test.py --show-dir`` call it and name no task.
@@ -48,6 +52,8 @@ class SeededDataset(BaseDataset):
     def __init__(self, *args, pipeline: Sequence[dict | Callable] = (), **kwargs) -> None:
         # Built here: MMEngine's Compose asks the root registry, which without a default scope never sees mmopt's.
         built = [TRANSFORMS.build(transform) if isinstance(transform, dict) else transform for transform in pipeline]
+        self.on_bad_sample = 'raise'
+        """``'skip'``: give the next good sample, as a :class:`~mmopt.structures.Substitute`, for a bad one."""
         self._has_foreign = any(not getattr(transform, '__module__', '').startswith('mmopt.') for transform in built)
         self._cached: CachedPrefix | None = None
         super().__init__(*args, pipeline=built, **kwargs)
@@ -89,6 +95,25 @@ class SeededDataset(BaseDataset):
     def __getitem__(self, idx: int) -> Any:
         if not self._fully_initialized:
             self.full_init()
+        return self._prepare(idx) if self.on_bad_sample == 'raise' else self._prepare_or_substitute(idx)
+
+    def _prepare_or_substitute(self, idx: int) -> Any:
+        """Take the next good sample: a function of the index alone, so a resumed run takes the same."""
+        reports: list[str] = []
+        for offset in range(min(_MAX_BAD_IN_A_ROW, len(self))):
+            candidate = SampleIndex((int(idx) + offset) % len(self), getattr(idx, 'seed', 0), getattr(idx, 'epoch', 0))
+            try:
+                sample = self._prepare(candidate)
+            except (DataError, OSError) as error:  # OSError: DataNotFoundError and what foreign loaders raise
+                reports.append(' '.join(str(error).split()))
+            else:
+                return Substitute(sample, tuple(reports)) if reports else sample
+        raise DataError(
+            f'{len(reports)} bad samples in a row, from number {int(idx)} on: something is wrong with all of them. The '
+            f'first: {reports[0]}'
+        )
+
+    def _prepare(self, idx: int) -> Any:
         sample = self.prepare_data(idx)
         if sample is None:
             raise RuntimeError(

@@ -163,6 +163,10 @@ class CheckpointHook(Hook):
             self._compare(runner, name, rule, _find_score(metrics, name))
 
     def after_train(self, runner: Runner) -> None:
+        self.join()
+
+    def join(self) -> None:
+        """Wait until what is being written in the background is there."""
         if self._writer is not None:
             self._writer.join()
 
@@ -198,8 +202,7 @@ class CheckpointHook(Hook):
             runner.message_hub.update_info(_EXTRA, path.name)
             self._write(runner, path, partial(self._point_to, Path(runner.work_dir), path))
             self._saved = (iters_done, path)
-        if self._writer is not None:
-            self._writer.join()
+        self.join()
         barrier()  # a launcher may end all ranks as soon as one has left, so none may leave before the file is there
         return path
 

@@ -63,6 +63,10 @@ class RuntimeInfoHook(_RuntimeInfoHook):
         self.flush(runner)
         super().after_train(runner)
 
+    def forget(self) -> None:
+        """Drop what is pending: the run goes back to before it."""
+        self._pending.clear()
+
     def flush(self, runner: Runner) -> None:
         """Move all pending scalars to the message hub: one transfer for any number of iterations."""
         places = [(row, name) for row, scalars in enumerate(self._pending) for name in scalars]
@@ -91,6 +95,7 @@ class RuntimeInfoHook(_RuntimeInfoHook):
         history = np.concatenate((old, values))[-self.max_history :]
         counts = np.concatenate((counts, np.ones(len(values))))[-self.max_history :]
         hub.log_scalars[key] = HistoryBuffer(history, counts, max_length=self.max_history)
+        hub._set_resumed_keys(key, resumed=True)  # a checkpoint may fall between two lines
 
 
 @HOOKS.register_module()

@@ -29,6 +29,7 @@ from mmopt.engine.micro_batch.remedies import DoesNotFitError
 from mmopt.engine.micro_batch.reserve import StateReserve
 from mmopt.engine.micro_batch.rollback import StepSnapshot
 from mmopt.engine.step import TrainStep
+from mmopt.engine.sync_batch_norm import CrossRankBatchNorm
 from mmopt.structures import batch_size
 from mmopt.utils.errors import UserError
 from mmopt.utils.memory import is_out_of_memory
@@ -83,7 +84,11 @@ class AutoMicroBatchStep(TrainStep):
                 f"optimize.micro_batch='auto' works with DistributedDataParallel, not with "
                 f'{type(self.model).__name__}; give the size as a number.'
             )
-        talking = [name for name, part in self.module.named_modules() if isinstance(part, nn.SyncBatchNorm)]
+        talking = [
+            name
+            for name, part in self.module.named_modules()
+            if isinstance(part, nn.SyncBatchNorm | CrossRankBatchNorm)
+        ]
         if talking:
             raise UserError(
                 f"optimize.micro_batch='auto': {talking[0]} is a SyncBatchNorm, whose forward pass waits for the other "

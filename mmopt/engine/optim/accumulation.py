@@ -97,6 +97,11 @@ class OptimWrapper(_OptimWrapper):
         self.zero_grad()
         return True
 
+    def skip_iteration(self) -> None:
+        """Count one iteration without a step; gradients that wait in its accumulation window are dropped."""
+        self._inner_count += 1
+        self.zero_grad()
+
     def step(self, **kwargs) -> None:
         """Clip and step."""
         self._clip_grad()

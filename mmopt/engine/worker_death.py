@@ -1,0 +1,68 @@
+"""A data worker that dies: what happened and what to do, instead of torch's two lines."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch.utils.data import DataLoader
+
+from mmopt.utils.errors import UserError
+
+__all__ = ['WorkerDiedError', 'worker_deaths_explained']
+
+_DEATH = re.compile(
+    r'DataLoader worker \(pid(?:\(s\))? (?P<pids>[\d, ]+)\) (?:exited unexpectedly|is killed by (?P<how>.+))'
+)
+
+
+class WorkerDiedError(UserError, RuntimeError):
+    """A data worker was killed or crashed."""
+
+
+@contextmanager
+def worker_deaths_explained(loader: DataLoader) -> Iterator[None]:
+    """Turn torch's error about a dead worker, which may come at any line, into one that names the remedy.
+
+    Args:
+        loader: Whose workers run inside.
+
+    Raises:
+        WorkerDiedError: If one of them died.
+    """
+    try:
+        yield
+    except Exception as error:
+        match = _find(error)
+        if match is None:
+            raise
+        raise WorkerDiedError(_explain(match['pids'], match['how'] or '', loader)) from error
+
+
+def _find(error: BaseException | None) -> re.Match | None:
+    # A signal handler raises it, so whatever code ran just then may have turned it into an error of its own.
+    while error is not None:
+        if isinstance(error, RuntimeError) and (match := _DEATH.search(str(error))):
+            return match
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _explain(pids: str, how: str, loader: DataLoader) -> str:
+    workers = loader.num_workers
+    fewer = (
+        f'Use fewer workers (--options data.workers_per_gpu={workers // 2}, now {workers}) or a smaller '
+        f'data.prefetch_factor (now {loader.prefetch_factor}), then go on with --auto-resume.'
+    )
+    how = how.strip(' .')
+    if 'Bus error' in how:
+        return (
+            f'A data worker (pid {pids}) died of a bus error: shared memory (/dev/shm) is full. Make it larger '
+            f'(docker run --shm-size=8g). {fewer}'
+        )
+    if 'Segmentation' in how:
+        return (
+            f'A data worker (pid {pids}) crashed ({how}) inside a library that reads or transforms samples: '
+            'data.workers_per_gpu=0 shows at which sample.'
+        )
+    cause = f'was killed ({how})' if how else 'ended without a word'
+    return f'A data worker (pid {pids}) {cause}: usually the kernel kills one when memory runs out. {fewer}'
