@@ -2,7 +2,7 @@
 """Train one config.
 
 python tools/train.py configs/baseline/lss_swin_nuscenes_high_memory.py --options runner.max_iters=300
-python tools/train.py CONFIG --precision bf16 --dry-run                  # say what would run, and stop
+python tools/train.py CONFIG --precision bf16 --dry-run --memory         # say what would run and take, and stop
 python tools/train.py CONFIG --work-dir runs/y --resume-from runs/x/best_mIoU.pth
 bash tools/dist_train.sh CONFIG 4                                        # 4 GPUs
 """
@@ -24,7 +24,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--load-from', metavar='CKPT', help='start with the weights of this checkpoint')
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate while training')
     parser.add_argument('--dry-run', action='store_true', help='print what would run, and stop')
-    return parser.parse_args(argv)
+    parser.add_argument('--memory', action='store_true', help='with --dry-run: estimate the memory too (seconds)')
+    args = parser.parse_args(argv)
+    if args.memory and not args.dry_run:
+        parser.error('--memory belongs to --dry-run')
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,6 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         without_validation(cfg)
     if args.dry_run:
         print(preflight(cfg, iters_done(cfg)))
+        if args.memory:
+            from mmopt.apis.memory_table import plan_memory
+
+            print(plan_memory(args.config, args.options, args.precision))
         return 0
     return train(cfg).exit_code
 

@@ -12,6 +12,7 @@ _HOME = dict(
     build_runner='run',
     config_arguments='flags',
     describe_run='preflight',
+    estimate_memory='estimate',
     evaluate='run',
     load_config='config',
     run_tool='cli',

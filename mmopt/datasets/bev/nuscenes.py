@@ -9,14 +9,17 @@ The layout, made by ``tools/datasets/prepare_nuscenes.py`` or, generated, by ``t
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from mmopt.datasets.bev.pictures import draw_bev_sample
+from mmopt.datasets.bev.transforms import LABEL_SHAPE
 from mmopt.datasets.common.base import SeededDataset
+from mmopt.datasets.common.example import find_transform, image_size
 from mmopt.datasets.common.pictures import to_uint8_image
 from mmopt.ops.bev_labels import decode_label_bits
 from mmopt.registry import DATASETS
@@ -162,6 +165,29 @@ class NuScenesBEVDataset(SeededDataset):
             '  Generated demo: python tools/datasets/make_demo.py nuscenes, '
             'then add --options data.data_root=data/demo/nuscenes'
         )
+
+    @classmethod
+    def example_sample(cls, config: Mapping, max_items: int | None = None) -> dict:
+        """Return what the pipeline gives; see :mod:`mmopt.datasets.common.example`. Labels are maps of one size."""
+        del max_items
+        pipeline = config['pipeline']
+        height, width = image_size(pipeline, cls.__name__)
+        normalized = find_transform(pipeline, 'Normalize')
+        sample = DataSample(metainfo={} if normalized is None else dict(img_norm_cfg=dict(normalized)))
+        sample.label_bits = torch.zeros(LABEL_SHAPE, dtype=torch.int32)
+        # A camera of nuScenes' field of view: 1266 pixels of focal length at a width of 1600.
+        focal = 1266 / 1600 * width
+        sample.intrinsics = torch.tensor([[focal, 0.0, width / 2], [0.0, focal, height / 2], [0.0, 0.0, 1.0]])
+        if find_transform(pipeline, 'DrawPhotometric') is not None:
+            sample.photometric = torch.tensor([8.0, 1.2, 1.2, 4.0, 1.0])  # every step of the distortion runs
+        dtype = torch.uint8 if normalized is None else torch.float32
+        return dict(inputs=torch.zeros(3, height, width, dtype=dtype), data_samples=sample)
+
+    @classmethod
+    def host_bytes(cls, config: Mapping) -> dict[str, int]:
+        """Return what a loader process holds per sample: the decoded 1600x900 image as BGR and RGB, and the result."""
+        height, width = image_size(config['pipeline'], cls.__name__)
+        return dict(sample=2 * 1600 * 900 * 3 + 2 * height * width * 3)
 
     def draw(self, sample: DataSample, image: Tensor | np.ndarray) -> np.ndarray:
         """Draw camera image, prediction (``pred_bits``, if there is one) and ground truth side by side."""

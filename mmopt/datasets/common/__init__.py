@@ -3,6 +3,7 @@
 from mmopt.datasets.common import mmcv1
 from mmopt.datasets.common.base import SeededDataset
 from mmopt.datasets.common.collate import stack_collate
+from mmopt.datasets.common.example import example_dataset, find_transform, image_size
 from mmopt.datasets.common.loading import LoadImageFromFile, decode_file
 from mmopt.datasets.common.sampler import EvaluationSampler, ResumableSampler
 from mmopt.datasets.common.transforms import (
@@ -29,6 +30,9 @@ __all__ = [
     'ResumableSampler',
     'SeededDataset',
     'decode_file',
+    'example_dataset',
+    'find_transform',
+    'image_size',
     'mmcv1',
     'pack_inputs',
     'stack_collate',

@@ -5,7 +5,7 @@ A sample holds ``boxes`` (G, 4), x1 y1 x2 y2 in pixels of the network's input, a
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mmopt.datasets.common import SeededDataset
 from mmopt.datasets.common.pictures import to_uint8_image, write_text
+from mmopt.datasets.detection.example import example_detection, host_bytes_detection
 from mmopt.datasets.detection.letterbox import fit_scale
 from mmopt.registry import DATASETS
 from mmopt.structures import DataSample
@@ -162,6 +163,16 @@ class CocoDataset(SeededDataset):
             scale = 1.0 if size is None else fit_scale(info['ori_shape'], size)
             sizes.append((info['boxes'][:, 2:] - info['boxes'][:, :2]) * scale)
         return np.concatenate(sizes)
+
+    @classmethod
+    def example_sample(cls, config: Mapping, max_items: int | None = None) -> dict:
+        """Return what the pipeline gives, without the data; see :mod:`mmopt.datasets.common.example`."""
+        return example_detection(config, cls.__name__, max_items)
+
+    @classmethod
+    def host_bytes(cls, config: Mapping) -> dict[str, int]:
+        """Return what a loader process holds per sample; see :mod:`mmopt.datasets.common.example`."""
+        return host_bytes_detection(config, cls.__name__)
 
     def draw(self, sample: DataSample, image: Tensor | np.ndarray) -> np.ndarray:
         """Draw boxes and, where there are, predictions with their scores; a pair of images side by side."""

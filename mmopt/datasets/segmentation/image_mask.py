@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mmopt.datasets.common.base import SeededDataset
 from mmopt.datasets.common.pictures import to_uint8_image
+from mmopt.datasets.segmentation.example import example_segmentation, host_bytes_segmentation
 from mmopt.datasets.segmentation.pictures import draw_segmentation, palette_of
 from mmopt.datasets.segmentation.transforms import UNKNOWN
 from mmopt.registry import DATASETS
@@ -89,6 +90,17 @@ class SegmentationDataset(SeededDataset):
             dict(img_path=image, label_path=mask, label_table=table, data_root=self.data_root or '')
             for image, mask in self.list_pairs()
         ]
+
+    @classmethod
+    def example_sample(cls, config: Mapping, max_items: int | None = None) -> dict:
+        """Return what the pipeline gives, without the data; see :mod:`mmopt.datasets.common.example`."""
+        del max_items  # one label per pixel
+        return example_segmentation(config, cls.__name__)
+
+    @classmethod
+    def host_bytes(cls, config: Mapping) -> dict[str, int]:
+        """Return what a loader process holds per sample; see :mod:`mmopt.datasets.common.example`."""
+        return host_bytes_segmentation(config, cls.__name__)
 
     def draw(self, sample: DataSample, image: Tensor | np.ndarray) -> np.ndarray:
         """Draw image, prediction (``pred_label``, if there is one) and ground truth side by side."""

@@ -6,18 +6,20 @@ A sample holds, beside the inputs that its pipeline makes: ``segments`` (M, 2) f
 target and action, in frames of the video, of each event that touches the window.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from mmopt.datasets.common import SeededDataset
-from mmopt.datasets.tad.layout import Video, count_frames, read_annotation, read_videos, video_length
+from mmopt.datasets.common import SeededDataset, find_transform
+from mmopt.datasets.tad.layout import MAX_MICE, Video, count_frames, read_annotation, read_videos, video_length
+from mmopt.datasets.tad.motion import count_inputs
 from mmopt.datasets.tad.store import TrackStore
 from mmopt.registry import DATASETS
 from mmopt.structures import DataSample
-from mmopt.utils.errors import DataError, DataNotFoundError
+from mmopt.utils.errors import DataError, DataNotFoundError, UserError
 from mmopt.utils.timeline import draw_timeline
 
 __all__ = ['MABeDataset', 'window_starts']
@@ -171,6 +173,38 @@ class MABeDataset(SeededDataset):
             visible, whole = clipped[:, 1] - clipped[:, 0], np.minimum(events[:, 1] - events[:, 0], self.window)
             sizes.append(visible[visible >= np.maximum(self.min_visible * whole, 1)])
         return np.concatenate(sizes)[:, None].astype(np.float64)
+
+    @classmethod
+    def example_sample(cls, config: Mapping, max_items: int | None = None) -> dict:
+        """Return what the pipeline gives; see :mod:`mmopt.datasets.common.example`.
+
+        Args:
+            config: Part of a lowered config.
+            max_items: Events of the window, side by side; 32 unless given.
+
+        Returns:
+            A sample.
+
+        Raises:
+            UserError: If the pipeline has no MotionFeatures, so that the number of channels is not known.
+        """
+        window, num_events = config.get('window', 1000), 32 if max_items is None else max_items
+        features = find_transform(config['pipeline'], 'MotionFeatures')
+        if features is None:
+            raise UserError(f'{cls.__name__}: its pipeline has no MotionFeatures: the input channels are not known.')
+        num_mice = features.get('num_mice', MAX_MICE)
+        num_keypoints = features.get('num_keypoints') or num_mice * len(features['body_parts'])
+        num_pairs = num_mice * (num_mice - 1) // 2 if features.get('use_pair_features') else 0
+        channels = count_inputs(num_keypoints, features.get('use_motion_features', True), num_pairs)
+        num_classes = len((config.get('metainfo') or {}).get('classes') or (0,))
+        sample = DataSample(metainfo=dict(window=(0, window), num_frames=window, fps=30.0))
+        start = torch.arange(num_events) * window // max(num_events, 1)
+        sample.segments = torch.stack((start, start + max(window // max(num_events, 1), 1)), dim=-1).float()
+        sample.agents = torch.zeros(num_events, dtype=torch.int64)
+        sample.targets, sample.actions = torch.ones_like(sample.agents), torch.zeros_like(sample.agents)
+        sample.labelled = torch.stack([torch.tensor([0, 1, action]) for action in range(num_classes)])
+        inputs = dict(features=torch.zeros(window, channels), valid=torch.ones(window, dtype=torch.bool))
+        return dict(inputs=inputs, data_samples=sample)
 
     def draw(self, sample: DataSample, image: Tensor | dict | None = None) -> np.ndarray:
         """Draw a window's timeline: truth above prediction, pair by pair.

@@ -1,7 +1,7 @@
 """Labelled segments of multi-view driver videos; the layout is in :mod:`mmopt.datasets.video.layout`."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 from mmopt.datasets.common import SeededDataset
 from mmopt.datasets.common.pictures import text_size, write_text
 from mmopt.datasets.video.chunks import cut_chunks, segments_in_chunk
+from mmopt.datasets.video.example import example_driver, host_bytes_driver
 from mmopt.datasets.video.frame_index import count_frames
 from mmopt.datasets.video.layout import (
     DRIVER_ACTIONS,
@@ -154,6 +155,17 @@ class DriverActionDataset(SeededDataset):
     def get_data_info(self, idx: int) -> dict:
         """Return what the pipeline starts from: one segment, and what of it to load."""
         return super().get_data_info(idx) | self._options
+
+    @classmethod
+    def example_sample(cls, config: Mapping, max_items: int | None = None) -> dict:
+        """Return what the pipeline gives, without the data; see :mod:`mmopt.datasets.common.example`."""
+        del max_items  # one label per clip
+        return example_driver(config)
+
+    @classmethod
+    def host_bytes(cls, config: Mapping) -> dict[str, int]:
+        """Return what a loader process holds per sample; see :mod:`mmopt.datasets.common.example`."""
+        return host_bytes_driver(config)
 
     def draw(self, sample: DataSample, image: dict | None = None) -> np.ndarray:
         """Draw the clips, a row per view, under the label and, if there is one, the prediction.

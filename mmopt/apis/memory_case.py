@@ -1,0 +1,180 @@
+"""One setting whose memory is estimated or measured: what is built, and a batch of its shapes."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+from torch import Tensor, nn
+
+from mmopt.apis.config import load_config
+from mmopt.apis.facts import build_dataset
+from mmopt.datasets.common import example_dataset
+from mmopt.engine.optimize import apply_to_model
+from mmopt.registry import FUNCTIONS, MODELS
+from mmopt.utils.errors import UserError
+
+__all__ = ['MemoryCase', 'batch_maker', 'bytes_of', 'load_case']
+
+SCAN_SAMPLES = 256
+_OPTIMIZERS = dict(SGD=dict(type='SGD', lr=1e-3, momentum=0.9), AdamW=dict(type='AdamW', lr=1e-4))
+
+
+@dataclass(frozen=True)
+class MemoryCase:
+    """A config with one batch size, precision and checkpointing.
+
+    Attributes:
+        cfg: The lowered config.
+        batch_size: Samples per iteration.
+        optimize: Its `optimize` section.
+        max_items: Labels per sample; None: the data set's worst case.
+        scan: Take samples from disk.
+    """
+
+    cfg: Config
+    batch_size: int
+    optimize: Mapping[str, Any]
+    max_items: int | None = None
+    scan: bool = False
+
+    def build_model(self) -> nn.Module:
+        """Build the model in host memory."""
+        return MODELS.build(copy.deepcopy(self.cfg.model))
+
+    def change_model(self, model: nn.Module) -> list[str]:
+        """Apply the `optimize` section to the model on its device; returns a line per switch."""
+        return [f'{name}: {effect.text}' for name, effect in apply_to_model(model, self.optimize).items()]
+
+    def build_optim_wrapper(self, model: nn.Module) -> Any:
+        """Build the optimizer wrapper."""
+        return build_optim_wrapper(model, copy.deepcopy(self.cfg.optim_wrapper))
+
+    def batch_maker(self) -> Callable[[], Any]:
+        """Return what makes a batch; see :func:`batch_maker`."""
+        return batch_maker(self.cfg, self.batch_size, self.max_items, self.scan)
+
+    @property
+    def micro_batch(self) -> int | None:
+        """Samples per forward pass; None runs the batch as it is."""
+        given = self.optimize.get('micro_batch') or (self.cfg.get('train_cfg') or {}).get('micro_batch')
+        return given if isinstance(given, int) else None
+
+    @property
+    def num_averaged(self) -> int:
+        """Copies of the weights that hooks keep."""
+        hooks = self.cfg.get('custom_hooks') or []
+        return sum('EMA' in str(hook.get('type')) for hook in hooks if isinstance(hook, Mapping))
+
+    @property
+    def precision(self) -> str:
+        """``fp32``, ``fp16`` or ``bf16``."""
+        wrapper = self.cfg.optim_wrapper
+        if not str(wrapper.get('type')).endswith('AmpOptimWrapper'):
+            return 'fp32'
+        return 'bf16' if wrapper.get('dtype') == 'bfloat16' else 'fp16'
+
+
+def load_case(
+    config: str | Path,
+    options: Sequence[str] = (),
+    *,
+    batch_size: int | None = None,
+    precision: str | None = None,
+    checkpointing: str | None = None,
+    optimizer: str | None = None,
+    max_items: int | None = None,
+    scan: bool = False,
+) -> MemoryCase:
+    """Read a config and change what a case changes.
+
+    Args:
+        config: Config file.
+        options: ``key.subkey=value`` texts.
+        batch_size: Samples per iteration; None: the config's.
+        precision: ``fp32``, ``fp16`` or ``bf16``; None: the config's.
+        checkpointing: ``none``, or what ``optimize.checkpointing`` takes; None and ``config``: the config's.
+        optimizer: ``SGD`` or ``AdamW`` with plain settings in place of the config's.
+        max_items: Labels per sample.
+        scan: Take samples from disk.
+
+    Returns:
+        The case.
+
+    Raises:
+        UserError: If the config trains nothing.
+    """
+    cfg = load_config(config, options=options, precision=precision)
+    if not cfg.get('train_dataloader') or not cfg.get('optim_wrapper'):
+        raise UserError(f'{cfg.filename}: the config trains nothing, so there is no step to estimate.')
+    init_default_scope(cfg.get('default_scope', 'mmopt'))
+    if optimizer is not None:
+        cfg.optim_wrapper['optimizer'] = dict(_OPTIMIZERS[optimizer])
+        cfg.optim_wrapper.pop('paramwise_cfg', None)
+    optimize = dict(cfg.get('optimize') or {})
+    if checkpointing == 'none':
+        optimize.pop('checkpointing', None)
+    elif checkpointing not in (None, 'config'):
+        optimize['checkpointing'] = checkpointing
+    return MemoryCase(cfg, batch_size or cfg.train_dataloader.get('batch_size', 1), optimize, max_items, scan)
+
+
+def batch_maker(cfg: Config, batch_size: int, max_items: int | None, scan: bool) -> Callable[[], Any]:
+    """Return what makes a collated batch of the config's shapes.
+
+    Args:
+        cfg: A lowered config.
+        batch_size: Samples.
+        max_items: Labels per sample; None: the data set's own worst case.
+        scan: Take the samples with the most labels of the data on disk instead of an example.
+
+    Returns:
+        A function without arguments.
+
+    Raises:
+        UserError: If the data set gives no example and its data is not there.
+    """
+    loader = cfg.train_dataloader
+    collate = _collate(loader)
+    kind, part = example_dataset(loader['dataset'])
+    if not scan and hasattr(kind, 'example_sample'):
+        # One sample stands for all: nobody writes to a batch in host memory.
+        return lambda: collate([kind.example_sample(part, max_items)] * batch_size)
+    try:
+        samples = _largest_samples(build_dataset(cfg, 'train_dataloader'), batch_size)
+    except (UserError, OSError) as error:
+        how = 'a scan needs the data' if scan else f'{kind.__name__} has no example_sample()'
+        raise UserError(
+            f'{how}, and the data cannot be read: {error} Give the class an example_sample (docs/memory.md).'
+        ) from error
+    return lambda: collate(copy.deepcopy(samples))
+
+
+def _collate(loader: Mapping[str, Any]) -> Callable[[list], Any]:
+    named = dict(loader.get('collate_fn') or dict(type='pseudo_collate'))
+    function = named.pop('type')
+    function = function if callable(function) else FUNCTIONS.get(function)
+    return lambda samples: function(samples, **named)
+
+
+def _largest_samples(dataset: Any, count: int) -> list:
+    """Take the samples that hold most bytes, of up to :data:`SCAN_SAMPLES` spread over the data set."""
+    stride = max(len(dataset) // max(SCAN_SAMPLES, count), 1)
+    ranked = sorted(((bytes_of(dataset[index]), index) for index in range(0, len(dataset), stride)), reverse=True)
+    chosen = [index for _, index in ranked[:count]]
+    return [dataset[chosen[place % len(chosen)]] for place in range(count)]
+
+
+def bytes_of(value: Any) -> int:
+    """Add up the tensors of a sample or batch."""
+    if isinstance(value, Tensor):
+        return value.numel() * value.element_size()
+    if isinstance(value, Mapping):
+        return sum(bytes_of(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return sum(bytes_of(item) for item in value)
+    return sum(bytes_of(item) for item in value.values()) if hasattr(value, 'all_items') else 0

@@ -1,0 +1,142 @@
+"""The simulated GPU: CUDA's autocast, its operators, values of small tensors, and the CPU check.
+
+All of it runs in one process of its own (:mod:`tests.engine.memory.simulated`): the device cannot be unregistered.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from mmopt.engine.memory.autocast import parse_policies
+from tests.conftest import REPO
+
+PARTS = ('dtypes', 'weight_casts', 'attention', 'recurrent', 'values', 'cpu_check', 'training')
+
+
+@pytest.fixture(scope='module')
+def found() -> dict:
+    done = subprocess.run(
+        [sys.executable, '-m', 'tests.engine.memory.simulated', *PARTS],
+        cwd=REPO,
+        env={**os.environ, 'PYTHONPATH': str(REPO), 'OMP_NUM_THREADS': '1'},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize(('precision', 'half'), [('fp16', 'float16'), ('bf16', 'bfloat16')])
+def test_autocast_follows_the_table_of_cuda(found, precision, half):
+    # https://docs.pytorch.org/docs/stable/amp.html#cuda-op-specific-behavior
+    types = found['dtypes'][precision]
+    in_half = ('matmul', 'linear', 'einsum', 'conv', 'module', 'relu_of_half', 'cat', 'promote_halves')
+    in_single = ('softmax', 'log_softmax', 'layer_norm', 'sum', 'norm', 'exp', 'bce', 'upsample', 'add', 'promote')
+    assert {name: types[name] for name in in_half} == dict.fromkeys(in_half, half)
+    assert {name: types[name] for name in in_single} == dict.fromkeys(in_single, 'float32')
+
+
+def test_autocast_leaves_doubles_and_the_host_alone(found):
+    assert found['dtypes']['fp16']['double'] == 'float64'
+    assert found['dtypes']['fp16']['host'] == 'float32'
+
+
+def test_a_weight_is_cast_once_per_autocast(found):
+    assert found['weight_casts'] == dict(cached=1, uncached=3, inside_disabled='torch.float32')
+
+
+def test_the_policies_are_read_from_the_installed_torch():
+    policies = parse_policies()
+    assert {'conv2d', 'linear', 'scaled_dot_product_attention'} <= set(policies['lower'])
+    assert {'layer_norm', 'pow.Tensor_Scalar'} <= set(policies['fp32'])
+    assert {'softmax.int', 'sum.dim_IntList'} <= set(policies['fp32_dtype'])
+    assert 'scatter_add' in policies['promote']
+
+
+def test_another_header_is_refused_and_not_guessed():
+    with pytest.raises(RuntimeError, match='has no macro AT_FORALL_LOWER_PRECISION_FP'):
+        parse_policies('#define SOMETHING_ELSE')
+
+
+def test_attention_is_the_one_that_cuda_chooses(found):
+    kinds = {key: found['attention'][key] for key in ('half', 'half_with_bias', 'single', 'odd_head', 'turing')}
+    assert kinds == dict(
+        half='flash', half_with_bias='efficient', single='efficient', odd_head='math', turing='efficient'
+    )
+
+
+def test_a_trained_attention_bias_gets_its_gradient_and_is_padded(found):
+    assert found['attention']['operators'] == [
+        '_scaled_dot_product_efficient_attention',
+        '_scaled_dot_product_efficient_attention_backward',
+    ]
+    assert found['attention']['padded_bias']
+    assert found['attention']['has_gradients']
+
+
+def test_recurrent_layers_are_one_operator_with_a_reserve(found):
+    assert found['recurrent']['out'] == [[4, 10, 64], 'torch.float16']
+    assert found['recurrent']['hidden'] == found['recurrent']['cell'] == [4, 4, 32]
+    assert found['recurrent']['gru'] == [[10, 4, 32], [1, 4, 32]]
+    assert found['recurrent']['reserve']
+    assert found['recurrent']['num_gradients'] == found['recurrent']['num_parameters'] == 16
+
+
+def test_values_of_labels_are_known_and_sizes_follow_them(found):
+    values = found['values']
+    assert values['count'] == 3
+    assert values['places'] == [1, 3, 5]
+    assert values['rows'] == [3, 20000]
+    assert values['assumed_before'] == {}
+    assert values['numpy_tensor'] == 4
+
+
+def test_what_depends_on_activations_is_assumed_at_its_largest_and_said(found):
+    assert found['values']['selected'] == [120000]
+    assert found['values']['number'] == 1.0
+    assert len(found['values']['assumed']) == 2
+    assert found['values']['loop_ends']
+
+
+def test_writes_through_views_are_followed_until_something_unknown_is_written(found):
+    assert found['values']['after_write'] == 5
+    assert found['values']['forgotten']
+
+
+@pytest.mark.parametrize('what', ['net', 'mlp', 'mlp_allocator'])
+def test_the_trace_is_within_2_percent_of_what_real_tensors_take(found, what):
+    traced, measured = found['cpu_check'][what]
+    assert measured > 5e6
+    assert traced == pytest.approx(measured, rel=0.02)
+
+
+def test_weights_gradients_and_optimizer_state_are_what_they_must_be(found):
+    num_bytes = found['training']['parameters']
+    for precision in ('fp32', 'fp16'):
+        run = found['training'][precision]
+        # BatchNorm's two running statistics and its counter.
+        assert run['weights'] == num_bytes + 2 * 24 * 4 + 8
+        assert run['gradients'] == num_bytes
+        assert run['optimizer'] == 2 * num_bytes
+        assert run['total'] == run['peak']
+        assert run['phases'] == ['backward', 'forward', 'setup', 'step']
+        assert run['assumed'] == {}
+
+
+def test_half_precision_takes_less_and_the_range_holds_the_estimate(found):
+    assert found['training']['fp16']['activations'] < found['training']['fp32']['activations']
+    low, middle, high = found['training']['fp32']['reserved']
+    assert low <= middle <= high
+
+
+def test_activations_grow_with_the_batch_and_weights_do_not(found):
+    once, twice = found['training']['fp32'], found['training']['twice']
+    assert twice['weights'] == once['weights']
+    assert twice['activations'] == pytest.approx(2 * once['activations'], rel=0.02)
+
+
+def test_activations_carry_the_names_of_their_modules(found):
+    assert {'stem.0', 'block.0', 'norm'} <= set(found['training']['fp32']['modules'])
