@@ -30,7 +30,8 @@ setup(
         'lite': LITE,
         **TASK_EXTRAS,
         'gpu': read_requirements('gpu'),
+        'export': read_requirements('export'),
         'dev': read_requirements('dev'),
-        'all': LITE + sum(TASK_EXTRAS.values(), []),
+        'all': LITE + sum(TASK_EXTRAS.values(), []) + read_requirements('export'),
     },
 )

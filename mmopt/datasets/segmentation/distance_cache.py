@@ -74,7 +74,7 @@ def _read(path: Path, shape: tuple[int, int]) -> tuple[np.ndarray, int] | None:
             magic, height, width, largest = _HEADER.unpack(header)
             if magic != _MAGIC or (height, width) != tuple(shape):
                 return None
-            return np.memmap(file, np.uint16, 'r', _HEADER.size, shape), largest
+            return np.asarray(np.memmap(file, np.uint16, 'r', _HEADER.size, shape)), largest
     except FileNotFoundError:
         return None
     except OSError as error:

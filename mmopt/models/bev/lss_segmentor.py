@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import torch
 from mmengine.model import BaseModel
-from torch import Tensor
+from torch import Tensor, nn
 
+from mmopt.models.bev.fixed_cameras import FixedCameras
 from mmopt.models.bev.losses import (
     balanced_bce_sum,
     depth_bins,
@@ -94,6 +95,18 @@ class LSSSegmentor(BaseModel):
         if normalizers is None:
             normalizers = self.loss_normalizers(data_samples)
         return self._losses(logits_BPZX, depth_logits_BDHW, data_samples, normalizers)
+
+    def for_export(self, data_samples: Sequence[DataSample]) -> nn.Module:
+        """Return a module from images to logits for the cameras of these samples alone.
+
+        Args:
+            data_samples: One sample per image of the graph's batch.
+
+        Returns:
+            A module that shares the weights of this one.
+        """
+        plan = self.neck.plan(self._field(data_samples, 'intrinsics'), self.head.priors_P.device)
+        return FixedCameras(self.backbone, self.neck, self.head, plan)
 
     def loss_normalizers(self, data_samples: Sequence[DataSample]) -> dict[str, Tensor]:
         """Count what the losses are averaged over: *all* cells (valid or not), and pixels of known depth.

@@ -142,6 +142,26 @@ def test_an_epochs_augmentation_is_its_own_and_repeatable(tmp_path):
     assert not torch.equal(first, later)
 
 
+def test_stored_samples_are_what_the_pipeline_makes(tmp_path):
+    """data.cache keeps image, label and distances; what is drawn by chance stays so."""
+    pipeline = [
+        *LOAD,
+        dict(type='LoadBorderDistance', cache_dir='cache/distance'),
+        dict(type='RandomScaleCropFlip', crop_size=(32, 32)),
+        dict(type='BoundaryRegions'),
+        dict(type='PackInputs'),
+    ]
+    plain, stored = (folders(make_folders(tmp_path / name), pipeline) for name in ('a', 'b'))
+    stored.prepare_cache('disk', tmp_path / 'samples', num_workers=0)
+    assert stored._cached is not None
+    assert stored._cached.length == 3  # up to the distances
+    for epoch in range(2):
+        one, other = (dataset[SampleIndex(1, 3, epoch)] for dataset in (plain, stored))
+        assert torch.equal(one['inputs'], other['inputs'])
+        for field in ('label', 'regions'):
+            assert torch.equal(one['data_samples'].get(field), other['data_samples'].get(field))
+
+
 def test_pictures_show_image_prediction_and_truth(tmp_path):
     dataset = folders(make_folders(tmp_path), [*LOAD, dict(type='PackInputs')])
     item = dataset[0]

@@ -1,0 +1,57 @@
+"""BiSeNetV2 at half width on a folder of CamVid: 360x480, 11 classes, value 11 does not count.
+
+The folder: train, trainannot, val, valannot. A few hundred iterations are for the 15 images that the test has; the
+whole set of 367 wants twenty times as many.
+"""
+
+_base_ = [
+    '../_base_/models/bisenetv2.py',
+    '../_base_/default_runtime.py',
+    '../_base_/schedules/schedule_150k_cityscapes.py',
+]
+data_root = 'data/camvid'
+classes = [
+    'sky', 'building', 'pole', 'road', 'pavement', 'tree', 'sign', 'fence', 'car', 'pedestrian', 'cyclist',
+]  # fmt: skip
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadSegmentationLabel'),
+    dict(type='LoadBorderDistance', cache_dir=None),  # 360x480: made in the time that a file is opened
+    dict(type='RandomScaleCropFlip', crop_size=(256, 320), scale_range=(0.6, 1.6)),
+    dict(type='BoundaryRegions'),
+    dict(type='DrawPhotometric'),
+    dict(type='PackInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadSegmentationLabel'),
+    dict(type='LoadBorderDistance', cache_dir=None),
+    dict(type='BoundaryRegions'),
+    dict(type='PackInputs'),
+]
+common = dict(
+    type='ImageMaskDataset', data_root=data_root, metainfo=dict(classes=classes), label_map={11: 255}
+)  # fmt: skip
+data = dict(
+    samples_per_gpu=8,
+    workers_per_gpu=2,
+    train=dict(**common, img_dir='train', ann_dir='trainannot', pipeline=train_pipeline),
+    val=dict(**common, img_dir='val', ann_dir='valannot', pipeline=test_pipeline, test_mode=True),
+    test=dict(**common, img_dir='val', ann_dir='valannot', pipeline=test_pipeline, test_mode=True),
+)
+model = dict(
+    backbone=dict(detail_channels=(32, 32, 64), semantic_channels=(8, 16, 32, 64)),
+    head=dict(in_channels=64, channels=128, num_classes=11),
+    auxiliary_heads=dict(
+        _delete_=True,
+        s3=dict(type='SegmentationHead', in_channels=16, channels=32, num_classes=11),
+        s5=dict(type='SegmentationHead', in_channels=64, channels=32, num_classes=11),
+    ),
+)
+optimizer = dict(lr=1e-2)
+lr_config = dict(warmup_iters=20)
+runner = dict(max_iters=240)
+checkpoint_config = dict(interval=120)
+evaluation = dict(interval=120)
+log_config = dict(interval=10)
+custom_hooks = []
