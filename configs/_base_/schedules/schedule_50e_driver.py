@@ -1,7 +1,7 @@
 """50 epochs of Adam, 1e-4 down a cosine; stops when accuracy has not risen for 5."""
 
 optimizer = dict(type='Adam', lr=1e-4)
-optimizer_config = dict(grad_clip=None)
+optimizer_config = dict()
 lr_config = dict(policy='CosineAnnealing', min_lr=0.0, by_epoch=True)
 runner = dict(type='EpochBasedRunner', max_epochs=50)
 checkpoint_config = dict(interval=5, max_keep_ckpts=2)

@@ -1,24 +1,31 @@
 """The demo's world: what the figure does, and what is written."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mmopt.datasets.video import DriverActionDataset
-from mmopt.datasets.video.demo import make_demo
+from mmopt.datasets.video.demo import _recording, make_demo
 from mmopt.datasets.video.figure import DIRECTIONS, Driver, act, as_array, pose_points
 from mmopt.datasets.video.layout import DRIVER_ACTIONS
 from mmopt.datasets.video.prepare import prepare
 from mmopt.structures.driver_skeleton import DRIVER_KEYPOINTS
 from mmopt.utils.errors import UserError
 
-SMALL = dict(num_train=2, num_val=1, image_size=(48, 48), num_rounds=1)
+SMALL = dict(num_train=2, num_val=1, image_size=(64, 64))
 
 
 @pytest.fixture(scope='module')
 def demo(tmp_path_factory):
     return make_demo(tmp_path_factory.mktemp('demo') / 'driver', **SMALL)
+
+
+def test_every_environment_occurs_and_none_twice_for_a_person():
+    places = [_recording(Path(), 'train', index) for index in range(12)]
+    assert len({place.name for place in places}) == 12
+    assert {place.environment for place in places} == {'day_high', 'day_low', 'night_high', 'night_low'}
 
 
 @pytest.mark.parametrize('action', DRIVER_ACTIONS)
@@ -51,7 +58,7 @@ def test_the_set_is_complete_and_prepared_without_a_complaint(demo):
     report = prepare(root, num_folds=2)
     assert report.notes == []
     assert report.num_without_keypoints == 0
-    assert set(report.per_action.values()) == {3}
+    assert set(report.per_action.values()) == {6}
     train, val = (DriverActionDataset(f'splits/fold_0_{split}.txt', data_root=str(root), load_kpt=True, img_size=32)
                   for split in ('train', 'val'))  # fmt: skip
     persons = [
@@ -97,11 +104,9 @@ def test_the_same_settings_give_the_same_bytes_for_any_number_of_workers(demo, t
 
 def test_a_complete_set_is_left_alone_and_others_are_not_overwritten(demo, tmp_path):
     assert make_demo(demo.out, **SMALL).seconds == 0
-    with pytest.raises(UserError, match='holds a demo of other settings .* --force replaces it'):
+    with pytest.raises(UserError, match='holds a demo of other settings'):
         make_demo(demo.out, **(SMALL | dict(seed=1)))
-    (tmp_path / 'mine').mkdir()
-    (tmp_path / 'mine' / 'file').touch()
-    with pytest.raises(UserError, match='holds something that this tool did not make'):
-        make_demo(tmp_path / 'mine', force=True, **SMALL)
-    with pytest.raises(UserError, match='height and width even and at least 48'):
-        make_demo(tmp_path / 'odd', **(SMALL | dict(image_size=(49, 64))))
+    with pytest.raises(UserError, match=r'needs an even height and width, got image_size=\(65, 64\)'):
+        make_demo(tmp_path / 'odd', **(SMALL | dict(image_size=(65, 64))))
+    with pytest.raises(UserError, match='at most 200 training recordings, got 201'):
+        make_demo(tmp_path / 'many', num_train=201)
