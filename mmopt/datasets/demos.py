@@ -53,6 +53,11 @@ DEMOS = dict(
         'configs/demo/yolov5_fred_rgb.py',
         "drones over moving backgrounds, as images and event frames, in FRED's raw layout",
     ),
+    driver=Demo(
+        'mmopt.datasets.video.demo',
+        'configs/demo/video_transformer_driver.py',
+        'drivers who look in nine directions, filmed by three cameras, with keypoints',
+    ),
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from mmopt.engine.hooks.compare_runs_hook import CompareRunsHook
 from mmopt.engine.hooks.early_stopping_hook import EarlyStoppingHook
 from mmopt.engine.hooks.logger_hook import LoggerHook
 from mmopt.engine.hooks.memory_snapshot_hook import MemorySnapshotHook
+from mmopt.engine.hooks.metric_pictures_hook import MetricPicturesHook
 from mmopt.engine.hooks.peak_memory_hook import PeakMemoryHook
 from mmopt.engine.hooks.plateau_hook import PlateauHook
 from mmopt.engine.hooks.runtime_info_hook import IterTimerHook, RuntimeInfoHook
@@ -17,6 +18,7 @@ __all__ = [
     'IterTimerHook',
     'LoggerHook',
     'MemorySnapshotHook',
+    'MetricPicturesHook',
     'PeakMemoryHook',
     'PlateauHook',
     'RuntimeInfoHook',

@@ -9,11 +9,9 @@ Shape letters: B clips, C channels, T H W.
 
 from collections.abc import Sequence
 
-import torch
 from mmcv.cnn import ConvModule, build_activation_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mmopt.models.video.cudnn import warn_of_broken_conv3d
 from mmopt.registry import MODELS
@@ -61,7 +59,6 @@ class SlowOnly(BaseModule):
         in_channels: Channels of a frame.
         norm_cfg: Every normalisation layer.
         act_cfg: Every activation.
-        with_cp: Recompute each bottleneck in the backward pass instead of keeping its activations.
         init_cfg: Passed to MMEngine.
 
     Raises:
@@ -76,7 +73,6 @@ class SlowOnly(BaseModule):
         in_channels: int = 3,
         norm_cfg: dict | None = None,
         act_cfg: dict | None = None,
-        with_cp: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         if len(depths) != len(inflate):
@@ -90,7 +86,6 @@ class SlowOnly(BaseModule):
         norm_cfg = norm_cfg or dict(type='BN3d')
         act_cfg = act_cfg or dict(type='ReLU', inplace=True)
         conv_cfg = dict(type='Conv3d')
-        self.with_cp = with_cp
         self.conv1 = ConvModule(
             in_channels,
             base_channels,
@@ -134,10 +129,7 @@ class SlowOnly(BaseModule):
         x_BCTHW = self.maxpool(map_BCTHW)
         for stage in range(self.num_stages):
             for block in getattr(self, f'layer{stage + 1}'):
-                if self.with_cp and torch.is_grad_enabled():
-                    x_BCTHW = checkpoint(block, x_BCTHW, use_reentrant=False)
-                else:
-                    x_BCTHW = block(x_BCTHW)
+                x_BCTHW = block(x_BCTHW)
         return x_BCTHW.mean(dim=(3, 4)).transpose(1, 2)
 
     def forward(self, video_BCTHW: Tensor) -> Tensor:

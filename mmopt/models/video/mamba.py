@@ -102,7 +102,6 @@ class VideoMamba(TokenEncoder):
         norm_cfg: Normalisation of tokens.
         stem_norm_cfg: Normalisation in the stem.
         act_cfg: Activation of the stem; those of the blocks are the paper's SiLU.
-        with_cp: Recompute each block in the backward pass instead of keeping its activations.
         init_cfg: Passed to MMEngine.
     """
 
@@ -122,7 +121,6 @@ class VideoMamba(TokenEncoder):
         norm_cfg: dict | None = None,
         stem_norm_cfg: dict | None = None,
         act_cfg: dict | None = None,
-        with_cp: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         norm_cfg, act_cfg = norm_cfg or dict(type='LN'), act_cfg or dict(type='SiLU')
@@ -131,5 +129,5 @@ class VideoMamba(TokenEncoder):
             for _ in range(depth)
         ]
         super().__init__(
-            blocks, channels, in_channels, strides, time_stride, norm_cfg, stem_norm_cfg, act_cfg, with_cp, init_cfg
+            blocks, channels, in_channels, strides, time_stride, norm_cfg, stem_norm_cfg, act_cfg, init_cfg
         )

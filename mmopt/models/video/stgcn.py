@@ -13,7 +13,6 @@ import torch
 from mmcv.cnn import build_activation_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mmopt.models.common import build_norm
 from mmopt.registry import MODELS
@@ -90,7 +89,6 @@ class STGCN(BaseModule):
         drop_rate: Dropout in each block.
         norm_cfg: Every normalisation layer of the blocks.
         act_cfg: Every activation.
-        with_cp: Recompute each block in the backward pass instead of keeping its activations.
         init_cfg: Passed to MMEngine.
 
     Raises:
@@ -107,7 +105,6 @@ class STGCN(BaseModule):
         drop_rate: float = 0.1,
         norm_cfg: dict | None = None,
         act_cfg: dict | None = None,
-        with_cp: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -125,7 +122,6 @@ class STGCN(BaseModule):
             _Block(narrow, wide, graph_PKK, kernel_size, drop_rate, norm_cfg, act_cfg)
             for narrow, wide in zip(widths, widths[1:], strict=False)
         )
-        self.with_cp = with_cp
         self.out_channels = widths[-1]
 
     def forward(self, points_BTKC: Tensor) -> Tensor:
@@ -148,8 +144,5 @@ class STGCN(BaseModule):
         flat_BKCT = points_BTKC.flatten(2).transpose(1, 2)
         x_BCTK = self.input_norm(flat_BKCT).unflatten(1, points_BTKC.shape[2:]).permute(0, 2, 3, 1)
         for block in self.blocks:
-            if self.with_cp and torch.is_grad_enabled():
-                x_BCTK = checkpoint(block, x_BCTK, use_reentrant=False)
-            else:
-                x_BCTK = block(x_BCTK)
+            x_BCTK = block(x_BCTK)
         return x_BCTK.mean(dim=3).transpose(1, 2)

@@ -5,10 +5,8 @@ Shape letters: B clips, C channels, T H W tokens, L = T H W.
 
 from collections.abc import Sequence
 
-import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mmopt.models.common import build_norm
 from mmopt.models.video.stem import Stem3D, sincos_positions
@@ -28,7 +26,6 @@ class TokenEncoder(BaseModule):
         norm_cfg: Of the final norm.
         stem_norm_cfg: Normalisation of the stem; None: group norm, which a batch of one clip does not disturb.
         act_cfg: Activation of the stem.
-        with_cp: Recompute each block in the backward pass instead of keeping its activations.
         init_cfg: Passed to MMEngine.
     """
 
@@ -42,7 +39,6 @@ class TokenEncoder(BaseModule):
         norm_cfg: dict,
         stem_norm_cfg: dict | None,
         act_cfg: dict,
-        with_cp: bool,
         init_cfg: dict | None,
     ) -> None:
         super().__init__(init_cfg)
@@ -51,7 +47,6 @@ class TokenEncoder(BaseModule):
         )
         self.blocks = nn.ModuleList(blocks)
         self.norm = build_norm(norm_cfg, channels)
-        self.with_cp = with_cp
         self.stem_channels = self.out_channels = channels
 
     def encode(self, map_BCTHW: Tensor) -> Tensor:
@@ -67,10 +62,7 @@ class TokenEncoder(BaseModule):
         positions_THWC = sincos_positions(size, map_BCTHW.shape[1], map_BCTHW.device).to(map_BCTHW.dtype)
         x_BLC = (map_BCTHW.permute(0, 2, 3, 4, 1) + positions_THWC).flatten(1, 3)
         for block in self.blocks:
-            if self.with_cp and torch.is_grad_enabled():
-                x_BLC = checkpoint(block, x_BLC, use_reentrant=False)
-            else:
-                x_BLC = block(x_BLC)
+            x_BLC = block(x_BLC)
         return self.norm(x_BLC).unflatten(1, (size[0], -1)).mean(dim=2)
 
     def forward(self, video_BCTHW: Tensor) -> Tensor:

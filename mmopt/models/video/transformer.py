@@ -60,7 +60,6 @@ class VideoTransformer(TokenEncoder):
         norm_cfg: Normalisation of tokens.
         stem_norm_cfg: Normalisation in the stem.
         act_cfg: Activation of stem and MLPs.
-        with_cp: Recompute each block in the backward pass instead of keeping its activations.
         init_cfg: Passed to MMEngine.
 
     Raises:
@@ -80,7 +79,6 @@ class VideoTransformer(TokenEncoder):
         norm_cfg: dict | None = None,
         stem_norm_cfg: dict | None = None,
         act_cfg: dict | None = None,
-        with_cp: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         if channels % num_heads:
@@ -88,5 +86,5 @@ class VideoTransformer(TokenEncoder):
         norm_cfg, act_cfg = norm_cfg or dict(type='LN'), act_cfg or dict(type='GELU')
         blocks = [_Block(channels, num_heads, mlp_ratio, drop_rate, norm_cfg, act_cfg) for _ in range(depth)]
         super().__init__(
-            blocks, channels, in_channels, strides, time_stride, norm_cfg, stem_norm_cfg, act_cfg, with_cp, init_cfg
+            blocks, channels, in_channels, strides, time_stride, norm_cfg, stem_norm_cfg, act_cfg, init_cfg
         )

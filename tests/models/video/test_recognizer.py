@@ -5,10 +5,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from mmopt.engine.optim import OptimWrapper
+from mmopt.engine.optimize import Effect, apply_to_model
+from mmopt.engine.step import TrainStep
 from mmopt.models.video import VideoPreprocessor
 from mmopt.structures import split_batch
 from tests.models.video.conftest import ENCODERS as CONFIGS
-from tests.models.video.conftest import KEYPOINTS, VIEWS, build
+from tests.models.video.conftest import VIEWS, build
 
 ENCODERS = pytest.mark.parametrize('encoder', ['conv3d', 'transformer', 'mamba'])
 LATE = ['LogitFusion', 'ProbabilityFusion', 'FeatureMeanFusion', 'FeatureConcatFusion', 'CrossViewAttention']
@@ -72,15 +75,15 @@ def test_losses_under_autocast_are_close_to_float32(options, batch, dtype):
 
 @pytest.mark.parametrize('name', ['conv3d', 'transformer', 'mamba', 'stgcn'])
 def test_checkpointed_blocks_give_the_plain_gradients_and_keep_less(name, batch):
-    def make(with_cp):
+    def make(optimize):
         torch.manual_seed(0)
-        if name == 'stgcn':
-            return build(None, keypoint_encoder=KEYPOINTS | dict(with_cp=with_cp))
-        return build(CONFIGS[name] | dict(with_cp=with_cp))
+        model = build(None, keypoints=True) if name == 'stgcn' else build(name)
+        (effect,) = apply_to_model(model, optimize).values() if optimize else (Effect(''),)
+        assert effect.is_effective
+        return model
 
-    plain, saving = make(False), make(True)
-    plain_bytes, want = step(plain, batch)
-    saving_bytes, got = step(saving, batch)
+    plain_bytes, want = step(make(None), batch)
+    saving_bytes, got = step(make(dict(checkpointing='blocks')), batch)
     assert saving_bytes < 0.8 * plain_bytes
     for ours, theirs in zip(got, want, strict=True):
         torch.testing.assert_close(ours, theirs)
@@ -98,6 +101,27 @@ def step(model, batch) -> tuple[int, list]:
         loss = model(**batch, mode='loss')['loss_cls']
     loss.backward()
     return sum(storages.values()), [param.grad for param in model.parameters()]
+
+
+@pytest.mark.parametrize('encoder', ['conv3d', 'transformer', 'mamba'])
+def test_four_accumulated_batches_of_one_train_like_one_batch_of_four(encoder, batch):
+    """The memory guide's equality; dropout and BatchNorm in evaluation mode."""
+    batch['data_samples'][2].label = torch.tensor(1)
+    weights = []
+    for size in (4, 1):
+        torch.manual_seed(0)
+        model = build(encoder).eval()
+        wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.5), accumulative_counts=4 // size)
+        wrapper.initialize_count_status(model, 0, 4 // size)
+        train_step = TrainStep(model, wrapper)
+        for part in split_batch(batch, size):
+            train_step(part)
+        weights.append({name: param.detach() for name, param in model.named_parameters()})
+    torch.manual_seed(0)
+    start = dict(build(encoder).named_parameters())
+    for name, want in weights[0].items():
+        torch.testing.assert_close(weights[1][name], want, rtol=1e-5, atol=1e-6)
+    assert any(not torch.allclose(want, start[name], atol=1e-4) for name, want in weights[0].items())
 
 
 def test_the_loss_is_the_mean_cross_entropy_of_labelled_samples(batch):

@@ -1,0 +1,8 @@
+"""SlowOnly ResNet-50 on driver actions: batch 4, FP32."""
+
+_base_ = [
+    '../_base_/models/video_conv3d.py',
+    '../_base_/datasets/driver.py',
+    '../_base_/default_runtime.py',
+    '../_base_/schedules/schedule_50e_driver.py',
+]

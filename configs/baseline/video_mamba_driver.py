@@ -1,0 +1,8 @@
+"""Mamba on driver actions: batch 4, FP32."""
+
+_base_ = [
+    '../_base_/models/video_mamba.py',
+    '../_base_/datasets/driver.py',
+    '../_base_/default_runtime.py',
+    '../_base_/schedules/schedule_50e_driver.py',
+]

@@ -1,0 +1,31 @@
+"""The Transformer small enough to learn on two CPU cores in two minutes, on the built-in drivers.
+
+python tools/datasets/make_demo.py driver && python tools/train.py configs/demo/video_transformer_driver.py
+"""
+
+_base_ = ['../baseline/video_transformer_driver.py']
+data_root = 'data/demo/driver'
+small = dict(data_root=data_root, img_size=64)
+data = dict(
+    samples_per_gpu=12,
+    workers_per_gpu=1,
+    val_dataloader=dict(samples_per_gpu=24),
+    test_dataloader=dict(samples_per_gpu=24),
+    train=small,
+    val=small,
+    test=small,
+)
+model = dict(
+    encoder=dict(channels=96, depth=2, num_heads=4, strides=(4, 2), drop_rate=0.0),
+    fusion=dict(num_heads=4, drop_rate=0.1),
+)
+optimizer = dict(lr=1e-3)
+optimizer_config = dict(grad_clip=dict(max_norm=1.0))
+lr_config = dict(warmup='linear', warmup_iters=20, warmup_ratio=0.01)
+runner = dict(max_epochs=20)
+checkpoint_config = dict(interval=10)
+evaluation = dict(interval=5)
+log_config = dict(interval=6)
+# Nine actions, equally often: one in nine is right without looking.
+expect = dict(metric='accuracy', baseline=dict(type='majority_class'), margin=0.4)
+seed = 0
