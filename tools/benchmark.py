@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     if args.table:
         table = load_table(TABLES / f'{args.table}.py', options=args.options, demo=args.demo, root=_root())
-        cells, title, notes = table.cells, table.title, [f'Claimed by {table.source}.']
+        cells, sums, title, notes = table.cells, table.sums, table.title, [f'Claimed by {table.source}.']
         num_train, num_val = args.num_train or table.num_train, args.num_val or table.num_val
         name = args.table
         if args.demo and table.make_demo:
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if len(variants) == 1 and not args.options_a:
             variants = {'as it is': [], **variants}
         cells = make_cells(args.configs, variants, args.precision, args.options)
-        name, title, notes = Path(args.configs[0]).stem, ', '.join(args.configs), []
+        name, sums, title, notes = Path(args.configs[0]).stem, (), ', '.join(args.configs), []
         num_train, num_val = args.num_train, args.num_val
     settings = TrialSettings(args.warmup, args.iters, args.val_batches, seed=args.seed, timeout_s=args.timeout)
     folder = Path('work_dirs/benchmark', name)
@@ -93,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         out=out,
         title=title,
         notes=[*notes, f'`{command}`'],
+        sums=sums,
         rounds=args.rounds,
         metric=args.metric,
         num_train=num_train,

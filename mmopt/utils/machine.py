@@ -4,8 +4,11 @@ import platform
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
+
+from mmopt.utils.memory import GIB
 
 __all__ = ['MatmulRate', 'describe_machine', 'matmul_flop_per_s']
 
@@ -13,7 +16,7 @@ __all__ = ['MatmulRate', 'describe_machine', 'matmul_flop_per_s']
 _SIZE = dict(cpu=2048, cuda=8192)
 
 
-def describe_machine() -> dict[str, str | int]:
+def describe_machine() -> dict[str, Any]:
     """Return processor, GPU and versions: a figure without them means nothing."""
     info = Path('/proc/cpuinfo')
     lines = info.read_text().splitlines() if info.is_file() else []
@@ -27,6 +30,8 @@ def describe_machine() -> dict[str, str | int]:
     if torch.cuda.is_available():
         machine |= dict(
             gpu=torch.cuda.get_device_name(),
+            gpu_gib=torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory / GIB,
+            capability=list(torch.cuda.get_device_capability()),
             cuda=torch.version.cuda or torch.version.hip or '',
             cudnn=str(torch.backends.cudnn.version()),
         )

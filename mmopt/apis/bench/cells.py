@@ -54,6 +54,7 @@ class TrialSettings:
         seed: Seed of model and data: the same for all, so that losses compare.
         metric: Instead of measuring, train to the end of the config and return its metrics.
         timeout_s: Seconds after which a trial is given up.
+        budget_bytes: Memory that a trial may take of a GPU, as if it were a smaller one; None for all.
     """
 
     warmup: int = 5
@@ -63,6 +64,7 @@ class TrialSettings:
     seed: int = 0
     metric: bool = False
     timeout_s: float = 3600.0
+    budget_bytes: int | None = None
 
     def fingerprint(self, cell: Cell) -> str:
         """Return what a finished trial is known by: any change of config, length, torch or device changes it."""

@@ -32,7 +32,7 @@ class Quantity:
 
 
 QUANTITIES: dict[str, Quantity] = dict(
-    speed=Quantity('speed', lambda row: row['speed']['median'], '{:.2f}x', True),
+    speed=Quantity('speed', lambda row: (row['speed'] or {}).get('median'), '{:.2f}x', True),
     memory_gib=Quantity('GPU memory', lambda row: row['gpu_gib'], '{:.1f} GiB', False),
     memory_ratio=Quantity('memory, relative', lambda row: row['memory_ratio'], '{:.2f}x', False),
     host_gib=Quantity('host memory', lambda row: row['host_gib'], '{:.1f} GiB', False),

@@ -10,8 +10,9 @@ from typing import Any
 from tqdm import tqdm
 
 from mmopt.apis.bench.cells import Cell, TrialSettings
-from mmopt.apis.bench.report import make_rows, write_report
+from mmopt.apis.bench.report import make_rows, make_sums, write_report
 from mmopt.apis.bench.rounds import CellResult, benchmark
+from mmopt.apis.bench.tables import Sum
 from mmopt.utils.machine import describe_machine
 from mmopt.utils.terminal import number
 
@@ -38,6 +39,7 @@ def compare(
     out: Path,
     title: str,
     notes: Sequence[str] = (),
+    sums: Sequence[Sum] = (),
     rounds: int = 3,
     metric: bool = False,
     num_train: int | None = None,
@@ -53,6 +55,7 @@ def compare(
         out: The report's path without ending.
         title: Its head line.
         notes: Sentences below its tables.
+        sums: Cells that are phases of one training, to be added up.
         rounds: Trials per cell.
         metric: Whether to train each to the end as well, once per round with another seed.
         num_train: Training samples of the whole data set.
@@ -76,6 +79,7 @@ def compare(
             whole = replace(settings, metric=True, seed=seed)
             _add_metrics(results, benchmark(cells, whole, folder, rounds=1, again=again, report=report))
     rows = make_rows(results, num_train=num_train, num_val=num_val)
+    rows += make_sums(rows, sums)
     machine = next((result.trials[0]['machine'] for result in results if result.trials), describe_machine())
     print(write_report(rows, machine, out, title, notes))
     print(f'{out}.md, .json, .png', file=sys.stderr)

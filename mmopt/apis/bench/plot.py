@@ -15,10 +15,10 @@ _COLOURS = dict(
 
 
 def plot_rows(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
-    """Draw the measured rows.
+    """Draw rows.
 
     Args:
-        rows: What :func:`mmopt.apis.bench.report.make_rows` returned.
+        rows: Rows of :func:`mmopt.apis.bench.report.make_rows` that were measured.
         path: The picture to write.
         title: Stands above the panels.
     """
@@ -26,7 +26,6 @@ def plot_rows(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    rows = [row for row in rows if 'failure' not in row]
     places = range(len(rows))
     figure = Figure(figsize=(13, 1.6 + 0.5 * len(rows)), layout='constrained', facecolor='white')
     FigureCanvasAgg(figure)

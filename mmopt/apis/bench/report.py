@@ -11,10 +11,16 @@ from mmopt.apis.bench.claims import QUANTITIES, format_range
 from mmopt.apis.bench.plot import plot_rows
 from mmopt.apis.bench.rounds import CellResult, Spread, loss_difference
 from mmopt.apis.bench.schedule import project_hours
+from mmopt.apis.bench.tables import Sum
 from mmopt.engine.bench import PARTS
 from mmopt.utils.terminal import number
 
-__all__ = ['make_rows', 'markdown', 'write_report']
+__all__ = ['make_rows', 'make_sums', 'markdown', 'write_report']
+
+
+_OF_TRIALS = (
+    'speed', 'gpu_gib', 'memory_ratio', 'host_gib', 'hours', 'schedule_speed', 'metric', 'metric_loss', 'busy',
+)  # fmt: skip
 
 
 def make_rows(
@@ -42,6 +48,31 @@ def make_rows(
         if row['metric'] and first['metric']:
             row['metric_loss'] = _lost(row['metric'], first['metric'])
     return rows
+
+
+def make_sums(rows: Sequence[Mapping[str, Any]], sums: Sequence[Sum]) -> list[dict[str, Any]]:
+    """Add up the hours of rows that are phases of one training.
+
+    Args:
+        rows: What :func:`make_rows` returned.
+        sums: Which rows belong together.
+
+    Returns:
+        One row per sum, without figures of a single trial; ``schedule_speed`` counts from the first sum.
+    """
+    named = {row['name']: row for row in rows}
+    made: list[dict[str, Any]] = []
+    for item in sums:
+        parts = [named[name].get('hours') for name in item.of]
+        row: dict[str, Any] = dict.fromkeys(_OF_TRIALS) | dict(name=item.name, claimed=item.claimed, is_sum=True)
+        if all(parts):
+            keys = ('train', 'evaluate', 'save') if item.validate else ('train', 'save')
+            hours = {key: sum(part[key] for part in parts) for key in keys}
+            row['hours'] = dict(evaluate=0.0) | hours | dict(total=sum(hours.values()))
+            if made and made[0]['hours']:
+                row['schedule_speed'] = made[0]['hours']['total'] / row['hours']['total']
+        made.append(row)
+    return made
 
 
 def _row(result: CellResult, base: CellResult, num_train: int | None, num_val: int | None) -> dict[str, Any]:
@@ -78,7 +109,7 @@ def _row(result: CellResult, base: CellResult, num_train: int | None, num_val: i
         flops=first.get('flops'),
         matmul_flop_per_s=result.median('matmul_flop_per_s'),
         mfu=result.median('mfu'),
-        loss_difference=loss_difference(result, base) if compares else None,
+        loss_difference=loss_difference(first, base.trials[0]) if compares else None,
         loss_iterations=len(first['losses']),
         hours=hours,
         schedule_speed=None,
@@ -123,7 +154,7 @@ def markdown(
     Returns:
         The text.
     """
-    measured = [row for row in rows if 'failure' not in row]
+    measured = [row for row in rows if 'failure' not in row and not row.get('is_sum')]
     blocks = [f'# {title}', ', '.join(f'{key} {value}' for key, value in machine.items())]
     if any(row['claimed'] for row in rows):
         blocks.append('## Claimed and measured\n\n' + _claims_table(rows))
@@ -156,8 +187,9 @@ def _main_table(rows: Sequence[Mapping[str, Any]]) -> str:
     head = ['setting', 'batch', 'samples/s', 'speed', 'memory GiB', 'MFU', 'loss difference', 'whole schedule']
     body = []
     for row in rows:
-        if 'failure' in row:
+        if 'failure' in row or row.get('is_sum'):
             body.append([row['name'], *['-'] * (len(head) - 1 + with_metric)])
+            body[-1][len(head) - 1] = _hours(row.get('hours') or {})
             continue
         accumulated = f' x {row["accumulation"]}' if row['accumulation'] > 1 else ''
         cells = [
@@ -264,6 +296,7 @@ def write_report(
     out.with_suffix('.md').write_text(text, encoding='utf-8')
     content = dict(title=title, machine=dict(machine), notes=list(notes), rows=list(rows))
     out.with_suffix('.json').write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
-    if any('failure' not in row for row in rows):
-        plot_rows(rows, out.with_suffix('.png'), title)
+    measured = [row for row in rows if 'failure' not in row and not row.get('is_sum')]
+    if measured:
+        plot_rows(measured, out.with_suffix('.png'), title)
     return text

@@ -1,7 +1,7 @@
 """Rounds of trials, interleaved: every round measures every cell once, so that a slow minute slows all alike."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,23 +66,28 @@ class CellResult:
         return kind, max(trial['peak_gib'][kind] for trial in self.trials)
 
 
-def loss_difference(own: CellResult, base: CellResult) -> float | None:
+def loss_difference(own: Mapping[str, Any], base: Mapping[str, Any]) -> float | None:
     """Return the mean difference of the losses over the mean loss of the baseline.
 
+    Losses are compared step by step: a batch of 8 and two accumulated ones of 4 see the same samples.
+
     Args:
-        own: A cell.
-        base: The cell to compare with.
+        own: A trial.
+        base: The trial to compare with.
 
     Returns:
-        A share, e.g. 0.001; None where the cells take other batches, whose losses are of other samples.
+        A share, e.g. 0.001; None where a step takes another number of samples: its losses are of others.
     """
-    first, other = own.trials[0], base.trials[0]
-    same = all(first[key] == other[key] for key in ('batch_size', 'accumulation'))
-    if not same or len(first['losses']) != len(other['losses']):
+    if own['batch_size'] * own['accumulation'] != base['batch_size'] * base['accumulation']:
         return None
-    level = sum(map(abs, other['losses']))
-    gap = sum(abs(a - b) for a, b in zip(first['losses'], other['losses'], strict=True))
-    return gap / level if level else None
+    pairs = list(zip(_losses_by_step(own), _losses_by_step(base), strict=False))
+    level = sum(abs(b) for _, b in pairs)
+    return sum(abs(a - b) for a, b in pairs) / level if level else None
+
+
+def _losses_by_step(trial: Mapping[str, Any]) -> list[float]:
+    length, losses = trial['accumulation'], trial['losses']
+    return [sum(losses[start : start + length]) / length for start in range(0, len(losses), length)]
 
 
 def benchmark(

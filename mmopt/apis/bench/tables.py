@@ -1,6 +1,6 @@
 """Tables of settings with what is claimed of them: data, read from ``benchmarks/tables/<name>.py``."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +10,27 @@ from mmopt.apis.bench.cells import Cell
 from mmopt.apis.bench.claims import check_claims
 from mmopt.utils.errors import UserError
 
-__all__ = ['Table', 'load_table', 'table_names']
+__all__ = ['Sum', 'Table', 'load_table', 'table_names']
 
+_SUM_KEYS = {'name', 'of', 'validate', 'claimed'}
 _ROW_KEYS = {'name', 'config', 'options', 'precision', 'validate', 'claimed'}
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Several rows one after the other: the phases of one training.
+
+    Attributes:
+        name: What they are together.
+        of: Their names.
+        validate: Whether its hours count evaluations.
+        claimed: What is said about all together.
+    """
+
+    name: str
+    of: tuple[str, ...]
+    validate: bool
+    claimed: Mapping[str, Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -24,6 +42,7 @@ class Table:
         title: What it compares.
         source: Who claims it.
         cells: Its rows; the first is the baseline.
+        sums: Whole trainings made of several rows; relative hours count from the first.
         num_train: Training samples of the whole data set, for the projected hours; None: of what is there.
         num_val: Its validation samples.
         make_demo: Command that makes data to measure on, without the data set.
@@ -33,6 +52,7 @@ class Table:
     title: str
     source: str
     cells: tuple[Cell, ...]
+    sums: tuple[Sum, ...]
     num_train: int | None
     num_val: int | None
     make_demo: str
@@ -69,10 +89,21 @@ def load_table(path: Path, *, options: Sequence[str] = (), demo: bool = False, r
         title=content['title'],
         source=content['source'],
         cells=tuple(cells),
+        sums=tuple(_sum(row, {cell.name for cell in cells}, path) for row in content.get('sums', ())),
         num_train=content.get('num_train'),
         num_val=content.get('num_val'),
         make_demo=content.get('make_demo', ''),
     )
+
+
+def _sum(row: dict, names: Collection[str], path: Path) -> Sum:
+    unknown = sorted(row.keys() - _SUM_KEYS)
+    absent = [name for name in row.get('of', ()) if name not in names]
+    if unknown or absent or not row.get('of'):
+        raise UserError(f'{path}: the sum {row.get("name")!r} has unknown keys {unknown}, or names no rows: {absent}.')
+    claimed = row.get('claimed', {})
+    check_claims(claimed, f'{path}, sum {row["name"]!r}')
+    return Sum(row['name'], tuple(row['of']), row.get('validate', True), claimed)
 
 
 def _cell(row: dict, config: str, common: Sequence[str], path: Path, root: Path) -> Cell:

@@ -58,12 +58,15 @@ def run_trial(cell: Cell, settings: TrialSettings, work_dir: Path, parent_pid: i
     schedule_cfg = cfg.to_dict()
     _shorten(cfg, warmup + iters)
     hook = MeasureHook(warmup, iters, settings.val_batches, parent_pid)
+    if settings.budget_bytes is not None and torch.cuda.is_available():
+        total = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(settings.budget_bytes / total, 1.0))
     runner = build_runner(cfg)
     runner.register_hook(hook)
     with suppress(EnoughMeasured):
         runner.train()
     result = _timing(hook, accumulation) | dict(
-        batch_size=cfg.train_dataloader.get('batch_size', 1),
+        batch_size=runner.train_loop.dataloader.batch_size,
         accumulation=accumulation,
         samples_per_step=samples_per_step(cfg.to_dict()),
         losses=hook.losses,
@@ -167,7 +170,7 @@ def main(argv: list[str]) -> int:
         traceback.print_exc()
         kind = 'out of memory' if is_out_of_memory(error) else 'error'
         text = explain(error) or f'{type(error).__name__}: {error}'
-        result = dict(failed=kind, message=' '.join(text.split())[:500])
+        result = dict(failed=kind, message=' '.join(text.split())[:500], machine=describe_machine())
     unfinished = out.with_suffix('.part')
     unfinished.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
     unfinished.replace(out)

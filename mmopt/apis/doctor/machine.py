@@ -3,6 +3,7 @@
 import ctypes
 import os
 import platform
+import resource
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,12 +44,17 @@ class Machine:
     open_files: int
 
 
-def look_at_machine() -> Machine:
-    """Measure it. On a GPU this starts CUDA."""
-    import resource
+def look_at_machine(*, with_gpus: bool = True) -> Machine:
+    """Measure it.
 
+    Args:
+        with_gpus: Look at the GPUs as well, which starts CUDA in this process.
+
+    Returns:
+        What there is.
+    """
     gpus = []
-    for index in range(torch.cuda.device_count()):
+    for index in range(torch.cuda.device_count() if with_gpus else 0):
         free, total = torch.cuda.mem_get_info(index)
         name, capability = torch.cuda.get_device_name(index), torch.cuda.get_device_capability(index)
         gpus.append((name, capability, free / GIB, total / GIB))

@@ -10,6 +10,7 @@ from functools import wraps
 from typing import Any
 
 import torch
+from torch import nn
 
 from mmopt.engine.step import TrainStep
 
@@ -46,11 +47,19 @@ class StepClock:
         """Put the clock around the parts of a step; a model with a step of its own has none."""
         if step.model_owns_step:
             return
-        step._preprocess = self._timed('copy', step._preprocess)
-        step._forward = self._timed('forward', step._forward)
+        self._time_calls('forward', step.model)
+        preprocessor = getattr(step.module, 'data_preprocessor', None)
+        if preprocessor is not None:
+            self._time_calls('copy', preprocessor)
         wrapper = step.optim_wrapper
         wrapper.accumulate = self._timed('backward', wrapper.accumulate)
         wrapper.finish_iteration = self._timed('optimizer', wrapper.finish_iteration)
+
+    def _time_calls(self, part: str, module: nn.Module) -> None:
+        starts: list[Any] = []
+        module.register_forward_pre_hook(lambda *_: starts.append(self._now()))
+        # The last start: a call that failed left its own behind.
+        module.register_forward_hook(lambda *_: self._spans[-1].append((part, starts.pop(), self._now())))
 
     def _timed(self, part: str, function: Callable) -> Callable:
         @wraps(function)

@@ -8,10 +8,10 @@ import pytest
 from mmengine.config import Config
 
 from mmopt.apis.bench.cells import Cell, TrialSettings, make_cells
-from mmopt.apis.bench.report import make_rows, write_report
+from mmopt.apis.bench.report import make_rows, make_sums, write_report
 from mmopt.apis.bench.rounds import benchmark, loss_difference
 from mmopt.apis.bench.schedule import count_schedule, project_hours
-from mmopt.apis.bench.tables import load_table, table_names
+from mmopt.apis.bench.tables import Sum, load_table, table_names
 from mmopt.engine.bench import PARTS
 from mmopt.utils.errors import UserError
 from tests.conftest import REPO
@@ -80,12 +80,17 @@ def test_a_failed_cell_is_left_out_of_later_rounds_and_named(cells, tmp_path):
     assert 'fast: out of memory: tried 2 GiB' in text
 
 
-def test_losses_compare_on_equal_batches_only(cells, tmp_path):
+def test_losses_compare_on_equal_steps_only(cells, tmp_path):
     plan = dict(slow=[trial(1.0, losses=(2.0, 2.0))], fast=[trial(1.0, losses=(2.0, 2.2))])
     slow, fast = benchmark(cells, TrialSettings(), tmp_path, rounds=1, run=run_by_plan(plan))
-    assert loss_difference(fast, slow) == pytest.approx(0.05)
+    assert loss_difference(fast.trials[0], slow.trials[0]) == pytest.approx(0.05)
     fast.trials[0]['batch_size'] = 8
-    assert loss_difference(fast, slow) is None
+    assert loss_difference(fast.trials[0], slow.trials[0]) is None
+
+
+def test_accumulated_losses_compare_step_by_step():
+    whole, halves = trial(1.0, batch=8, losses=(2.0, 1.0)), trial(1.0, losses=(1.9, 2.1, 0.5, 1.5), accumulation=2)
+    assert loss_difference(halves, whole) == pytest.approx(0.0)
 
 
 def test_a_report_has_claims_beside_figures_and_a_picture(cells, tmp_path):
@@ -119,6 +124,25 @@ def test_the_hours_of_a_schedule_are_counted_by_hand(tmp_path):
     by_epoch = toy_config(tmp_path, by_epoch=True, train_cfg=dict(val_interval=5))
     assert count_schedule(by_epoch, 4001, 0)['iters'] == 2002
     assert project_hours(trial(36.0), by_epoch, num_train=4001)['train'] == pytest.approx(20.02)
+
+
+def test_phases_of_one_training_add_up(cells, tmp_path):
+    rows = make_rows(
+        benchmark(
+            cells, TrialSettings(), tmp_path, rounds=1, run=run_by_plan(dict(slow=[trial(36.0)], fast=[trial(18.0)]))
+        )
+    )
+    sums = [
+        Sum('both', ('slow', 'fast'), validate=True, claimed=dict(hours=(0.1, 0.2))),
+        Sum('fast twice, not evaluated', ('fast', 'fast'), validate=False, claimed=dict(schedule_speed=(1.2, 1.2))),
+    ]
+    both, twice = make_sums(rows, sums)
+    assert both['hours']['total'] == pytest.approx(sum(row['hours']['total'] for row in rows))
+    assert twice['hours']['evaluate'] == 0
+    text = write_report([*rows, both, twice], dict(cpu='a CPU'), tmp_path / 'report', 'Phases')
+    assert '| both | - | - |' in text
+    assert '| fast twice, not evaluated |' in text
+    assert f'1.20x | **{both["hours"]["total"] / twice["hours"]["total"]:.2f}x** |' in text
 
 
 def test_cells_cross_configs_variants_and_precisions():

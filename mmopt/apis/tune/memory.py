@@ -1,0 +1,52 @@
+"""What fits: the estimate of memory before anything runs, as far as the device has a memory to exceed."""
+
+from collections.abc import Callable, Sequence
+
+from mmopt.engine.tuner import Setting, Space
+from mmopt.utils.errors import UserError
+
+__all__ = ['make_fits']
+
+
+def make_fits(
+    config: str, options: Sequence[str], space: Space, budget_bytes: int, say: Callable[[str], None]
+) -> Callable[[Setting], bool]:
+    """Estimate all combinations of batch, precision and checkpointing at once.
+
+    Args:
+        config: Config file.
+        options: Options of the user.
+        space: What is searched.
+        budget_bytes: Memory of the card.
+        say: Takes a line for the user.
+
+    Returns:
+        Whether a setting may fit: only what exceeds the budget even by the lowest estimate is ruled out. A config that
+        cannot be estimated rules out nothing: then trials find it out.
+    """
+    from mmopt.apis.estimate import estimate_memory
+
+    values = {knob.name: knob.values for knob in space.knobs}
+    checkpointings = [('blocks' if on else 'none') for on in values.get('checkpointing', ())]
+    try:
+        report = estimate_memory(
+            config,
+            options=options,
+            batch_sizes=values['batch'],
+            precisions=values.get('precision', ()),
+            checkpointings=checkpointings,
+        )
+    except UserError as error:
+        say(f'memory is not estimated, trials find out what fits: {error}')
+        return lambda setting: True
+    least = {}
+    for case in report.cases:
+        key = (case['batch_size'], case['precision'] if 'precision' in values else None)
+        least[(*key, case['checkpointing'] if checkpointings else None)] = report.card_bytes(case)[0]
+
+    def fits(setting: Setting) -> bool:
+        blocks = None if 'checkpointing' not in setting else 'blocks' if setting['checkpointing'] else 'none'
+        estimated = least.get((setting['batch'], setting.get('precision'), blocks))
+        return estimated is None or estimated <= budget_bytes
+
+    return fits

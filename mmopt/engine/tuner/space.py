@@ -1,0 +1,81 @@
+"""Knobs and their settings."""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ['Knob', 'Setting', 'Space']
+
+Setting = Mapping[str, Any]
+"""Name of a knob -> its value."""
+
+
+@dataclass(frozen=True)
+class Knob:
+    """Something that can be set.
+
+    Attributes:
+        name: Its name.
+        base: Its value in the config as it is.
+        values: All values to consider, the base among them.
+        expected: Value -> factor on the time per sample that people find; 1 where it is missing.
+        doubt: How far off that may be: standard deviation of the factor's logarithm.
+        is_ordered: Whether values are amounts (batch, workers): then neighbours have similar effects, and ``expected``
+            and ``doubt`` hold per doubling.
+        memory: Value -> its place among the values by the memory it takes; empty if that is the same for all.
+    """
+
+    name: str
+    base: Any
+    values: tuple[Any, ...]
+    expected: Mapping[Any, float] = field(default_factory=dict)
+    doubt: float = 0.15
+    is_ordered: bool = False
+    memory: Mapping[Any, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.base not in self.values:
+            raise ValueError(f'knob {self.name}: its base {self.base!r} is not among its values {self.values}.')
+
+    def prior(self, value: Any) -> float:
+        """Return the expected logarithm of the factor that a value has over the base."""
+        return math.log(self.expected.get(value, 1.0))
+
+
+@dataclass(frozen=True)
+class Space:
+    """All settings of some knobs.
+
+    Attributes:
+        knobs: The knobs.
+    """
+
+    knobs: tuple[Knob, ...]
+
+    @property
+    def base(self) -> dict[str, Any]:
+        """The config as it is."""
+        return {knob.name: knob.base for knob in self.knobs}
+
+    def __len__(self) -> int:
+        return math.prod(len(knob.values) for knob in self.knobs)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        names = [knob.name for knob in self.knobs]
+        for values in itertools.product(*(knob.values for knob in self.knobs)):
+            yield dict(zip(names, values, strict=True))
+
+    def memory_rank(self, setting: Setting) -> tuple[float, ...]:
+        """Return the places of a setting's values by memory."""
+        return tuple(knob.memory[setting[knob.name]] for knob in self.knobs if knob.memory)
+
+    def takes_more(self, setting: Setting, other: Setting) -> bool:
+        """Tell whether a setting takes at least the memory of another, value by value."""
+        pairs = zip(self.memory_rank(setting), self.memory_rank(other), strict=True)
+        return all(own >= theirs for own, theirs in pairs)
+
+    def changes(self, setting: Setting) -> dict[str, Any]:
+        """Return what a setting changes of the base."""
+        return {knob.name: setting[knob.name] for knob in self.knobs if setting[knob.name] != knob.base}
