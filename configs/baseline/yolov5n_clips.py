@@ -22,7 +22,7 @@ model = dict(
     head=dict(anchors=[[(8, 6), (12, 9), (16, 12)], [(20, 15), (26, 20), (34, 26)], [(45, 35), (60, 45), (90, 70)]]),
 )
 data = dict(
-    samples_per_gpu=16,
+    samples_per_gpu=8,
     workers_per_gpu=1,
     val_dataloader=dict(samples_per_gpu=16),
     test_dataloader=dict(samples_per_gpu=16),

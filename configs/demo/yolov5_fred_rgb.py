@@ -22,7 +22,7 @@ model = dict(
     head=dict(anchors=[[(12, 5), (17, 7), (22, 9)], [(28, 11), (34, 14), (40, 17)], [(48, 20), (60, 25), (80, 40)]]),
 )
 data = dict(
-    samples_per_gpu=16,
+    samples_per_gpu=8,  # twice the steps of 16 in the same time
     workers_per_gpu=1,
     val_dataloader=dict(samples_per_gpu=16),
     test_dataloader=dict(samples_per_gpu=16),

@@ -1,6 +1,6 @@
 """12 epochs of AdamW from scratch, for a few hundred images."""
 
-# AdamW needs no hundreds of warm-up steps; 2e-3 for a batch of 16.
+# AdamW needs no hundreds of warm-up steps; 2e-3 for a batch of 8.
 optimizer = dict(type='AdamW', lr=2e-3, weight_decay=0.01, paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0))
 optimizer_config = dict(grad_clip=dict(max_norm=10.0, norm_type=2))
 lr_config = dict(
