@@ -21,7 +21,7 @@ from mmopt.apis import run_tool
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('source', type=Path, help='config, or a CSV with columns start and stop (stop included)')
-    parser.add_argument('--num-anchors', type=int, default=5, metavar='K', help='default: %(default)s')
+    parser.add_argument('--num-anchors', type=int, metavar='K', help="default: as many as the config's, else 5")
     parser.add_argument('--min-iou', type=float, default=0.5, help='overlap that counts as found; default: %(default)s')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--options', '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f'{args.source}: no event or box to fit anchors to.')
     low, middle, high = np.percentile(sizes, [5, 50, 95], axis=0).round(1).tolist()
     print(f'{len(sizes)} sizes: 5 % {low}, median {middle}, 95 % {high}')
-    fitted = fit_anchors(sizes, args.num_anchors, args.seed)
+    fitted = fit_anchors(sizes, args.num_anchors or (5 if current is None else len(current)), args.seed)
     for name, anchors in dict(fitted=fitted, **({} if current is None else {'config': current})).items():
         listed = [tuple(row) if len(row) > 1 else row[0] for row in np.round(anchors, 1).tolist()]
         recall, mean = anchor_recall(sizes, anchors, args.min_iou), size_iou(sizes, anchors).max(axis=1).mean()
@@ -75,8 +75,10 @@ def _from_config(args: argparse.Namespace):
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     if not hasattr(dataset, 'anchor_sizes'):
         raise UserError(f'{type(dataset).__name__} has no method anchor_sizes(), so there is nothing to fit.')
-    lengths = cfg.model.get('anchor_lengths')
-    return dataset.anchor_sizes(), None if lengths is None else np.array(lengths, dtype=float)[:, None]
+    sizes = dataset.anchor_sizes()
+    # Lengths in one list, or boxes per level of an anchor head.
+    current = cfg.model.get('anchor_lengths') or (cfg.model.get('head') or {}).get('anchors')
+    return sizes, None if current is None else np.array(current, dtype=float).reshape(-1, sizes.shape[1])
 
 
 if __name__ == '__main__':

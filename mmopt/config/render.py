@@ -32,7 +32,7 @@ _SOURCES: dict[str, tuple[str, ...]] = {
     'test_dataloader': ('data',),
     'val_evaluator': ('evaluation',),
     'test_evaluator': ('evaluation',),
-    'train_cfg': ('runner', 'total_epochs', 'total_iters', 'evaluation'),
+    'train_cfg': ('runner', 'total_epochs', 'total_iters', 'evaluation', 'phases'),
     'optim_wrapper': ('optimizer', 'optimizer_config', 'fp16', 'bf16', 'runner'),
     'param_scheduler': ('lr_config', 'momentum_config'),
     'default_hooks': ('checkpoint_config', 'log_config', 'evaluation'),

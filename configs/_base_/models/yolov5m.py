@@ -19,7 +19,7 @@ model = dict(
     iou_loss='ciou',
     box_weight=0.05,
     objectness_weight=1.0,
-    class_weight=0.5,
+    class_weight=0.5 / 80,  # 0.5 for COCO's 80 classes; one class has little to tell apart
     level_weights=(4.0, 1.0, 0.4),  # small objects are many and hard
     max_ratio=4.0,
     # Weak candidates count for mAP; the metric reports the best confidence for use.

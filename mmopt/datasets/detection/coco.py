@@ -177,7 +177,10 @@ class CocoDataset(SeededDataset):
     def draw(self, sample: DataSample, image: Tensor | np.ndarray) -> np.ndarray:
         """Draw boxes and, where there are, predictions with their scores; a pair of images side by side."""
         channels_first = image.shape[0] in (3, 6) and image.ndim == 3 and image.shape[-1] not in (3, 6)
-        views = image.reshape(-1, 3, *image.shape[1:]) if channels_first else [image]
+        if channels_first:
+            views = image.reshape(-1, 3, *image.shape[1:])
+        else:
+            views = np.split(np.asarray(image), image.shape[-1] // 3, axis=-1)
         pictures = [self._draw_boxes(sample, to_uint8_image(view, sample).copy()) for view in views]
         return np.concatenate(pictures, axis=1)
 

@@ -83,7 +83,10 @@ def test_pictures_show_boxes_predictions_and_pairs(coco_root):
     pair = build(coco_root, pipeline=pipeline)
     packed = pair[2]
     assert packed['inputs'].shape == (6, 64, 64)
-    assert pair.draw(packed['data_samples'], packed['inputs']).shape == (64, 128, 3)
+    drawn = pair.draw(packed['data_samples'], packed['inputs'])
+    assert drawn.shape == (64, 128, 3)
+    rows_last = packed['inputs'].permute(1, 2, 0).numpy()
+    assert (pair.draw(packed['data_samples'], rows_last) == drawn).all()
 
 
 def test_a_missing_image_is_an_error_with_its_path(coco_root):

@@ -1,0 +1,141 @@
+"""From raw files to figures, with the tools that users call."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from mmopt.datasets.detection import CocoDataset
+from mmopt.datasets.detection.demo import make_demo
+from mmopt.datasets.detection.demo.scene import Scene, event_frame
+from mmopt.utils.errors import DataError
+from tests.conftest import REPO, forget_mmengine_globals
+
+CONFIGS = REPO / 'configs'
+
+
+@pytest.fixture(scope='module')
+def demo(tmp_path_factory):
+    return make_demo(tmp_path_factory.mktemp('demo') / 'fred', 16, 8, (90, 160)).out
+
+
+def test_the_demo_is_made_from_its_seed_and_left_alone_when_complete(demo, tmp_path):
+    again = make_demo(tmp_path / 'fred', 16, 8, (90, 160)).out
+    files = sorted(str(path.relative_to(demo)) for path in demo.rglob('*') if path.is_file())
+    assert files == sorted(str(path.relative_to(again)) for path in again.rglob('*') if path.is_file())
+    images = [name for name in files if name.endswith(('.jpg', '.png'))]
+    assert len(images) == 2 * 24 + 1
+    assert all((demo / name).read_bytes() == (again / name).read_bytes() for name in images)
+    assert make_demo(again, 16, 8, (90, 160)).seconds == 0
+    with pytest.raises(DataError, match='holds a demo of other settings'):
+        make_demo(again, 24, 8, (90, 160))
+
+
+def test_events_of_the_demo_show_what_moved_and_boxes_hold_the_drone():
+    inside, outside = [], []
+    for seed in range(12):
+        scene = Scene(np.random.default_rng(seed), (180, 320), 24)
+        before, _ = scene.render(11)
+        now, boxes = scene.render(12)
+        events = (event_frame(before, now, np.random.default_rng(0)) != (30, 37, 52)).any(axis=-1)
+        for x1, y1, x2, y2, _ in boxes:
+            window = events[max(int(y1), 0) : max(int(y2), 0), max(int(x1), 0) : max(int(x2), 0)]
+            if window.size > 20:
+                inside.append(window.mean())
+                outside.append(events.mean())
+    assert len(inside) > 8
+    assert np.mean(inside) > 2 * np.mean(outside)
+
+
+def test_the_demo_is_prepared_anew_as_fred_is(tool, demo, capsys):
+    options = ['--split-file', str(demo / 'splits.json'), '--keep-unlabelled', '--workers', '0', '--force']
+    before = (demo / 'annotations' / 'event_train.json').read_text()
+    tool('datasets/prepare_fred').main([str(demo), *options])
+    text = capsys.readouterr().out
+    assert 'event  train 16 images of 2 sequences' in text
+    images = json.loads((demo / 'annotations' / 'event_train.json').read_text())['images']
+    assert images == json.loads(before)['images']
+    assert len(CocoDataset('annotations/fusion_val.json', data_root=str(demo))) == 8
+
+
+def test_anchors_are_proposed_beside_those_of_the_config(tool, demo, capsys):
+    config = str(CONFIGS / 'demo' / 'yolov5_fred_rgb.py')
+    tool('fit_anchors').main([config, '--num-anchors', '3', '--options', f'data.data_root={demo}'])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ['fitted', 'config']
+    assert [line.count('(') for line in lines[1:]] == [3, 9]
+
+
+@pytest.fixture
+def tiny(demo) -> list[str]:
+    """Options that make the demo config small."""
+    return [
+        '--options',
+        f'data.data_root={demo}',
+        'model.backbone.width=0.125',
+        'data.samples_per_gpu=8',
+        'data.workers_per_gpu=0',
+        'runner.max_epochs=2',
+        'evaluation.interval=1',
+        'expect=None',
+    ]
+
+
+def test_a_run_with_two_phases_trains_draws_and_is_tested(tool, tiny, tmp_path, capsys):
+    config = str(CONFIGS / 'demo' / 'yolov5_fred_rgb.py')
+    phases = "phases=[{'until_epoch':1,'freeze':['backbone']},{'samples_per_gpu':4}]"
+    run = tmp_path / 'run'
+    tool('train').main([config, '--work-dir', str(run), *tiny, phases])
+    text = capsys.readouterr().out
+    assert 'epochs 1 to 1: the same, backbone frozen; epochs 2 to 2: 4 per iteration' in text
+    assert 'mAP50' in text
+    assert (run / 'iter_6.pth').exists() or (run / 'epoch_2.pth').exists()
+    pictures = sorted((run / 'pictures').glob('*.jpg'))
+    assert cv2.imread(str(pictures[0])).shape == (192, 320, 3)
+    forget_mmengine_globals()
+    out = tmp_path / 'metrics.json'
+    curves = f'evaluation.metric.out_dir={tmp_path / "curves"}'
+    arguments = [config, str(run / 'epoch_2.pth'), '--out', str(out), '--show-dir', str(tmp_path / 'shown')]
+    tool('test').main([*arguments, *tiny, curves])
+    metrics = json.loads(out.read_text())['metrics']
+    assert 0 <= metrics['mAP50'] <= 1
+    assert (tmp_path / 'curves' / 'confidence_curve.png').exists()
+    assert list((tmp_path / 'shown').glob('*.jpg'))
+
+
+def test_without_validation_nothing_is_evaluated(tool, tiny, tmp_path, capsys):
+    config = str(CONFIGS / 'demo' / 'yolov5_fred_rgb.py')
+    tool('train').main([config, '--work-dir', str(tmp_path / 'run'), '--no-validate', *tiny, 'runner.max_epochs=1'])
+    assert 'mAP50' not in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_detector_of_real_clips_finds_the_drone_in_their_last_third(tool, shared_dir, tmp_path, capsys):
+    """mAP50 above 0.3 on frames that were not trained on; false positives per frame of a bird's clip are printed."""
+    clips = shared_dir / 'data' / 'drones'
+    videos = [str(clips / f'V_DRONE_{number}.mp4') for number in ('007', '009')]
+    data = tmp_path / 'clips'
+    tool('datasets/prepare_clips').main([*videos, '--out', str(data), '--step', '2'])
+    config = str(CONFIGS / 'baseline' / 'yolov5n_clips.py')
+    options = ['--options', f'data.data_root={data}']
+    tool('train').main([config, '--work-dir', str(tmp_path / 'run'), '--seed', '0', *options])
+    forget_mmengine_globals()
+    out = tmp_path / 'metrics.json'
+    checkpoint = str(tmp_path / 'run' / 'epoch_12.pth')
+    tool('test').main([config, checkpoint, '--out', str(out), '--work-dir', str(tmp_path / 'test'), *options])
+    reached = json.loads(out.read_text())['metrics']
+    forget_mmengine_globals()
+    birds = tmp_path / 'birds'
+    bird = [str(clips / 'V_BIRD_029.mp4'), '--out', str(birds), '--train', '0', '0', '--val', '0', '1', '--step', '5']
+    tool('datasets/prepare_clips').main(bird)
+    # The confidence that was best on the drones, on frames where nothing is to be found.
+    options = [f'data.data_root={birds}', f'evaluation.metric.score_threshold={reached["confidence"]}']
+    tool('test').main(
+        [config, checkpoint, '--out', str(out), '--work-dir', str(tmp_path / 'test'), '--options', *options]
+    )
+    false_positives = json.loads(out.read_text())['metrics']['fp_per_image']
+    with capsys.disabled():
+        print(f'\nreal clips: mAP50 {reached["mAP50"]:.3f}, F1 {reached["F1"]:.3f} at {reached["confidence"]:.2f};')
+        print(f'{false_positives:.2f} false positives per frame of the bird')
+    assert reached['mAP50'] > 0.3
