@@ -15,14 +15,17 @@ from mmengine.runner import Runner
 from mmopt.apis.bottleneck import Bottleneck, plot_time, read_time
 from mmopt.apis.config import missing_file
 from mmopt.apis.curves import choose_keys, plot_curves
+from mmopt.apis.estimate import estimate_memory
 from mmopt.apis.expect import check_expectations, parse_expectations
 from mmopt.apis.facts import Facts, collect_facts
 from mmopt.apis.logs import RunLog, read_run
 from mmopt.apis.pictures import can_draw, save_pictures
 from mmopt.apis.preflight import Preflight, describe_run
 from mmopt.apis.progress import ProgressBar, ProjectedEnd
+from mmopt.apis.remedies import with_estimates
 from mmopt.apis.summary import Summary, median_iteration
 from mmopt.engine import checkpoint_io
+from mmopt.engine.micro_batch import DoesNotFitError
 from mmopt.registry import RUNNERS
 from mmopt.utils.errors import UserError
 
@@ -150,7 +153,11 @@ def train(cfg: Config, *, num_pictures: int = NUM_PICTURES) -> Summary:
     with warnings.catch_warnings():
         # The preflight block has said it, in one line and with the remedy.
         warnings.filterwarnings('ignore', message='This DataLoader will create')
-        runner.train()
+        try:
+            runner.train()
+        except DoesNotFitError as error:
+            # Every process has failed; one of them says what would help.
+            raise (with_estimates(error, cfg, estimate_memory) if is_main_process() else error) from None
     return _finish(cfg, runner, start_iter or 0, time.perf_counter() - started, expectations, num_pictures)
 
 

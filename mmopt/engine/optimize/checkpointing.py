@@ -106,13 +106,23 @@ def checkpoint_modules(modules: Mapping[str, nn.Module], *, selective: bool = Fa
     num_changed = 0
     for module in modules.values():
         # A bound method and not a closure: a copy of the model (EMA) then runs the copy's weights.
-        module.forward = functools.partial(_forward, module.forward, module, selective)
+        module.forward = functools.partial(_outside_of_graphs(), module.forward, module, selective)
         if selective:
             for part in module.modules():
                 if getattr(part, 'inplace', False) is True:
                     part.inplace = False
                     num_changed += 1
     return num_changed
+
+
+@functools.cache
+def _outside_of_graphs() -> Callable:
+    """Return ``_forward`` so that torch.compile leaves it alone, and compiles the block's own forward pass inside it.
+
+    In a graph, BatchNorm's count would be an input that changes under the checkpoint. Made when it is needed: the
+    compiler takes seconds to import.
+    """
+    return torch.compiler.disable(_forward, recursive=False)
 
 
 def _forward(forward: Callable, module: nn.Module, selective: bool, *args: Any, **kwargs: Any) -> Any:

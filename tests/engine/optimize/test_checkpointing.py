@@ -99,6 +99,20 @@ def test_selective_checkpointing_repeats_no_product_and_keeps_less_than_all():
     assert kept_bytes(full) < kept_bytes(selective) < 0.75 * kept_bytes(plain)
 
 
+def test_compiled_blocks_are_checkpointed_around_their_graph():
+    """Dynamo alone, without a compiler behind it; dropout off, whose numbers it may draw otherwise."""
+    plain, switched = Net(2), Net(2)
+    switched.load_state_dict(plain.state_dict())
+    for model in (plain, switched):
+        for block in model.blocks:
+            block.drop.p = 0.0
+    apply_to_model(switched, dict(checkpointing=True, compile=dict(regions=['blocks.*'], backend='eager')))
+    want, got = run(plain), run(switched)
+    for name in want:
+        torch.testing.assert_close(got[name], want[name], rtol=1e-5, atol=1e-6)
+    assert kept_bytes(plain) > 2 * kept_bytes(switched)
+
+
 def test_a_copy_of_the_model_runs_its_own_weights():
     """EMA copies the model."""
     model = Net()
