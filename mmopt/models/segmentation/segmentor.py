@@ -146,6 +146,12 @@ class BoundarySegmentor(BaseModel):
         if normalizers is None:
             normalizers = self.loss_normalizers(data_samples)
         self._say_inexact(data_samples)
+        label_size = tuple(data_samples[0].label.shape)
+        if label_size != tuple(inputs.shape[-2:]):
+            raise ValueError(
+                f'BoundarySegmentor: the images are {tuple(inputs.shape[-2:])} after padding, the labels {label_size}: '
+                'give all training images one size (RandomScaleCropFlip), a multiple of pad_size_divisor.'
+            )
         return self._losses(self.backbone(inputs), data_samples, normalizers)
 
     @property
@@ -262,5 +268,11 @@ class BoundarySegmentor(BaseModel):
             raise ValueError(
                 f'BoundarySegmentor: the loss needs the field {name!r} of every sample, got {what}. '
                 f'{makers[name]} of the pipeline sets it.'
+            )
+        sizes = {tuple(sample.get(name).shape) for sample in data_samples}
+        if len(sizes) > 1:
+            raise ValueError(
+                f'BoundarySegmentor: {name} comes in sizes {sorted(sizes)} within one batch; the training pipeline '
+                'needs RandomScaleCropFlip, which gives all samples one size.'
             )
         return torch.stack([sample.get(name) for sample in data_samples])

@@ -215,6 +215,16 @@ def test_what_is_missing_says_who_sets_it():
         model(**batch, mode='train')
 
 
+def test_training_images_must_have_one_size():
+    model, batch = build(), make_batch()
+    batch['inputs'] = F.pad(batch['inputs'], (0, 32))
+    with pytest.raises(ValueError, match=r'the images are \(64, 128\) after padding, the labels \(64, 96\)'):
+        model(**batch, mode='loss')
+    batch['data_samples'][1].label = batch['data_samples'][1].label[:32]
+    with pytest.raises(ValueError, match=r'label comes in sizes \[\(32, 96\), \(64, 96\)\]'):
+        model(**batch, mode='loss')
+
+
 def test_unknown_stages_and_thresholds_are_refused():
     with pytest.raises(ValueError, match=r"has \['s6'\]; the stages are"):
         build(auxiliary_heads=dict(s6=dict(type='SegmentationHead', in_channels=4, channels=4, num_classes=4)))
