@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.dist import is_main_process
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from torch import distributed
 
 from mmopt.apis.bottleneck import Bottleneck, plot_time, read_time
 from mmopt.apis.config import missing_file
@@ -27,6 +28,7 @@ from mmopt.apis.summary import Summary, median_iteration
 from mmopt.engine import checkpoint_io
 from mmopt.engine.micro_batch import DoesNotFitError
 from mmopt.registry import RUNNERS
+from mmopt.utils.distributed import init_distributed
 from mmopt.utils.errors import UserError
 
 __all__ = ['build_runner', 'evaluate', 'iters_done', 'preflight', 'set_start', 'train']
@@ -73,13 +75,25 @@ def set_start(
     if resume_from is not None:
         cfg.load_from, cfg.resume = resume_from, True
     elif auto_resume:
-        newest = checkpoint_io.find_latest(Path(cfg.work_dir))
+        newest = _newest_of_first_process(cfg)
         if newest is not None:
             cfg.load_from, cfg.resume = str(newest), True
         elif not cfg.get('load_from'):
             cfg.resume = False
     if cfg.get('load_from'):
         _check_there(cfg.load_from)
+
+
+def _newest_of_first_process(cfg: Config) -> Path | None:
+    """Let rank 0 look: the others might see a file that it is about to replace, or another disk."""
+    if cfg.get('launcher', 'none') == 'none':
+        return checkpoint_io.find_latest(Path(cfg.work_dir))
+    if not distributed.is_initialized():
+        dist_cfg = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
+        init_distributed(cfg.launcher, dist_cfg.get('backend'), dist_cfg.get('timeout', 1800))
+    found = [checkpoint_io.find_latest(Path(cfg.work_dir)) if is_main_process() else None]
+    broadcast_object_list(found)
+    return found[0]
 
 
 def _check_there(checkpoint: str) -> None:
@@ -173,7 +187,7 @@ def _finish(
     times_s = _times_of_this_session(runner, start_iter)
     spent = read_time(work_dir)
     results = []
-    if expectations:
+    if expectations and is_main_process():  # only its log has all evaluations
         best = {key: (log.best(key, rule if key == main else None) or (0, value))[1] for key, value in metrics.items()}
         results = check_expectations(expectations, best, runner.train_dataloader.dataset, runner.val_dataloader.dataset)
     summary = Summary(

@@ -55,6 +55,7 @@ DIALECT_SECTIONS = (
     'opencv_num_threads',
     'mp_start_method',
     'find_unused_parameters',
+    'model_wrapper',
     'seed',
     'deterministic',
     'phases',

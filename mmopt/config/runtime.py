@@ -110,6 +110,11 @@ def lower_runtime(cfg: Mapping[str, Any]) -> dict[str, Any]:
             broadcast_buffers=False,
             find_unused_parameters=bool(cfg['find_unused_parameters']),
         )
+    wrapper = cfg.get('model_wrapper')
+    if wrapper not in (None, 'ddp', 'fsdp'):
+        raise ConfigError(f"model_wrapper must be 'ddp' or 'fsdp', got {wrapper!r}.")
+    if wrapper == 'fsdp':
+        lowered['model_wrapper_cfg'] = dict(type='FSDP')
     if cfg.get('auto_scale_lr') is not None:
         check_keys('auto_scale_lr', cfg['auto_scale_lr'])
     for key in ('launcher', 'work_dir', 'custom_imports', 'auto_scale_lr'):

@@ -79,8 +79,7 @@ class BadNumberGuard:
         optim_wrapper: The optimizer's wrapper.
         iters_done: Returns the number of finished iterations.
         warn: Takes what is to be logged.
-        ask_all: Returns the largest of a number over all ranks; None with one process. ``'raise'`` does not ask: the
-            rank that sees it ends the run.
+        ask_all: Returns the largest of a number over all ranks, which then act alike; None: each acts for itself.
     """
 
     def __init__(
@@ -98,7 +97,7 @@ class BadNumberGuard:
         self.optim_wrapper = optim_wrapper
         self.iters_done = iters_done
         self.warn = warn
-        self._ask_all = None if policy.action == 'raise' else ask_all
+        self._ask_all = ask_all
         self._in_a_row = 0
         self.num_skipped = 0
         """Iterations left out in this session."""

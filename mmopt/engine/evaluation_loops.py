@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
+from mmopt.engine.fsdp import gathered
 from mmopt.engine.micro_batch import Predictor
 from mmopt.engine.step import unwrap
 from mmopt.engine.worker_death import worker_deaths_explained
@@ -87,7 +88,12 @@ class EvaluationLoop(BaseLoop):
         module.eval()
         num_polls = self._num_polls()
         predict = Predictor(module, runner.logger)
-        with torch.no_grad(), torch.random.fork_rng(devices), worker_deaths_explained(self.dataloader):
+        with (
+            torch.no_grad(),
+            torch.random.fork_rng(devices),
+            worker_deaths_explained(self.dataloader),
+            gathered(module),
+        ):
             for batch_idx, batch in enumerate(self.dataloader):
                 runner.call_hook(f'before_{self.mode}_iter', batch_idx=batch_idx, data_batch=batch)
                 # The model alone: under autocast a metric's matrix products would count in half precision.

@@ -66,6 +66,10 @@ def build_dataloader(loader_cfg: DataLoader | Mapping[str, Any], seed: int) -> D
     on_bad_sample = cfg.pop('on_bad_sample', 'raise')
     if on_bad_sample not in ('raise', 'skip'):
         raise UserError(f"on_bad_sample must be 'raise' or 'skip', got {on_bad_sample!r}.")
+    if on_bad_sample == 'skip' and cache is not None:
+        raise UserError(
+            "data.on_bad_sample='skip' and data.cache exclude each other: a cache takes good samples only; drop one."
+        )
     dataset = cfg['dataset']
     if isinstance(dataset, Mapping):
         dataset = cfg['dataset'] = DATASETS.build(dataset)

@@ -20,6 +20,7 @@ from mmopt.engine.bad_numbers import BadNumberError, BadNumberGuard, BadNumberPo
 from mmopt.engine.bad_samples import BadSamples
 from mmopt.engine.evaluation_loops import EvaluationStopped
 from mmopt.engine.evaluation_points import should_evaluate
+from mmopt.engine.fsdp import is_sharded
 from mmopt.engine.loader_plan import LoaderTuner
 from mmopt.engine.micro_batch import AutoMicroBatchStep, MicroBatchState, build_step
 from mmopt.engine.phases import Freezer
@@ -214,6 +215,8 @@ class TrainLoop(BaseLoop):
 
     def _make_guard(self) -> BadNumberGuard:
         group = self._signals.shared_by_all
+        if self.bad_numbers.action == 'raise' and not is_sharded(self.step.module):
+            group = None  # the rank that sees it ends the run
         return BadNumberGuard(
             self.bad_numbers,
             self.step.module,
@@ -250,7 +253,7 @@ class TrainLoop(BaseLoop):
     def _read(self, batches: Iterator) -> None:
         """Let the next batches come from this iterator."""
         self._batches = batch_source(
-            map(self.bad_samples.unpack, batches),
+            batches,
             self.step.module,
             num_workers=self.dataloader.num_workers,
             enabled=self.device_prefetch,
@@ -260,7 +263,8 @@ class TrainLoop(BaseLoop):
     def _next(self) -> Any:
         """Take a batch, or None at the end of the epoch."""
         self._split.switch('data')
-        return self._batches.take()
+        # Counted when it is taken, not when it is fetched ahead: a checkpoint counts what was trained on.
+        return self.bad_samples.unpack(self._batches.take())
 
     def _open(self, epoch: int, iters_into_epoch: int, position: int) -> Iterator:
         """Start the loader at a position (in samples); a sampler that cannot jump is replayed, which the log says."""

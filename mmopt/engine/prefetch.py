@@ -14,7 +14,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from mmopt.engine.time_split import DeviceTime
-from mmopt.structures import move_to
+from mmopt.structures import ReportedBatch, move_to
 
 __all__ = ['BatchSource', 'CudaStreams', 'PrefetchedBatches', 'batch_source']
 
@@ -119,6 +119,8 @@ def _tensors(part: Any) -> Iterator[Tensor]:
     if isinstance(part, Tensor):
         if part.device.type == 'cuda':
             yield part
+    elif isinstance(part, ReportedBatch):
+        yield from _tensors(part.batch)
     elif isinstance(part, BaseDataElement | dict):
         yield from _tensors(list(part.values()))
     elif isinstance(part, list | tuple):

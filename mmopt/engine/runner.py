@@ -6,17 +6,15 @@ the loader, asserts a GPU for AMP and calls CUDA when it starts a process group 
 
 import copy
 import logging
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
-import mmengine
 import torch
 from mmengine.device import get_device
-from mmengine.dist import all_gather_object, broadcast_object_list, get_rank, get_world_size, is_main_process
+from mmengine.dist import broadcast_object_list, get_rank, get_world_size, is_main_process
 from mmengine.hooks import EMAHook
 from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel
@@ -25,18 +23,18 @@ from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 from torch.utils.data import DataLoader
 
-import mmopt
 from mmopt.config.optimize import check_optimize, merge_optimize
 from mmopt.engine import checkpoint_io
 from mmopt.engine.epoch_loop import EpochBasedTrainLoop
 from mmopt.engine.evaluation_loops import TestLoop, ValLoop
+from mmopt.engine.fsdp import is_sharded, scatter_like, scatter_optimizer_state, shard_model
+from mmopt.engine.global_batch import check_global_batch
 from mmopt.engine.hooks.checkpoint_hook import CheckpointHook
 from mmopt.engine.hooks.dispatch import calls_at
 from mmopt.engine.hooks.runtime_info_hook import RuntimeInfoHook
 from mmopt.engine.loading import build_dataloader
 from mmopt.engine.loops import IterBasedTrainLoop, TrainLoop
 from mmopt.engine.optim import AmpOptimWrapper, OptimWrapper
-from mmopt.engine.optim.accumulation import waiting_gradients
 from mmopt.engine.optim.half_on_cpu import autocast
 from mmopt.engine.optim.precision import DTYPES
 from mmopt.engine.optimize import (
@@ -48,11 +46,11 @@ from mmopt.engine.optimize import (
     report,
     scale_schedules,
 )
+from mmopt.engine.run_state import collect_state, resume_schedulers, scale_learning_rate
 from mmopt.engine.step import unwrap
 from mmopt.engine.sync_batch_norm import fit_sync_batch_norm
 from mmopt.engine.time_split import TimeSplit
 from mmopt.registry import RUNNERS
-from mmopt.structures import move_to
 from mmopt.utils.distributed import init_distributed, local_rank
 from mmopt.utils.errors import UserError
 from mmopt.utils.malloc import keep_freed_pages
@@ -176,24 +174,39 @@ class IterBasedRunner(Runner):
         report(apply_to_process(optimize) | apply_to_model(model, optimize), self.logger)
         if device.type == 'cpu':
             self.logger.info(malloc_effect(self._keeps_pages))
-        return self._wrap_distributed(model_wrapper_cfg, model) if self.distributed else model
+        if not self.distributed:
+            if (model_wrapper_cfg or {}).get('type') == 'FSDP':
+                self.logger.warning(
+                    "model_wrapper='fsdp' has no effect with one process: there is nobody to share with."
+                )
+            return model
+        return self._wrap_distributed(model_wrapper_cfg, model)
 
     def wrap_again(self) -> None:
         """Wrap the model anew after parameters were frozen or thawed: DDP knows those that it found at first."""
-        if self.distributed:
+        if self.distributed and not is_sharded(self.model):
             self.model = self._wrap_distributed(self.cfg.get('model_wrapper_cfg'), unwrap(self.model))
 
     def _wrap_distributed(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        options = {key: value for key, value in (model_wrapper_cfg or {}).items() if key != 'type'}
+        if (model_wrapper_cfg or {}).get('type') == 'FSDP':
+            self._check_sharding()
+            if hasattr(model, 'init_weights'):
+                model.init_weights()  # whole weights, now; MMEngine does it when they are shards
+            return shard_model(model, **options)
         if model_wrapper_cfg is not None and model_wrapper_cfg.get('type', 'MMDistributedDataParallel') not in (
             'MMDistributedDataParallel',
             'DistributedDataParallel',
         ):
             return super().wrap_model(model_wrapper_cfg, model)
-        options = {key: value for key, value in (model_wrapper_cfg or {}).items() if key != 'type'}
         options.setdefault('broadcast_buffers', False)
         options.setdefault('find_unused_parameters', self.cfg.get('find_unused_parameters', False))
         device_ids = [local_rank()] if torch.cuda.is_available() else None
         return MMDistributedDataParallel(model, device_ids=device_ids, **options)
+
+    def _init_model_weights(self) -> None:
+        if not is_sharded(self.model):
+            super()._init_model_weights()
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         """Build the optimizer wrapper as `optimize` asks for it."""
@@ -201,6 +214,13 @@ class IterBasedRunner(Runner):
             optim_wrapper, effects = apply_to_optimizer(optim_wrapper, self.cfg, get_world_size())
             report(effects, self.logger)
         return super().build_optim_wrapper(optim_wrapper)
+
+    def _check_sharding(self) -> None:
+        hooks = [hook.get('type') for hook in self.cfg.get('custom_hooks') or [] if isinstance(hook, dict)]
+        if 'EMAHook' in hooks:
+            raise UserError(
+                "model_wrapper='fsdp': averaged weights (EMAHook) are not sharded; drop the hook, or use 'ddp'."
+            )
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build our loops also from MMEngine's ``dict(by_epoch=..., max_iters=...)``."""
@@ -281,7 +301,8 @@ class IterBasedRunner(Runner):
             call(self, **kwargs)
 
     # ---------------------------------------------------------------- checkpoints
-    def _text_of_config(self) -> str:
+    def text_of_config(self) -> str:
+        """Return the config as a file would have it."""
         if self._config_text is None:  # formatting a config takes seconds: once per run
             self._config_text = self.cfg.pretty_text
         return self._config_text
@@ -296,52 +317,9 @@ class IterBasedRunner(Runner):
         Args:
             path: The file.
         """
-        loop = self.train_loop
-        bad_samples = loop.bad_samples.gather() if isinstance(loop, TrainLoop) else {}
-        rng_of_ranks = all_gather_object(checkpoint_io.rng_state())
-        is_waiting = isinstance(self.optim_wrapper, OptimWrapper) and self.optim_wrapper.in_window
-        partial_grads = waiting_gradients(unwrap(self.model)) if is_waiting else {}
-        if not is_main_process():
+        state = collect_state(self)
+        if state is None:
             return
-        module, cpu = unwrap(self.model), torch.device('cpu')
-        state = dict(
-            meta=dict(
-                iter=getattr(loop, 'iters_done', self.iter + 1),
-                epoch=getattr(loop, 'epochs_done', self.epoch),
-                seed=self.seed,
-                world_size=get_world_size(),
-                **(
-                    dict(
-                        samples=loop.samples_done,
-                        epoch_length=len(loop.dataloader),
-                        **loop.epoch_lengths(),
-                        evaluated_at=loop.evaluated_at,
-                        micro_batch=loop.micro_batch_found(),
-                        bad_samples=bad_samples,
-                    )
-                    if isinstance(loop, TrainLoop)
-                    else {}
-                ),
-                experiment_name=self.experiment_name,
-                time=time.strftime('%Y%m%d_%H%M%S'),
-                mmopt_version=mmopt.__version__,
-                mmengine_version=mmengine.__version__,
-                cfg=self._text_of_config(),
-                dataset_meta=getattr(self.train_dataloader.dataset, 'metainfo', None),
-            ),
-            state_dict=move_to(module.state_dict(), cpu, non_blocking=False),
-            optimizer=move_to(self.optim_wrapper.state_dict(), cpu, non_blocking=False),
-            message_hub=self.message_hub_state(),
-            rng=rng_of_ranks,
-        )
-        if self.param_schedulers is not None:
-            state['param_schedulers'] = (
-                {name: [item.state_dict() for item in items] for name, items in self.param_schedulers.items()}
-                if isinstance(self.param_schedulers, dict)
-                else [item.state_dict() for item in self.param_schedulers]
-            )
-        if partial_grads:
-            state['partial_grads'] = partial_grads
         self.call_hook('before_save_checkpoint', checkpoint=state)
         checkpoint_io.save(Path(path), state)
 
@@ -378,13 +356,7 @@ class IterBasedRunner(Runner):
         self.resume(path)
         self._resume = started_anew
         self.optim_wrapper.initialize_count_status(self.model, self.train_loop.iter, self.train_loop.max_iters)
-        for group in self.optim_wrapper.optimizer.param_groups:
-            for key in ('lr', 'initial_lr'):
-                if key in group:
-                    group[key] = group[key] * lr_factor
-        for scheduler in self.param_schedulers or []:
-            if hasattr(scheduler, 'base_values') and scheduler.param_name == 'lr':
-                scheduler.base_values = [value * lr_factor for value in scheduler.base_values]
+        scale_learning_rate(self.optim_wrapper.optimizer, self.param_schedulers or [], lr_factor)
 
     def load_or_resume(self) -> None:
         """Resume (``resume=True``: from ``load_from``, else from the newest checkpoint of the work dir) or load.
@@ -422,9 +394,12 @@ class IterBasedRunner(Runner):
         """
         checkpoint = self._read(filename, map_location)
         options = {} if revise_keys is None else dict(revise_keys=revise_keys)
-        checkpoint_io.load_weights(
-            unwrap(self.model), checkpoint['state_dict'], strict=strict, logger=self.logger, **options
-        )
+        module = unwrap(self.model)
+        weights = checkpoint['state_dict']
+        if is_sharded(module):
+            own = module.state_dict()
+            weights = {key: scatter_like(value, own[key]) if key in own else value for key, value in weights.items()}
+        checkpoint_io.load_weights(module, weights, strict=strict, logger=self.logger, **options)
         self._has_loaded = True
         self.logger.info(f'Loaded the weights of {filename}.')
         return checkpoint
@@ -449,6 +424,8 @@ class IterBasedRunner(Runner):
         self._resume_seed(meta.get('seed'))
         loop = self.train_loop
         if isinstance(loop, TrainLoop):
+            if self.cfg.get('keep_global_batch', True):
+                check_global_batch(meta, loop.dataloader.batch_size, get_world_size())
             loop.set_position(meta)
         else:
             loop._iter, loop._epoch = meta['iter'], meta.get('epoch', 0)
@@ -459,15 +436,23 @@ class IterBasedRunner(Runner):
             state = checkpoint['optimizer']
             if checkpoint['source_format'] != 'mmopt':  # a group per parameter there, merged ones here
                 state = checkpoint_io.remap_optimizer_state(state, self.optim_wrapper.optimizer)
+            if is_sharded(unwrap(self.model)):
+                state = scatter_optimizer_state(state, self.optim_wrapper.optimizer)
             self.optim_wrapper.load_state_dict(state)
         if resume_param_scheduler:
-            self._resume_schedulers(checkpoint.get('param_schedulers'), loop.iter)
+            resume_schedulers(self.param_schedulers, checkpoint.get('param_schedulers'), loop.iter)
         partial_grads = checkpoint.get('partial_grads', {}) if is_exact else {}
         for name, param in unwrap(self.model).named_parameters():
             if name in partial_grads:
-                param.grad = partial_grads[name].to(param.device)
-        if len(checkpoint.get('rng', ())) == get_world_size():
-            self._pending_rng = checkpoint['rng'][get_rank()]
+                param.grad = scatter_like(partial_grads[name], param)
+        rng_of_ranks = checkpoint.get('rng', ())
+        if len(rng_of_ranks) == get_world_size():
+            self._pending_rng = rng_of_ranks[get_rank()]
+        elif rng_of_ranks:
+            self.logger.warning(
+                f'The checkpoint has the random state of {len(rng_of_ranks)} processes, there are {get_world_size()} '
+                'now: what the model draws (dropout) goes on from the seed; samples and augmentation go on exactly.'
+            )
         self.logger.info(f'Resumed {filename} after {loop.iter} iterations.')
 
     def _read(self, filename: str | Path, map_location: Any) -> dict:
@@ -494,27 +479,6 @@ class IterBasedRunner(Runner):
             for loader in getattr(loop, 'loaders', ()) or ([loop.dataloader] if isinstance(loop, BaseLoop) else ()):
                 if hasattr(loader.sampler, 'seed'):
                     loader.sampler.seed = seed
-
-    def _resume_schedulers(self, states: list | dict | None, iters_done: int) -> None:
-        if self.param_schedulers is None:
-            return
-        named = self.param_schedulers if isinstance(self.param_schedulers, dict) else {'': self.param_schedulers}
-        if states is None:  # a checkpoint of mmcv 1.x: closed forms jump to the position
-            for item in sum(named.values(), []):
-                if hasattr(item, 'set_iteration'):
-                    item.set_iteration(iters_done)
-            return
-        for name, items in named.items():
-            saved = states[name] if name else states
-            if len(saved) != len(items):
-                raise UserError(
-                    f'The checkpoint has {len(saved)} schedulers, the config {len(items)}: bring lr_config and '
-                    'momentum_config back to what the run began with, or start with its weights (--load-from).'
-                )
-            for item, state in zip(items, saved, strict=True):
-                item.load_state_dict(state)
-                if hasattr(item, 'set_iteration'):
-                    item.set_iteration(iters_done)
 
     def restore_rng_state(self) -> None:
         """Put back the random state of a resumed run; called once the loader is made, before anything is drawn."""

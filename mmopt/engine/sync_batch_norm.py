@@ -30,7 +30,7 @@ class CrossRankBatchNorm(_AnyDimBatchNorm):
             return super().forward(input)
         axes = [0, *range(2, input.dim())]
         shape = [1, -1, *[1] * (input.dim() - 2)]
-        x = input.float()
+        x = input if input.dtype == torch.float64 else input.float()
         counts_1 = x.new_tensor([x.numel() / x.shape[1]])
         torch.distributed.all_reduce(counts_1)  # ranks may have unequal batches
         mean_C = all_reduce(x.sum(axes)) / counts_1
@@ -40,7 +40,7 @@ class CrossRankBatchNorm(_AnyDimBatchNorm):
             self._track(mean_C.detach(), (var_C.detach() * counts_1 / (counts_1 - 1).clamp(min=1)))
         normalised = centred * torch.rsqrt(var_C + self.eps).view(shape)
         if self.affine:
-            normalised = normalised * self.weight.float().view(shape) + self.bias.float().view(shape)
+            normalised = normalised * self.weight.to(x.dtype).view(shape) + self.bias.to(x.dtype).view(shape)
         return normalised.to(input.dtype)
 
     def _track(self, mean_C: Tensor, unbiased_var_C: Tensor) -> None:

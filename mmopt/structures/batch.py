@@ -12,6 +12,8 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
+from mmopt.structures.bad_samples import ReportedBatch
+
 __all__ = ['batch_size', 'move_to', 'split_batch']
 
 
@@ -112,4 +114,6 @@ def move_to(batch: Any, device: torch.device, *, non_blocking: bool = True, host
         return {key: move_to(value, device, **options) for key, value in batch.items()}
     if isinstance(batch, list | tuple):
         return type(batch)(move_to(value, device, **options) for value in batch)
+    if isinstance(batch, ReportedBatch):
+        return ReportedBatch(move_to(batch.batch, device, **options), batch.reports)
     return batch

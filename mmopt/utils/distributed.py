@@ -1,12 +1,13 @@
 """Several processes: start the group on CPU or GPU alike, and leave it cleanly."""
 
 import os
+import re
 from datetime import timedelta
 
 import torch
 from torch import distributed as dist
 
-__all__ = ['init_distributed', 'largest_of_all', 'leave_process_group', 'local_rank']
+__all__ = ['first_host', 'init_distributed', 'largest_of_all', 'leave_process_group', 'local_rank']
 
 _SLURM = dict(RANK='SLURM_PROCID', WORLD_SIZE='SLURM_NTASKS', LOCAL_RANK='SLURM_LOCALID')
 
@@ -19,6 +20,12 @@ def local_rank() -> int:
 def local_world_size() -> int:
     """Return how many processes of the run share this machine; 1 without a launcher."""
     return int(os.environ.get('LOCAL_WORLD_SIZE') or os.environ.get('SLURM_NTASKS_PER_NODE') or 1)
+
+
+def first_host(node_list: str) -> str:
+    """Return the first host of SLURM's compressed list: ``gpu-a[03-05,8],b1`` begins with ``gpu-a03``."""
+    prefix, numbers, suffix = re.match(r'([^,\[]+)(?:\[(\d+)[^\]]*\])?([^,\[]*)', node_list).groups()
+    return f'{prefix}{numbers or ""}{suffix}'
 
 
 def init_distributed(launcher: str, backend: str | None = None, timeout_s: float = 1800.0) -> None:
@@ -40,9 +47,7 @@ def init_distributed(launcher: str, backend: str | None = None, timeout_s: float
             raise ValueError(f'launcher slurm: {missing} not in the environment; start the job with srun.')
         os.environ.update({ours: os.environ[theirs] for ours, theirs in _SLURM.items()})
         os.environ.setdefault('MASTER_PORT', '29500')
-        # 'node[3-5,8]' -> 'node3': the first host of the list.
-        first = os.environ.get('SLURM_JOB_NODELIST', 'localhost').replace('[', '').split(',')[0].split('-')[0]
-        os.environ.setdefault('MASTER_ADDR', first)
+        os.environ.setdefault('MASTER_ADDR', first_host(os.environ.get('SLURM_JOB_NODELIST', 'localhost')))
     elif launcher == 'pytorch':
         missing = [name for name in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR') if name not in os.environ]
         if missing:

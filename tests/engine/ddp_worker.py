@@ -1,13 +1,19 @@
 """What each rank of test_distributed runs: a short toy run through the real launcher path."""
 
+import os
+import signal
 import sys
+from functools import partial
+from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmengine.dist import get_rank
+from mmengine.hooks import Hook
 
 from mmopt.engine.evaluation_loops import share_statistics
-from mmopt.registry import RUNNERS
+from mmopt.engine.sync_batch_norm import CrossRankBatchNorm
+from mmopt.registry import HOOKS, RUNNERS
 from tests.conftest import forget_mmengine_globals
 from tests.engine.micro_batch.ddp_check import (
     assert_a_rank_that_fails_leaves_nobody_waiting,
@@ -77,10 +83,42 @@ def weights_after_phases(work_dir: str) -> dict[str, torch.Tensor]:
     return runner.model.module.state_dict()
 
 
+def assert_batch_norm_sees_all_ranks() -> None:
+    """Against BatchNorm of the joined batch, in float64; the ranks' parts are unequal."""
+    generator = torch.Generator().manual_seed(0)
+    joined, factors = torch.randn(2, 8, 3, 5, generator=generator, dtype=torch.float64)
+    joined.requires_grad_()
+    whole, own = torch.nn.BatchNorm1d(3).double(), CrossRankBatchNorm(3).double()
+    (whole(joined) * factors).sum().backward()
+    part = slice(0, 3) if get_rank() == 0 else slice(3, 8)
+    mine = joined.detach()[part].requires_grad_()
+    (own(mine) * factors[part]).sum().backward()
+    close = partial(torch.testing.assert_close, rtol=1e-10, atol=1e-10)
+    close(mine.grad, joined.grad[part])
+    for param, expected in zip(own.parameters(), whole.parameters(), strict=True):
+        torch.distributed.all_reduce(param.grad)
+        close(param.grad, expected.grad)
+    for buffer, expected in zip(own.buffers(), whole.buffers(), strict=True):
+        close(buffer, expected)
+
+
+@HOOKS.register_module()
+class DieOnceHook(Hook):
+    """``kill -9`` the second rank in its sixth iteration, the first time that it gets there."""
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        marker = Path(runner.work_dir, 'died')
+        if runner.rank == 1 and runner.iter == 5 and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
 def main(work_dir: str, out: str) -> None:
     cfg = toy_config(
         work_dir,
         model=dict(dropout=0.0),
+        custom_hooks=[dict(type='DieOnceHook')],
+        resume=True,  # torchrun starts all ranks again
         train_dataloader=dict(batch_size=2),
         optim_wrapper=dict(accumulative_counts=2),
         launcher='pytorch',
@@ -94,6 +132,7 @@ def main(work_dir: str, out: str) -> None:
     if runner.rank == 0:
         torch.save(torch.load(out, weights_only=True) | dict(phased=phased), out)
     assert_statistics_are_shared()
+    assert_batch_norm_sees_all_ranks()
     assert_a_stop_between_two_steps_changes_nothing(work_dir)
     assert_a_rank_that_fails_leaves_nobody_waiting()
     assert_norms_that_talk_are_refused()

@@ -212,3 +212,28 @@ def test_a_good_iteration_ends_the_count_in_a_row():
 def test_wrong_options_name_themselves(options, text):
     with pytest.raises(UserError, match=text):
         BadNumberPolicy(**options)
+
+
+@pytest.mark.gpu
+def test_the_check_waits_for_the_forward_pass_alone():
+    """No device synchronisation, and the answer comes while a long backward pass is still running."""
+    model = nn.Linear(8, 8).cuda()
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+    guard = BadNumberGuard(BadNumberPolicy('skip'), model, wrapper, iters_done=lambda: 0, warn=print)
+    weights = torch.randn(8192, 8192, device='cuda')
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        for value, expected in ((1.0, False), (math.nan, True), (1.0, False)):
+            guard.begin()
+            loss = model(torch.ones(1, 8, device='cuda')).sum() * value
+            guard.watch(loss)
+            for _ in range(40):  # stands for the backward pass
+                weights @ weights
+            done = torch.cuda.Event()
+            done.record()
+            assert guard.is_bad() is expected
+            assert not done.query()
+            done.synchronize()
+    finally:
+        torch.cuda.set_sync_debug_mode('default')

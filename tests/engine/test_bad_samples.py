@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from mmopt.engine.worker_death import WorkerDiedError
 from mmopt.registry import DATASETS, HOOKS
+from mmopt.structures import ReportedBatch, move_to
 from mmopt.utils.errors import DataError, UserError
 from tests.engine.test_runner import Killed, assert_same, build, state_of
 from tests.engine.toy import ToyDataset, toy_config
@@ -113,3 +114,16 @@ def test_a_killed_worker_is_named_with_the_remedy(tmp_path):
     with pytest.raises(WorkerDiedError, match=r'data.workers_per_gpu=1, now 2\).*--auto-resume') as caught:
         build(cfg).train()
     assert 'the kernel kills one when memory runs out' in str(caught.value)
+
+
+def test_what_is_reported_travels_with_the_batch_to_its_device():
+    moved = move_to(ReportedBatch(dict(inputs=torch.ones(2)), ('a.jpg: broken',)), torch.device('meta'))
+    assert moved.batch['inputs'].device.type == 'meta'
+    assert moved.reports == ('a.jpg: broken',)
+
+
+def test_a_cache_and_skipping_exclude_each_other(tmp_path):
+    runner = build(toy_config(tmp_path, **NO_VALIDATION))
+    loader = config(tmp_path)['train_dataloader'] | dict(cache='ram')
+    with pytest.raises(UserError, match=r'on_bad_sample=.skip. and data.cache exclude each other'):
+        runner.build_dataloader(loader, seed=0)

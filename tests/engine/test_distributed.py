@@ -12,13 +12,26 @@ from tests.engine.test_runner import build
 from tests.engine.toy import toy_config
 
 
-def test_two_processes_on_a_cpu_equal_one_with_the_same_global_batch(tmp_path):
-    """Weighted losses on unequal ranks: averaging the ranks' own means would be off by percents."""
+def test_two_processes_of_which_one_dies_and_is_restarted_equal_one_with_the_same_global_batch(tmp_path):
+    """Weighted losses on unequal ranks: averaging the ranks' own means would be off by percents.
+
+    torchrun starts both again after the kill, and they go on from the last checkpoint.
+    """
     out = tmp_path / 'weights.pth'
-    command = [sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2', '--master-port', '29512']
+    command = [
+        sys.executable,
+        '-m',
+        'torch.distributed.run',
+        '--nproc-per-node',
+        '2',
+        '--master-port',
+        '29512',
+        '--max-restarts',
+        '1',
+    ]
     command += ['-m', 'tests.engine.ddp_worker', str(tmp_path / 'two'), str(out)]
     environment = os.environ | dict(PYTHONPATH=str(REPO), OMP_NUM_THREADS='1')
-    finished = subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True, timeout=120)
+    finished = subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True, timeout=300)
     assert finished.returncode == 0, finished.stderr[-3000:]
     one = build(toy_config(tmp_path / 'one', model=dict(dropout=0.0), optim_wrapper=dict(accumulative_counts=2)))
     one.train()
@@ -27,6 +40,8 @@ def test_two_processes_on_a_cpu_equal_one_with_the_same_global_batch(tmp_path):
         torch.testing.assert_close(two['weights'][name], value, rtol=1e-5, atol=1e-6)
     assert two['count'] == 6  # every evaluation sample once, although 6 samples over 2 ranks make uneven batches
     assert not list((tmp_path / 'two').glob('*rank*'))
+    assert (tmp_path / 'two' / 'died').exists()
+    assert f'Resumed {tmp_path}/two/iter_4.pth after 4 iterations' in (tmp_path / 'two' / 'latest.log').read_text()
     # A layer that thaws after the first epoch: the ranks must begin to exchange its gradients.
     phased = build(phased_config(tmp_path / 'phased', 4))
     phased.train()

@@ -27,10 +27,13 @@ CASES: dict[str, tuple[dict, tuple[int, ...]]] = {
     'fp16': (dict(optim_wrapper=FP16), (0,)),
     'fp16 accumulation': (dict(optim_wrapper=FP16 | dict(accumulative_counts=3)), (0, 1)),
     'epochs': (dict(by_epoch=True, train_cfg=dict(max_epochs=4)), (0,)),
+    'background': (dict(background=True), (0,)),
 }
 
 
 def config(work_dir: Path, changes: dict, num_workers: int, interval: int = 2) -> dict:
+    changes = dict(changes)
+    background = changes.pop('background', False)
     by_epoch = changes.get('by_epoch', False)
     hooks = [
         dict(type='ReportHook'),
@@ -51,6 +54,7 @@ def config(work_dir: Path, changes: dict, num_workers: int, interval: int = 2) -
         **changes,
     )
     cfg['train_dataloader'] |= dict(num_workers=num_workers, persistent_workers=bool(num_workers))
+    cfg['default_hooks']['checkpoint']['background'] = background
     cfg['train_cfg']['val_interval'] = 2 if by_epoch else 8
     return cfg
 
@@ -116,9 +120,9 @@ def survive(folder: Path, name: str, num_kills: int, draw: random.Random) -> Non
         assert len(scales) >= 2  # it moved
 
 
-@pytest.mark.parametrize(('name', 'num_kills'), list(zip(CASES, (4, 4, 3, 3, 2, 4), strict=True)))
+@pytest.mark.parametrize(('name', 'num_kills'), list(zip(CASES, (3, 4, 3, 3, 2, 3, 2), strict=True)))
 def test_a_run_killed_at_random_moments_ends_as_if_nothing_had_happened(tmp_path, name, num_kills):
-    """20 kills in all; the 4 of the last case lie within 4 epochs of 6 iterations, some in the same one."""
+    """20 kills in all; those of the epochs are at most 3 iterations apart, of the 6 that an epoch has."""
     survive(tmp_path, name, num_kills, random.Random(name))
 
 
@@ -126,5 +130,5 @@ def test_a_run_killed_at_random_moments_ends_as_if_nothing_had_happened(tmp_path
 @pytest.mark.parametrize('name', CASES)
 @pytest.mark.parametrize('seed', range(9))
 def test_more_kills(tmp_path, name, seed):
-    """6 cases, 9 runs of each, 4 kills per run: 216 moments."""
+    """7 cases, 9 runs of each, 4 kills per run: 252 moments."""
     survive(tmp_path, name, 4, random.Random(f'{name} {seed}'))

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.dist import all_gather_object, get_world_size
 from mmengine.hooks import IterTimerHook as _IterTimerHook
 from mmengine.hooks import RuntimeInfoHook as _RuntimeInfoHook
 from mmengine.logging import HistoryBuffer, MessageHub
@@ -76,6 +77,8 @@ class RuntimeInfoHook(_RuntimeInfoHook):
         for row, name in places:
             value = self._pending[row][name]
             columns.setdefault(name, []).append(next(on_host) if isinstance(value, Tensor) else value)
+        measured = {name for row, name in places if isinstance(self._pending[row][name], Tensor)}
+        columns |= _mean_over_ranks({name: columns[name] for name in measured})
         hub = runner.message_hub
         for name, values in columns.items():
             self._extend(hub, f'train/{name}', values)
@@ -96,6 +99,18 @@ class RuntimeInfoHook(_RuntimeInfoHook):
         counts = np.concatenate((counts, np.ones(len(values))))[-self.max_history :]
         hub.log_scalars[key] = HistoryBuffer(history, counts, max_length=self.max_history)
         hub._set_resumed_keys(key, resumed=True)  # a checkpoint may fall between two lines
+
+
+def _mean_over_ranks(columns: dict[str, list[float]]) -> dict[str, list[float]]:
+    """Average what each rank measured, name by name over the ranks that have it. All ranks must call it."""
+    if get_world_size() == 1:
+        return columns
+    of_ranks = all_gather_object(columns)
+    means = {}
+    for name, own in columns.items():
+        known = [other[name] for other in of_ranks if len(other.get(name, ())) == len(own)]
+        means[name] = [sum(values) / len(known) for values in zip(*known, strict=True)]
+    return means
 
 
 @HOOKS.register_module()

@@ -11,6 +11,7 @@ import torch
 from mmengine.dist import all_reduce, get_world_size
 from mmengine.optim import OptimWrapper as _OptimWrapper
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from mmopt.registry import OPTIM_WRAPPERS
 
@@ -30,6 +31,9 @@ def waiting_gradients(module: nn.Module) -> dict[str, Tensor]:
         Gradients by parameter name.
     """
     named = dict(module.named_parameters())
+    if any(isinstance(param, DTensor) for param in named.values()):
+        # Sharded gradients are reduced at every backward pass.
+        return {name: param.grad.full_tensor().cpu() for name, param in named.items() if param.grad is not None}
     if get_world_size() == 1:
         return {name: param.grad.cpu() for name, param in named.items() if param.grad is not None}
     # A parameter may have a gradient on some ranks only.
@@ -114,6 +118,8 @@ class OptimWrapper(_OptimWrapper):
         params = [p for group in self.optimizer.param_groups for p in group['params'] if p.grad is not None]
         if params:
             norm = self.clip_func(params, **self.clip_grad_kwargs)
+            if isinstance(norm, DTensor):
+                norm = norm.full_tensor()
             if norm is not None:
                 # Kept as a tensor: MMEngine's float() here waits for the device at every step.
                 self.step_log['grad_norm'] = norm.detach()

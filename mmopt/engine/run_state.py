@@ -1,0 +1,139 @@
+"""What a checkpoint holds of a run, and how schedulers and learning rates go on from it."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import mmengine
+import torch
+from mmengine.dist import all_gather_object, get_world_size, is_main_process
+
+import mmopt
+from mmopt.engine import checkpoint_io
+from mmopt.engine.fsdp import is_sharded, to_full
+from mmopt.engine.hooks.runtime_info_hook import RuntimeInfoHook
+from mmopt.engine.optim import OptimWrapper
+from mmopt.engine.optim.accumulation import waiting_gradients
+from mmopt.engine.step import unwrap
+from mmopt.structures import move_to
+from mmopt.utils.errors import UserError
+
+__all__ = ['collect_state', 'resume_schedulers', 'scale_learning_rate']
+
+
+def collect_state(runner: Any) -> dict[str, Any] | None:
+    """Collect everything that a bit-for-bit continuation needs. All ranks must call it.
+
+    Args:
+        runner: The runner.
+
+    Returns:
+        The checkpoint, on rank 0; None on the others.
+    """
+    loop = runner.train_loop
+    bad_samples = loop.bad_samples.gather() if hasattr(loop, 'samples_done') else {}
+    for hook in runner.hooks:
+        if isinstance(hook, RuntimeInfoHook):
+            hook.flush(runner)  # averages over ranks, so on all of them
+    rng_of_ranks = all_gather_object(checkpoint_io.rng_state())
+    is_waiting = isinstance(runner.optim_wrapper, OptimWrapper) and runner.optim_wrapper.in_window
+    partial_grads = waiting_gradients(unwrap(runner.model)) if is_waiting else {}
+    module, cpu = unwrap(runner.model), torch.device('cpu')
+    sharded = is_sharded(module)
+    if not is_main_process() and not sharded:
+        return None
+    weights, optimizer_state = module.state_dict(), runner.optim_wrapper.state_dict()
+    if sharded:
+        weights, optimizer_state = to_full(weights), to_full(optimizer_state)
+    if not is_main_process():
+        return None
+    state = dict(
+        meta=dict(
+            iter=getattr(loop, 'iters_done', runner.iter + 1),
+            epoch=getattr(loop, 'epochs_done', runner.epoch),
+            seed=runner.seed,
+            world_size=get_world_size(),
+            **(
+                dict(
+                    samples=loop.samples_done,
+                    epoch_length=len(loop.dataloader),
+                    **loop.epoch_lengths(),
+                    # Of the first phase, which is what a resumed run begins with.
+                    batch_size=getattr(loop, 'loaders', [loop.dataloader])[0].batch_size,
+                    evaluated_at=loop.evaluated_at,
+                    micro_batch=loop.micro_batch_found(),
+                    bad_samples=bad_samples,
+                )
+                if hasattr(loop, 'samples_done')
+                else {}
+            ),
+            experiment_name=runner.experiment_name,
+            time=time.strftime('%Y%m%d_%H%M%S'),
+            mmopt_version=mmopt.__version__,
+            mmengine_version=mmengine.__version__,
+            cfg=runner.text_of_config(),
+            dataset_meta=getattr(runner.train_dataloader.dataset, 'metainfo', None),
+        ),
+        state_dict=move_to(weights, cpu, non_blocking=False),
+        optimizer=move_to(optimizer_state, cpu, non_blocking=False),
+        message_hub=runner.message_hub_state(),
+        rng=rng_of_ranks,
+    )
+    if runner.param_schedulers is not None:
+        state['param_schedulers'] = (
+            {name: [item.state_dict() for item in items] for name, items in runner.param_schedulers.items()}
+            if isinstance(runner.param_schedulers, dict)
+            else [item.state_dict() for item in runner.param_schedulers]
+        )
+    if partial_grads:
+        state['partial_grads'] = partial_grads
+    return state
+
+
+def resume_schedulers(schedulers: list | dict | None, states: list | dict | None, iters_done: int) -> None:
+    """Put schedulers where a checkpoint was.
+
+    Args:
+        schedulers: Those of the run.
+        states: Those of the checkpoint; None in a checkpoint of mmcv 1.x.
+        iters_done: Finished iterations.
+
+    Raises:
+        UserError: If their numbers differ.
+    """
+    if schedulers is None:
+        return
+    named = schedulers if isinstance(schedulers, dict) else {'': schedulers}
+    if states is None:  # a checkpoint of mmcv 1.x: closed forms jump to the position
+        for item in sum(named.values(), []):
+            if hasattr(item, 'set_iteration'):
+                item.set_iteration(iters_done)
+        return
+    for name, items in named.items():
+        saved = states[name] if name else states
+        if len(saved) != len(items):
+            raise UserError(
+                f'The checkpoint has {len(saved)} schedulers, the config {len(items)}: bring lr_config and '
+                'momentum_config back to what the run began with, or start with its weights (--load-from).'
+            )
+        for item, state in zip(items, saved, strict=True):
+            item.load_state_dict(state)
+            if hasattr(item, 'set_iteration'):
+                item.set_iteration(iters_done)
+
+
+def scale_learning_rate(optimizer: torch.optim.Optimizer, schedulers: Sequence[Any], factor: float) -> None:
+    """Multiply all learning rates, present and scheduled.
+
+    Args:
+        optimizer: Closed-form schedules begin at the initial rates of its groups.
+        schedulers: MMEngine's own keep theirs themselves.
+        factor: The factor.
+    """
+    for group in optimizer.param_groups:
+        for key in ('lr', 'initial_lr'):
+            if key in group:
+                group[key] = group[key] * factor
+    for scheduler in schedulers:
+        if hasattr(scheduler, 'base_values') and scheduler.param_name == 'lr':
+            scheduler.base_values = [value * factor for value in scheduler.base_values]
