@@ -111,5 +111,8 @@ def move_to(batch: Any, device: torch.device, *, non_blocking: bool = True, host
     if isinstance(batch, dict):
         return {key: move_to(value, device, **options) for key, value in batch.items()}
     if isinstance(batch, list | tuple):
-        return type(batch)(move_to(value, device, **options) for value in batch)
+        moved = [move_to(value, device, **options) for value in batch]
+        return (
+            type(batch)(*moved) if hasattr(batch, '_fields') else type(batch)(moved)
+        )  # a named tuple takes them singly
     return batch
