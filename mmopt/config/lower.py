@@ -11,6 +11,7 @@ from mmopt.config.data import lower_data
 from mmopt.config.data_root import replace_data_root
 from mmopt.config.evaluation import lower_evaluator, lower_validation
 from mmopt.config.hooks import lower_checkpoint, lower_custom_hooks, lower_logging
+from mmopt.config.on_device import move_to_device
 from mmopt.config.optimize import check_optimize, check_optimize_name, merge_optimize
 from mmopt.config.optimizer import lower_optimizer
 from mmopt.config.phases import lower_phases
@@ -154,7 +155,7 @@ def lower(cfg: Mapping[str, Any]) -> dict[str, Any]:
         rest['data_root'] = cfg['data_root']
     lowered |= copy.deepcopy({key: value for key, value in rest.items() if key not in lowered})
     merge_optimize(lowered)
-    return lowered
+    return move_to_device(lowered)
 
 
 def _lower_training(cfg: Mapping[str, Any], run: RunLength | None, loaders: dict[str, dict]) -> dict[str, Any]:

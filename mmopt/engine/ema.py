@@ -46,6 +46,9 @@ class _WarmupEMA(BaseAveragedModel):
         self.momentum = momentum
         self.warm_up = warm_up
         self.first_update = first_update
+        # Not as usual: the model would become a part of its average.
+        object.__setattr__(self, '_model', None)
+        self._param_pairs: list[tuple[Tensor, Tensor]] = []
 
     def current_momentum(self, i: int) -> float:
         """Return m at iteration ``i``."""
@@ -61,7 +64,11 @@ class _WarmupEMA(BaseAveragedModel):
         step = int(self.steps)
         self.steps += 1
         if (step - self.first_update) % self.interval == 0:
-            pairs = list(zip(self.module.parameters(), model.parameters(), strict=True))
+            # Parameters stay the same objects; collecting them from hundreds of modules costs as much as the update.
+            if self._model is not model:
+                object.__setattr__(self, '_model', model)
+                self._param_pairs = list(zip(self.module.parameters(), model.parameters(), strict=True))
+            pairs = list(self._param_pairs)
             if self.update_buffers:
                 named = zip(self.module.named_buffers(), model.buffers(), strict=True)
                 pairs += [(averaged, source) for (name, averaged), source in named if name in self.avg_parameters]

@@ -30,6 +30,7 @@ _SHARED_MEMORY_SHARE = 0.8
 _MAX_WORKERS = 32
 # A batch that takes less is loaded in the loop itself: handing it over between processes costs as much.
 _HAND_OVER_S = 0.5e-3
+_TORCH_PREFETCH = 2
 # Workers must be faster than the steps, as both vary.
 _RESERVE = 1.25
 
@@ -40,7 +41,7 @@ class SampleCost:
 
     Attributes:
         seconds: Mean time, one after the other in one process.
-        spread: Slowest over mean.
+        spread: Slow samples over the mean: the slowest but one, as one may have been held up by something else.
         num_bytes: Size of its tensors.
     """
 
@@ -122,7 +123,7 @@ def measure_samples(dataset: Any, max_samples: int = 16, max_s: float = 2.0) -> 
         np.random.set_state(before[1])
         torch.set_rng_state(before[2])
     mean_s = statistics.mean(times_s)
-    return SampleCost(mean_s, max(times_s) / mean_s, max(sizes))
+    return SampleCost(mean_s, sorted(times_s)[-2 if len(times_s) > 3 else -1] / mean_s, max(sizes))
 
 
 def _num_bytes(part: Any) -> int:
@@ -170,9 +171,10 @@ def plan_loader(
     why = '' if num_workers is not None else f', bounded by {least}'
     if num_workers is None and cost.seconds * batch_size < _HAND_OVER_S:
         chosen, why = 0, ': loading takes less than handing a batch over'
+    counted = f'{chosen} worker' if chosen == 1 else f'{chosen} workers'
     text = (
         f'a sample takes {cost.seconds * 1e3:.3g} ms and {cost.num_bytes / 2**20:.3g} MiB; {host.num_cores} cores and '
-        f'{host.memory_bytes / GIB:.3g} GiB free for {host.num_processes} process(es): {chosen} workers{why}'
+        f'{host.memory_bytes / GIB:.3g} GiB free for {host.num_processes} process(es): {counted}{why}'
         + (f', {ahead} batches ahead each' if chosen else '')
     )
     return LoaderPlan(chosen, most, ahead, cost, batch_size, text, keeps_workers=num_workers is not None)
@@ -269,7 +271,10 @@ def plan_for(
     Returns:
         The plan.
     """
-    given = [None if value == 'auto' else value for value in (num_workers, prefetch_factor)]
     return plan_loader(
-        measure_samples(dataset), batch_size, Host.look(num_processes), num_workers=given[0], prefetch_factor=given[1]
+        measure_samples(dataset),
+        batch_size,
+        Host.look(num_processes),
+        num_workers=None if num_workers == 'auto' else num_workers,
+        prefetch_factor=None if prefetch_factor == 'auto' else prefetch_factor or _TORCH_PREFETCH,
     )

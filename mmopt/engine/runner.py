@@ -77,7 +77,7 @@ class IterBasedRunner(Runner):
         self.time_split = TimeSplit()
         """Where the time of the training goes."""
         self._pending_rng: dict | None = None
-        self._config_text: str | None = None
+        self.config_text: str | None = None
         self._hook_calls: dict[str, tuple[int, list[Callable]]] = {}
         super().__init__(*args, **kwargs)
         # While building, the console shows warnings only: environment, config and hooks are for the log file.
@@ -303,9 +303,9 @@ class IterBasedRunner(Runner):
     # ---------------------------------------------------------------- checkpoints
     def text_of_config(self) -> str:
         """Return the config as a file would have it."""
-        if self._config_text is None:  # formatting a config takes seconds: once per run
-            self._config_text = self.cfg.pretty_text
-        return self._config_text
+        if self.config_text is None:  # formatting a config takes seconds: once per run
+            self.config_text = self.cfg.pretty_text
+        return self.config_text
 
     def message_hub_state(self) -> dict:
         """Return the message hub as plain types."""

@@ -11,12 +11,12 @@ from contextlib import nullcontext
 from typing import Any
 
 from mmengine.dist import get_world_size
-from mmengine.model import BaseModel, is_model_wrapper
+from mmengine.model import BaseDataPreprocessor, BaseModel, is_model_wrapper
 from torch import Tensor, distributed, nn
 
 from mmopt.engine.bad_numbers import BadNumberGuard
 from mmopt.engine.optim import OptimWrapper
-from mmopt.structures import batch_size, split_batch
+from mmopt.structures import batch_size, move_to, split_batch
 
 __all__ = ['TrainStep', 'forward_losses', 'sum_losses', 'unwrap']
 
@@ -75,6 +75,7 @@ class TrainStep:
         self.guard: BadNumberGuard | None = None
         """Checks the losses before the optimizer's step; without one, NaN is trained on."""
         # GANs and the like drive several optimizers themselves; MMEngine's BaseModel.train_step is what we replace.
+        self._device_type: str | None = None
         own_step = getattr(type(self.module), 'train_step', None)
         self.model_owns_step = own_step is not None and own_step is not BaseModel.train_step
         if not self.model_owns_step and not isinstance(optim_wrapper, OptimWrapper):
@@ -121,7 +122,9 @@ class TrainStep:
         optim_wrapper: OptimWrapper = self.optim_wrapper
         parts, weights = self._split(batch, size, exact=normalizers is not None)
         log: dict[str, Tensor] = {}
-        device_type = next(self.module.parameters()).device.type
+        if self._device_type is None:  # once: looking for the first parameter walks through the modules
+            self._device_type = next(self.module.parameters()).device.type
+        device_type = self._device_type
         for number, (part, weight) in enumerate(zip(parts, weights, strict=True)):
             is_reducing = reduces and number == len(parts) - 1
             no_sync = nullcontext() if is_reducing or not hasattr(self.model, 'no_sync') else self.model.no_sync()
@@ -139,6 +142,9 @@ class TrainStep:
 
     def _preprocess(self, batch: Any) -> Any:
         preprocessor = getattr(self.module, 'data_preprocessor', None)
+        if type(preprocessor) is BaseDataPreprocessor:
+            # It only moves the batch, with many times the checks.
+            return move_to(batch, preprocessor.device, non_blocking=preprocessor._non_blocking)
         return batch if preprocessor is None else preprocessor(batch, True)
 
     def _normalizers(self, batch: Any) -> dict[str, Tensor] | None:

@@ -113,7 +113,9 @@ def move_to(batch: Any, device: torch.device, *, non_blocking: bool = True, host
     if isinstance(batch, dict):
         return {key: move_to(value, device, **options) for key, value in batch.items()}
     if isinstance(batch, list | tuple):
-        return type(batch)(move_to(value, device, **options) for value in batch)
+        moved = [move_to(value, device, **options) for value in batch]
+        # A named tuple takes them singly.
+        return type(batch)(*moved) if hasattr(batch, '_fields') else type(batch)(moved)
     if isinstance(batch, ReportedBatch):
         return ReportedBatch(move_to(batch.batch, device, **options), batch.reports)
     return batch

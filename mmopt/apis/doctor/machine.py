@@ -1,7 +1,6 @@
 """The machine: GPU and its memory, cores, host memory, shared memory, malloc, CPU arithmetic."""
 
 import ctypes
-import os
 import platform
 import resource
 import shutil
@@ -9,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import torch
 
 from mmopt.apis.doctor.check import Check
 from mmopt.engine.optim.half_on_cpu import cpu_multiplies_halves
+from mmopt.utils.host import available_host_bytes, usable_cores
 from mmopt.utils.memory import GIB
 
 __all__ = ['Machine', 'check_machine', 'look_at_machine']
@@ -61,37 +60,14 @@ def look_at_machine(*, with_gpus: bool = True) -> Machine:
     shm = Path('/dev/shm')
     return Machine(
         gpus=tuple(gpus),
-        num_cores=_cores(),
-        host_free_gib=_free_memory() / GIB,
+        num_cores=usable_cores(),
+        host_free_gib=available_host_bytes() / GIB,
         shm_gib=shutil.disk_usage(shm).total / GIB if shm.is_dir() else None,
         malloc=_malloc(),
         cpu_has_bf16=any(flag in _cpu_flags() for flag in ('avx512_bf16', 'amx_bf16', 'bf16')),
         cpu_has_fp16=cpu_multiplies_halves(),
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
     )
-
-
-def _read_number(path: str) -> int | None:
-    try:
-        word = Path(path).read_text().split()[0]
-    except (OSError, IndexError):
-        return None
-    return int(word) if word.isdigit() else None
-
-
-def _cores() -> int:
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    try:
-        quota, period = Path('/sys/fs/cgroup/cpu.max').read_text().split()
-    except (OSError, ValueError):
-        return allowed
-    return allowed if quota == 'max' else max(1, min(allowed, round(int(quota) / int(period))))
-
-
-def _free_memory() -> float:
-    free = psutil.virtual_memory().available
-    limit, used = _read_number('/sys/fs/cgroup/memory.max'), _read_number('/sys/fs/cgroup/memory.current')
-    return free if limit is None or used is None else min(free, limit - used)
 
 
 def _cpu_flags() -> set[str]:

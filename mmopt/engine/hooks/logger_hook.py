@@ -44,10 +44,11 @@ class LoggerHook(_LoggerHook):
 
     def is_due(self, runner: Runner, batch_idx: int) -> bool:
         """Tell whether this iteration gets a line."""
-        if runner.iter + 1 == runner.max_iters:
+        iters = runner.iter + 1
+        if iters == runner.max_iters:
             return True
         # In an iteration-based run batch_idx is the global iteration.
-        count = batch_idx + 1 if self.by_epoch else runner.iter + 1
+        count = batch_idx + 1 if self.by_epoch else iters
         if count % self.interval == 0:
             return True
         by_epoch = getattr(runner.train_loop, 'unit', 'iter') == 'epoch'
@@ -66,4 +67,9 @@ class LoggerHook(_LoggerHook):
 
 def logs_now(runner: Runner, batch_idx: int) -> bool:
     """Tell whether any logger of the run writes a line after this iteration."""
-    return any(hook.is_due(runner, batch_idx) for hook in runner.hooks if isinstance(hook, LoggerHook))
+    hooks = runner.hooks
+    # Several hooks ask in each iteration: who logs is looked up once per change of the hooks.
+    known = getattr(runner, '_loggers', None)
+    if known is None or known[0] != len(hooks):
+        known = runner._loggers = (len(hooks), [hook for hook in hooks if isinstance(hook, LoggerHook)])
+    return any(hook.is_due(runner, batch_idx) for hook in known[1])

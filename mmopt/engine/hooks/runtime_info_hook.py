@@ -37,6 +37,11 @@ class RuntimeInfoHook(_RuntimeInfoHook):
         self._seconds = 0.0
         self._iters = 0
 
+    def before_run(self, runner: Runner) -> None:
+        """Note the run's config; formatting it takes up to seconds, so checkpoints take this text."""
+        super().before_run(runner)
+        runner.config_text = runner.message_hub.get_info('cfg')
+
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Note the learning rate that this iteration uses: of the first group, as in mmcv."""
         wrapper = runner.optim_wrapper
