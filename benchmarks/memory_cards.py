@@ -61,9 +61,10 @@ def choose(lines: dict, whole: int, capacity: float) -> tuple[int, tuple[str, st
             best = fitting[-1], setting
     if best is None:
         return None
-    # Batches of equal size: 4 + 4 and not 7 + 1.
+    # Batches of equal size: 4 + 4 and not 7 + 1; that may fit without what the largest needed.
     steps = -(-whole // best[0])
-    return -(-whole // steps), best[1]
+    batch = -(-whole // steps)
+    return batch, next(setting for setting, need in lines.items() if need(batch) * (1 + SLACK) <= capacity)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

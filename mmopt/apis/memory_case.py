@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mmopt.apis.config import load_config
 from mmopt.apis.facts import build_dataset
 from mmopt.datasets.common import example_dataset
-from mmopt.engine.optimize import apply_to_model
+from mmopt.engine.optimize import apply_to_model, apply_to_optimizer
 from mmopt.engine.phases import Freezer, Phase, parse_phases
 from mmopt.registry import FUNCTIONS, MODELS
 from mmopt.utils.errors import UserError
@@ -53,13 +53,16 @@ class MemoryCase:
 
     def change_model(self, model: nn.Module) -> list[str]:
         """Apply the `optimize` section to the model on its device and freeze; returns a line per switch."""
-        effects = apply_to_model(model, self.optimize)
+        # A compiled region is no sequence of operators; what it saves by fusing is not foreseen.
+        switches = {name: value for name, value in self.optimize.items() if name != 'compile'}
+        effects = apply_to_model(model, switches)
         Freezer(model, self.freeze).set_modes()
         return [f'{name}: {effect.text}' for name, effect in effects.items()]
 
     def build_optim_wrapper(self, model: nn.Module) -> Any:
         """Build the optimizer wrapper."""
-        return build_optim_wrapper(model, copy.deepcopy(self.cfg.optim_wrapper))
+        wrapper, _ = apply_to_optimizer(copy.deepcopy(self.cfg.optim_wrapper.to_dict()), self.cfg, 1)
+        return build_optim_wrapper(model, wrapper)
 
     def batch_maker(self) -> Callable[[], Any]:
         """Return what makes a batch; see :func:`batch_maker`."""

@@ -141,6 +141,7 @@ def _host(report: MemoryReport) -> Iterator[tuple[str, str]]:
 
 
 def _notes(report: MemoryReport) -> Iterator[str]:
+    yield from dict.fromkeys(f'optimize.{effect}' for case in report.cases for effect in case['effects'])
     assumed: dict[str, int] = {}
     for case in report.cases:
         assumed |= case['assumed']
