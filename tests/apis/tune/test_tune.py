@@ -100,7 +100,9 @@ def test_a_gain_that_the_confirmation_does_not_see_is_none(config, tmp_path):
     found = tuned(config, out, Fickle(), confirm=2)
     assert found.best == found.space.base
     assert 'stays as it is' in out.read_text()
-    assert 'precision bf16: the fastest in the search, 1.00 times as fast in the confirmation' in out.read_text()
+    text = out.read_text()
+    assert 'the fastest in the search' in text
+    assert 'times as fast in the confirmation' in text
 
 
 def test_a_config_that_does_not_run_is_told(config, tmp_path):
