@@ -5,7 +5,8 @@ python tools/datasets/make_demo.py driver && python tools/train.py configs/demo/
 
 _base_ = ['../baseline/video_transformer_driver.py']
 data_root = 'data/demo/driver'
-small = dict(data_root=data_root, img_size=64)
+# A head that looks somewhere is seen in 4 small frames.
+small = dict(data_root=data_root, img_size=64, uniform_temporal_subsample_num=4)
 data = dict(
     samples_per_gpu=12,
     workers_per_gpu=1,
@@ -16,7 +17,7 @@ data = dict(
     test=small,
 )
 model = dict(
-    encoder=dict(channels=96, depth=2, num_heads=4, strides=(4, 2), drop_rate=0.0),
+    encoder=dict(channels=96, depth=2, num_heads=4, strides=(4, 2), drop_rate=0.0),  # tokens of 8 x 8 pixels
     fusion=dict(num_heads=4, drop_rate=0.1),
 )
 optimizer = dict(lr=1e-3)

@@ -30,6 +30,12 @@ def test_drivers_are_made_prepared_looked_at_and_trained(tool, capsys):
     assert list(Path('run/pictures').glob('*.jpg'))
 
 
+def test_the_table_of_layouts_names_configs_that_exist():
+    table = load_table(REPO / 'benchmarks' / 'tables' / 'video_layout.py', root=REPO)
+    assert len({cell.config for cell in table.cells}) == 3
+    assert all((REPO / cell.config).is_file() for cell in table.cells)
+
+
 def test_the_table_of_the_memory_guide_names_configs_and_options_that_exist():
     table = load_table(REPO / 'benchmarks' / 'tables' / 'video.py', demo=True, root=REPO)
     by_name = {cell.name: cell for cell in table.cells}
