@@ -24,7 +24,8 @@ class TokenEncoder(BaseModule):
         strides: See :class:`~mmopt.models.video.stem.Stem3D`.
         time_stride: Frames per token.
         norm_cfg: Of the final norm.
-        stem_norm_cfg: Normalisation of the stem; None: group norm, which a batch of one clip does not disturb.
+        stem_norm_cfg: Normalisation of the stem; None: instance norm: a batch of one clip does not disturb it, and it
+            takes away each channel's mean, beside which what moves would be faint.
         act_cfg: Activation of the stem.
         init_cfg: Passed to MMEngine.
     """
@@ -43,7 +44,7 @@ class TokenEncoder(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         self.stem = Stem3D(
-            in_channels, channels, strides, time_stride, stem_norm_cfg or dict(type='GN', num_groups=1), act_cfg
+            in_channels, channels, strides, time_stride, stem_norm_cfg or dict(type='IN3d', affine=True), act_cfg
         )
         self.blocks = nn.ModuleList(blocks)
         self.norm = build_norm(norm_cfg, channels)
