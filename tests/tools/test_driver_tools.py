@@ -8,7 +8,7 @@ import cv2
 from mmopt.apis.bench.tables import load_table
 from tests.conftest import REPO
 
-CONFIG = REPO / 'configs' / 'demo' / 'video_transformer_driver.py'
+CONFIG = REPO / 'configs' / 'demo' / 'video_conv3d_driver.py'
 
 
 def test_drivers_are_made_prepared_looked_at_and_trained(tool, capsys):
