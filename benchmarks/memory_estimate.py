@@ -59,8 +59,8 @@ def measure(case_args: Mapping[str, Any]) -> dict[str, Any]:
     device = torch.device('cuda', 0)
     torch.backends.cudnn.benchmark = bool((case.cfg.get('env_cfg') or {}).get('cudnn_benchmark'))
     model = case.build_model().to(device)
-    case.change_model(model)
     model.train()
+    case.change_model(model)
     averaged = [copy.clone() for _ in range(case.num_averaged) for copy in model.state_dict().values()]
     wrapper = case.build_optim_wrapper(model)
     window = wrapper._accumulative_counts = min(wrapper.accumulative_counts, 2)

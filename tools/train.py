@@ -51,9 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.dry_run:
         print(preflight(cfg, iters_done(cfg)))
         if args.memory:
+            from mmopt.apis.estimate import estimate_memory
             from mmopt.apis.memory_table import plan_memory
 
-            print(plan_memory(args.config, args.options, args.precision))
+            precisions = [args.precision] if args.precision else []
+            print(plan_memory(estimate_memory(args.config, options=args.options, precisions=precisions)))
         return 0
     return train(cfg).exit_code
 

@@ -16,6 +16,7 @@ def img_size(pixels):
 rows = [
     dict(name='batch 4', claimed=dict(memory_gib=(14.0, 14.0))),
     dict(name='+ FP16', precision='fp16', claimed=dict(memory_ratio=(0.5, 0.5), memory_gib=(7.0, 7.0))),
+    dict(name='+ BF16', precision='bf16'),  # where FP16 is unstable
     dict(
         name='+ accumulation, 1 x 4',
         options=accumulation,

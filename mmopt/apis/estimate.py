@@ -31,7 +31,8 @@ class MemoryReport:
         config: The config file.
         cases: One dict per setting: ``batch_size``, ``precision``, ``checkpointing``, ``accumulation``, the attributes
             of :class:`mmopt.engine.memory.estimate.Estimate`, ``assumed`` (assumptions about values and how often),
-            ``effects`` (what the `optimize` section did) and ``seconds``.
+            ``effects`` (what the `optimize` section did), ``phase_of_run`` (a config with phases has a case for each)
+            and ``seconds``.
         largest: With a budget: the largest batch of every precision and checkpointing, with its ``case``.
         budget: The card, or None.
         context: Memory outside of PyTorch's allocator: least, expected, most.

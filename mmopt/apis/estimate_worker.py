@@ -17,11 +17,12 @@ import torch
 
 from mmopt.apis.cli import explain
 from mmopt.apis.facts import build_dataset
-from mmopt.apis.memory_case import bytes_of, load_case
+from mmopt.apis.memory_case import bytes_of, load_case, phases_of
 from mmopt.datasets.common import example_dataset
 from mmopt.engine.memory.estimate import estimate, largest_batch
 from mmopt.engine.memory.kernels import KernelModel
 from mmopt.engine.memory.simulate import Simulator
+from mmopt.utils.errors import UserError
 
 __all__ = ['answer']
 
@@ -39,12 +40,16 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     """
     simulator = Simulator(KernelModel(blas_workspace=request['blas_workspace']))
     session = _Session(request, simulator)
-    cases = [session.case(**case) for case in request['cases']]
+    cases = [session.case(**case) for asked in request['cases'] for case in session.in_phases(asked)]
     largest = []
     if request['search'] is not None:
         settings = {(case['precision'], case['checkpointing']): case for case in cases}
         largest = [session.largest(case, **request['search']) for case in settings.values()]
     return dict(cases=cases, largest=largest, host=session.host_facts())
+
+
+class _TooFewSamples(UserError):
+    pass
 
 
 class _Session:
@@ -53,25 +58,45 @@ class _Session:
         self.simulator = simulator
         self.shared = {key: request[key] for key in ('config', 'options', 'optimizer', 'max_items', 'scan')}
 
-    def case(self, batch_size: int | None, precision: str | None, checkpointing: str | None) -> dict[str, Any]:
+    def in_phases(self, asked: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """Make one case per phase of the config, where no batch size is asked for."""
+        num_phases = len(phases_of(load_case(**self.shared).cfg))
+        if asked['batch_size'] is not None or not num_phases:
+            return [asked]
+        return [dict(asked, phase=number) for number in range(num_phases)]
+
+    def case(
+        self, batch_size: int | None, precision: str | None, checkpointing: str | None, phase: int | None = None
+    ) -> dict[str, Any]:
         """Estimate one setting."""
         started = time.perf_counter()
-        case = load_case(**self.shared, batch_size=batch_size, precision=precision, checkpointing=checkpointing)
-        effects: list[str] = []
-        trace, assumed = self.simulator.trace(
-            case.build_model,
-            case.build_optim_wrapper,
-            case.batch_maker(),
-            change_model=lambda model: effects.extend(case.change_model(model)),
-            num_averaged=case.num_averaged,
-            micro_batch=case.micro_batch,
+        case = load_case(
+            **self.shared, batch_size=batch_size, precision=precision, checkpointing=checkpointing, phase=phase
         )
+        effects: list[str] = []
+        try:
+            trace, assumed = self.simulator.trace(
+                case.build_model,
+                case.build_optim_wrapper,
+                case.batch_maker(),
+                change_model=lambda model: effects.extend(case.change_model(model)),
+                num_averaged=case.num_averaged,
+                micro_batch=case.micro_batch,
+            )
+        except ValueError as error:
+            if 'more than 1 value per channel' not in str(error):
+                raise
+            raise _TooFewSamples(
+                f'batch {case.batch_size}: a BatchNorm after global pooling has one value per channel, which has no '
+                'statistics; the smallest batch of this model is 2.'
+            ) from error
         found = estimate(trace, expandable_segments=self.request['expandable_segments'])
         own = 'config' if case.optimize.get('checkpointing') else 'none'
         return dataclasses.asdict(found) | dict(
             batch_size=case.batch_size,
             precision=case.precision,
             checkpointing=checkpointing or own,
+            phase_of_run=case.phase,
             accumulation=case.cfg.optim_wrapper.get('accumulative_counts') or 1,
             assumed=assumed,
             effects=effects,
@@ -85,7 +110,10 @@ class _Session:
 
         def need(batch_size: int) -> int:
             if batch_size not in known:
-                known[batch_size] = self.case(batch_size, **setting)
+                try:
+                    known[batch_size] = self.case(batch_size, **setting)
+                except _TooFewSamples:
+                    return capacity + 1  # as good as too large: no smaller batch trains
             return int(known[batch_size]['reserved'] * (1 + slack))
 
         batch = largest_batch(need, capacity, case['batch_size'])

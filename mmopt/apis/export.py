@@ -5,7 +5,6 @@ size. A model whose samples decide what is computed (camera matrices) has a meth
 binds them.
 """
 
-import json
 import statistics
 import time
 import warnings
@@ -14,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
+from mmopt.apis.export_formats import require_onnx, write_onnx, write_pt2
 from mmopt.engine import checkpoint_io
 from mmopt.registry import DATASETS, FUNCTIONS, MODELS
 from mmopt.utils.errors import UserError
@@ -149,7 +148,7 @@ def export_graph(
         pairs = _named(graph.raw(*tensors), 'output')
     output_names, expected = [name for name, _ in pairs], tuple(tensor for _, tensor in pairs)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write = _write_onnx if out.suffix == '.onnx' else _write_pt2
+    write = write_onnx if out.suffix == '.onnx' else write_pt2
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter('ignore')  # of the exporters: about themselves, not about the model
@@ -174,19 +173,7 @@ def _check_format(out: Path) -> None:
     if out.suffix not in _SUFFIXES:
         raise UserError(f'--out {out}: the suffix says the format, so it must be one of {", ".join(_SUFFIXES)}.')
     if out.suffix == '.onnx':
-        _require_onnx()
-
-
-def _require_onnx() -> None:
-    try:
-        import onnx  # noqa: F401  only whether it is there
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f'ONNX needs {error.name}, which is not installed: pip install -c requirements/constraints.txt '
-            "-e '.[export]'. Without it, --out model.pt2 writes torch.export's archive."
-        ) from error
+        require_onnx()
 
 
 def _example(cfg: Config, model: nn.Module, batch_size: int, input_size: tuple[int, int] | None) -> tuple[Any, Any]:
@@ -231,42 +218,6 @@ def _facts(cfg: Config, model: nn.Module) -> dict[str, Any]:
     if classes is None and isinstance(dataset.get('type'), str):
         classes = getattr(DATASETS.get(dataset['type']), 'METAINFO', {}).get('classes')
     return facts | (dict(classes=list(classes)) if classes else {})
-
-
-def _has_recurrence(module: nn.Module) -> bool:
-    return any(isinstance(part, nn.RNNBase) for part in module.modules())
-
-
-def _write_onnx(
-    graph: _Graph, tensors: tuple[Tensor, ...], names: list[str], outputs: list[str], out: Path, facts: dict
-) -> Callable[[], list[np.ndarray]]:
-    import onnx
-    import onnxruntime
-
-    # The new exporter unrolls a recurrent layer into one node per frame; the old one writes ONNX's own LSTM.
-    is_new = not _has_recurrence(graph)
-    options = dict(input_names=names, output_names=outputs, verbose=False)
-    options |= dict(dynamo=True, external_data=False) if is_new else dict(dynamo=False, opset_version=17)
-    torch.onnx.export(graph, tensors, str(out), **options)
-    model = onnx.load(str(out))
-    onnx.helper.set_model_props(model, {'mmopt': json.dumps(facts)})
-    onnx.checker.check_model(model)
-    onnx.save(model, str(out))
-    session = onnxruntime.InferenceSession(str(out), providers=['CPUExecutionProvider'])
-    # An input that no output depends on is not part of the graph.
-    used = {item.name for item in session.get_inputs()}
-    feed = {name: tensor.numpy() for name, tensor in zip(names, tensors, strict=True) if name in used}
-    return lambda: session.run(None, feed)
-
-
-def _write_pt2(
-    graph: _Graph, tensors: tuple[Tensor, ...], names: list[str], outputs: list[str], out: Path, facts: dict
-) -> Callable[[], tuple[Tensor, ...]]:
-    program = torch.export.export(graph, tensors)
-    facts = facts | dict(inputs=names, outputs=outputs)
-    torch.export.save(program, str(out), extra_files={'mmopt.json': json.dumps(facts)})
-    loaded = torch.export.load(str(out)).module()
-    return lambda: loaded(*tensors)
 
 
 def _deviation(got: Any, expected: tuple[Tensor, ...], names: list[str]) -> float:

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from mmopt.apis.config import load_config
 from mmopt.apis.facts import build_dataset
 from mmopt.datasets.common import example_dataset
-from mmopt.engine.optimize import apply_to_model
+from mmopt.engine.optimize import apply_to_model, apply_to_optimizer
+from mmopt.engine.phases import Freezer, Phase, parse_phases
 from mmopt.registry import FUNCTIONS, MODELS
 from mmopt.utils.errors import UserError
 
-__all__ = ['MemoryCase', 'batch_maker', 'bytes_of', 'load_case']
+__all__ = ['MemoryCase', 'batch_maker', 'bytes_of', 'load_case', 'phases_of']
 
 SCAN_SAMPLES = 256
 _OPTIMIZERS = dict(SGD=dict(type='SGD', lr=1e-3, momentum=0.9), AdamW=dict(type='AdamW', lr=1e-4))
@@ -34,6 +35,8 @@ class MemoryCase:
         optimize: Its `optimize` section.
         max_items: Labels per sample; None: the data set's worst case.
         scan: Take samples from disk.
+        freeze: Modules that the phase does not train.
+        phase: What the phase is called; empty where the config has none.
     """
 
     cfg: Config
@@ -41,18 +44,25 @@ class MemoryCase:
     optimize: Mapping[str, Any]
     max_items: int | None = None
     scan: bool = False
+    freeze: tuple[str, ...] = ()
+    phase: str = ''
 
     def build_model(self) -> nn.Module:
         """Build the model in host memory."""
         return MODELS.build(copy.deepcopy(self.cfg.model))
 
     def change_model(self, model: nn.Module) -> list[str]:
-        """Apply the `optimize` section to the model on its device; returns a line per switch."""
-        return [f'{name}: {effect.text}' for name, effect in apply_to_model(model, self.optimize).items()]
+        """Apply the `optimize` section to the model on its device and freeze; returns a line per switch."""
+        # A compiled region is no sequence of operators; what it saves by fusing is not foreseen.
+        switches = {name: value for name, value in self.optimize.items() if name != 'compile'}
+        effects = apply_to_model(model, switches)
+        Freezer(model, self.freeze).set_modes()
+        return [f'{name}: {effect.text}' for name, effect in effects.items()]
 
     def build_optim_wrapper(self, model: nn.Module) -> Any:
         """Build the optimizer wrapper."""
-        return build_optim_wrapper(model, copy.deepcopy(self.cfg.optim_wrapper))
+        wrapper, _ = apply_to_optimizer(copy.deepcopy(self.cfg.optim_wrapper.to_dict()), self.cfg, 1)
+        return build_optim_wrapper(model, wrapper)
 
     def batch_maker(self) -> Callable[[], Any]:
         """Return what makes a batch; see :func:`batch_maker`."""
@@ -89,6 +99,7 @@ def load_case(
     optimizer: str | None = None,
     max_items: int | None = None,
     scan: bool = False,
+    phase: int | None = None,
 ) -> MemoryCase:
     """Read a config and change what a case changes.
 
@@ -101,6 +112,7 @@ def load_case(
         optimizer: ``SGD`` or ``AdamW`` with plain settings in place of the config's.
         max_items: Labels per sample.
         scan: Take samples from disk.
+        phase: Number of a phase of the config: its batch size and frozen modules; None: everything is trained.
 
     Returns:
         The case.
@@ -120,7 +132,18 @@ def load_case(
         optimize.pop('checkpointing', None)
     elif checkpointing not in (None, 'config'):
         optimize['checkpointing'] = checkpointing
-    return MemoryCase(cfg, batch_size or cfg.train_dataloader.get('batch_size', 1), optimize, max_items, scan)
+    case = MemoryCase(cfg, batch_size or cfg.train_dataloader.get('batch_size', 1), optimize, max_items, scan)
+    if phase is None:
+        return case
+    chosen = phases_of(cfg)[phase]
+    name = f'to epoch {chosen.until_epoch}' + (f', {", ".join(chosen.freeze)} frozen' if chosen.freeze else '')
+    return replace(case, batch_size=chosen.batch_size or case.batch_size, freeze=chosen.freeze, phase=name)
+
+
+def phases_of(cfg: Config) -> tuple[Phase, ...]:
+    """Return the phases of a config that it names; empty if all epochs are alike."""
+    loop = cfg.get('train_cfg') or {}
+    return parse_phases(loop['phases'], loop['max_epochs']) if loop.get('phases') else ()
 
 
 def batch_maker(cfg: Config, batch_size: int, max_items: int | None, scan: bool) -> Callable[[], Any]:

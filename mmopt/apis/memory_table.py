@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mmopt.apis.estimate import SLACK, MemoryReport, estimate_memory
+from mmopt.apis.estimate import SLACK, MemoryReport
 from mmopt.utils.memory import GIB
 from mmopt.utils.terminal import paint, rows
 
@@ -46,30 +46,24 @@ def format_report(report: MemoryReport) -> str:
     return '\n'.join(lines + ([''] + [f'  {paint("!", "yellow")} {note}' for note in notes] if notes else []))
 
 
-def plan_memory(config: str, options: Sequence[str] = (), precision: str | None = None) -> str:
-    """Estimate a run and say it in one line of the preflight block.
-
-    Args:
-        config: Config file.
-        options: ``key.subkey=value`` texts.
-        precision: Replaces the config's.
-
-    Returns:
-        The line.
-    """
-    report = estimate_memory(config, options=options, precisions=[precision] if precision else [])
-    low, middle, high = report.card_bytes(report.cases[0])
+def plan_memory(report: MemoryReport) -> str:
+    """Say in one line of the preflight block what a run takes."""
+    low, middle, high = max(report.card_bytes(case) for case in report.cases)
     text = f'{gib(middle)} GiB of a GPU ({gib(low)} - {gib(high)}), {gib(report.host.total)} GiB of the host; '
     return rows([('memory', text + 'estimated, not calibrated')])
 
 
 def _name(case: Mapping[str, Any]) -> str:
     checkpointing = {'none': '', 'config': ', checkpointing'}.get(case['checkpointing'], ', checkpointing')
-    return f'batch {case["batch_size"]}, {case["precision"]}{checkpointing}'
+    phase = f', {case["phase_of_run"]}' if case['phase_of_run'] else ''
+    return f'batch {case["batch_size"]}, {case["precision"]}{checkpointing}{phase}'
 
 
 def _settings(report: MemoryReport) -> Iterator[str]:
     head = ['batch', 'precision', 'checkpointing', 'allocated', 'reserved', 'card needs', 'range']
+    has_phases = any(case['phase_of_run'] for case in report.cases)
+    if has_phases:
+        head.append('phase')
     if report.budget is not None:
         head.append(f'of {report.budget.name}')
     table = [head]
@@ -77,6 +71,8 @@ def _settings(report: MemoryReport) -> Iterator[str]:
         low, middle, high = report.card_bytes(case)
         row = [str(case['batch_size']), case['precision'], case['checkpointing'], gib(case['allocated'])]
         row += [gib(case['reserved']), gib(middle), f'{gib(low)} - {gib(high)}']
+        if has_phases:
+            row.append(case['phase_of_run'])
         if report.budget is not None:
             share = middle / report.budget.total_bytes
             row.append(f'{share:.0%}' if share <= 1 else f'{share:.0%}: does not fit')
@@ -145,6 +141,7 @@ def _host(report: MemoryReport) -> Iterator[tuple[str, str]]:
 
 
 def _notes(report: MemoryReport) -> Iterator[str]:
+    yield from dict.fromkeys(f'optimize.{effect}' for case in report.cases for effect in case['effects'])
     assumed: dict[str, int] = {}
     for case in report.cases:
         assumed |= case['assumed']

@@ -55,7 +55,7 @@ DEMOS = dict(
     ),
     driver=Demo(
         'mmopt.datasets.video.demo',
-        'configs/demo/video_transformer_driver.py',
+        'configs/demo/video_conv3d_driver.py',
         'drivers who look in nine directions, filmed by three cameras, with keypoints',
     ),
 )  # fmt: skip

@@ -9,8 +9,9 @@ import time
 import pytest
 
 from mmopt.apis.estimate import estimate_memory
-from mmopt.apis.memory_table import format_report
+from mmopt.apis.memory_table import format_report, plan_memory
 from mmopt.engine.memory.gpus import Budget, Gpu
+from mmopt.utils.errors import UserError
 from mmopt.utils.memory import GIB
 from tests.conftest import REPO
 
@@ -50,6 +51,22 @@ def test_the_report_is_json_and_says_that_it_is_not_calibrated(report):
     assert shown['workers_that_fit'] == report.workers_that_fit
 
 
+def test_a_dry_run_says_it_in_one_line(report):
+    line = plan_memory(report)
+    assert 'GiB of a GPU (' in line
+    assert 'not calibrated' in line
+    assert len(line.splitlines()) == 1
+
+
+def test_memory_is_a_part_of_a_dry_run_only(capsys):
+    from tools.train import parse_args
+
+    assert parse_args([CONFIG, '--dry-run', '--memory']).memory
+    with pytest.raises(SystemExit):
+        parse_args([CONFIG, '--memory'])
+    assert '--memory belongs to --dry-run' in capsys.readouterr().err
+
+
 def test_the_picture_shows_every_setting(report, tmp_path):
     import cv2
 
@@ -74,13 +91,21 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
     [
         (['configs/baseline/tad_v7_sesion.py'], 'Did you mean configs/baseline/tad_v7_session.py'),
         ([CONFIG, '--gpu', 'rtx3900'], 'not a known card; did you mean'),
-        ([CONFIG, '--options', 'model.encoder.in_channels=7'], 'the model has in_channels=7'),
+        ([CONFIG, '--budget', '0.3GiB'], 'has no room beside the CUDA context'),
     ],
 )
-def test_what_the_user_must_mend_is_one_line(arguments, message):
-    done = run(*arguments)
+def test_what_is_asked_for_wrongly_is_refused_before_anything_is_traced(arguments, message, monkeypatch):
+    from tools.estimate_memory import main
+
+    monkeypatch.chdir(REPO)
+    with pytest.raises(UserError, match=message):
+        main(arguments)
+
+
+def test_an_error_inside_the_estimating_process_is_one_line():
+    done = run(CONFIG, '--options', 'model.encoder.in_channels=7')
     assert done.returncode == 2
-    assert message in done.stderr
+    assert 'the model has in_channels=7' in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 

@@ -17,7 +17,7 @@ from mmopt.apis import run_tool
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('name', metavar='NAME', help='nuscenes')
+    parser.add_argument('name', metavar='NAME', help='nuscenes, mabe, cityscapes, fred or driver')
     parser.add_argument('--out', type=Path, metavar='DIR', help='default: data/demo/NAME')
     parser.add_argument('--num-train', type=int, metavar='N', help='training samples')
     parser.add_argument('--num-val', type=int, metavar='N', help='validation samples')

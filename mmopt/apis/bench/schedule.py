@@ -77,9 +77,11 @@ def project_hours(
         validate: Whether to count evaluations.
 
     Returns:
-        Hours of training, evaluation, saving, and their sum ``total``; empty where evaluation was not measured.
+        Hours of training, evaluation, saving, and their sum ``total``; empty where evaluation was not measured, or the
+        schedule has several phases.
     """
-    if 'save_s' not in trial:
+    # A trial measures the first phase; the hours of several are added up from one row each.
+    if 'save_s' not in trial or len(cfg['train_cfg'].get('phases') or ()) > 1:
         return {}
     there = trial['schedule']
     schedule = count_schedule(

@@ -77,6 +77,7 @@ class _Tuner:
         self.effective = settings.effective_batch or self.own_effective
         self.trials: dict[tuple, dict[str, Any]] = {}
         self.base_trial: dict[str, Any] | None = None
+        self.refuted: tuple[dict[str, Any], float] | None = None
 
     def cell(self, setting: Setting, name: str) -> Cell:
         """Return a setting as a cell of the benchmark."""
@@ -206,6 +207,7 @@ def _confirm(tuner: _Tuner, found: Search, rounds: int) -> Spread:
         raise UserError(f'the confirmation failed: {first.failure or second.failure}')
     speed = second.speed_over(first)
     if speed.median < 1.01:
+        tuner.refuted = (best, speed.median)
         found.best = base
         return Spread(1.0, 1.0, 1.0)
     return speed
@@ -227,7 +229,7 @@ def _write(tuner: _Tuner, found: Search, speed: Spread, base: Path, out: Path, c
     if tuner.options:
         head.append(f'Tuned with --options {" ".join(tuner.options)}: give them to the training as well.')
     out.parent.mkdir(parents=True, exist_ok=True)
-    text = render_tuned(base, out, edits, head=head, reasons=_reasons(tuner, found), left_out=_left_out(found))
+    text = render_tuned(base, out, edits, head=head, reasons=_reasons(tuner, found), left_out=_left_out(tuner, found))
     out.write_text(text, encoding='utf-8')
 
 
@@ -252,9 +254,13 @@ def _reasons(tuner: _Tuner, found: Search) -> dict[str, str]:
     return reasons
 
 
-def _left_out(found: Search) -> list[str]:
+def _left_out(tuner: _Tuner, found: Search) -> list[str]:
     """Say what was tried and is not in the choice."""
     texts = []
+    if tuner.refuted is not None:
+        setting, speed = tuner.refuted
+        changes = ', '.join(f'{name} {value}' for name, value in found.space.changes(setting).items())
+        texts.append(f'{changes}: the fastest in the search, {speed:.2f} times as fast in the confirmation')
     for knob in found.space.knobs:
         tried = {setting[knob.name] for setting, _ in found.trials}
         texts += [
@@ -274,7 +280,7 @@ def _slower(found: Search, name: str, value: Any) -> str:
         return (
             f'{found.outcome(found.best).seconds_per_sample / outcome.seconds_per_sample:.2f} times as fast, measured'
         )
-    reasons = [o.reason for setting, o in found.trials if setting[name] == value and o.seconds_per_sample is None]
-    if reasons and all(o.seconds_per_sample is None for setting, o in found.trials if setting[name] == value):
-        return reasons[0][:80]
+    with_it = [outcome for setting, outcome in found.trials if setting[name] == value]
+    if all(outcome.seconds_per_sample is None for outcome in with_it):
+        return f'tried with other changes only: {with_it[0].reason[:80]}'
     return f'{found.model.factor(other, found.best):.2f} times as fast, by the cost model'

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from mmopt.apis.estimate import estimate_memory
 from mmopt.engine.tuner import Setting, Space
 from mmopt.utils.errors import UserError
 
@@ -24,8 +25,6 @@ def make_fits(
         Whether a setting may fit: only what exceeds the budget even by the lowest estimate is ruled out. A config that
         cannot be estimated rules out nothing: then trials find it out.
     """
-    from mmopt.apis.estimate import estimate_memory
-
     values = {knob.name: knob.values for knob in space.knobs}
     checkpointings = [('blocks' if on else 'none') for on in values.get('checkpointing', ())]
     try:

@@ -1,17 +1,15 @@
 """Run as many iterations as a measurement needs, and leave."""
 
-import contextlib
 import os
 import time
 from typing import Any
 
-import psutil
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
 from mmopt.engine.bench.step_clock import StepClock
-from mmopt.utils.memory import GIB, host_peak_gib, read_peak_memory
+from mmopt.utils.memory import host_peak_gib, read_peak_memory, workers_gib
 
 __all__ = ['EnoughMeasured', 'MeasureHook']
 
@@ -74,7 +72,7 @@ class MeasureHook(Hook):
 
     def _finish(self, runner: Runner) -> None:
         self.losses = [float(loss) for loss in self._loss_tensors]
-        self.peak_gib = dict(host=host_peak_gib() + _workers_gib())
+        self.peak_gib = dict(host=host_peak_gib() + (workers_gib() or 0.0))
         peak = read_peak_memory(self.device)
         if peak is None:
             return
@@ -96,12 +94,3 @@ class MeasureHook(Hook):
         self._val_end = now
         if batch_idx + 1 >= self.val_batches:
             raise EnoughMeasured
-
-
-def _workers_gib() -> float:
-    """Return what the loader's workers hold for themselves, pages shared with this process left out."""
-    total = 0
-    for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):  # one that has just ended, or is not ours to read
-            total += child.memory_full_info().uss
-    return total / GIB

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-__all__ = ['DEVICE_TYPE', 'is_registered', 'register_device']
+from mmopt.utils.memory import SIMULATED_DEVICE as DEVICE_TYPE
 
-DEVICE_TYPE = 'simgpu'
+__all__ = ['DEVICE_TYPE', 'is_registered', 'register_device']
 
 
 class _DeviceModule:

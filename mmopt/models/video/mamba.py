@@ -112,7 +112,7 @@ class VideoMamba(TokenEncoder):
         expand: int = 2,
         num_states: int = 16,
         kernel_size: int = 4,
-        scan_chunk: int = 64,
+        scan_chunk: int = 128,
         bidirectional: bool = True,
         strides: Sequence[int] = (4, 4),
         time_stride: int = 1,

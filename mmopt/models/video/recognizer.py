@@ -7,7 +7,7 @@ import copy
 from collections.abc import Sequence
 
 import torch
-from mmengine.model import BaseModel
+from mmengine.model import BaseModel, ModuleList
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -82,7 +82,8 @@ class MultiViewRecognizer(BaseModel):
         self.num_classes = num_classes
         self.label_smooth = label_smooth
         num_encoders = 0 if encoder is None else 1 if share_weights else len(self.views)
-        self.encoders = nn.ModuleList(MODELS.build(encoder) for _ in range(num_encoders))
+        # MMEngine's list, which hands init_weights on: torch's would swallow a Pretrained.
+        self.encoders = ModuleList(MODELS.build(encoder) for _ in range(num_encoders))
         self.early = None
         if early_fusion:
             self.early = _EarlyFusion(self.encoders[0].stem, len(views), self.encoders[0].stem_channels, early_fusion)

@@ -40,7 +40,12 @@ class Stem3D(nn.Sequential):
         super().__init__(
             # Windows overlap in the first step: edges between patches would alias.
             nn.Conv3d(
-                in_channels, hidden, (3, 2 * first - 1, 2 * first - 1), (1, first, first), (1, first - 1, first - 1)
+                in_channels,
+                hidden,
+                (3, 2 * first - 1, 2 * first - 1),
+                (1, first, first),
+                (1, first - 1, first - 1),
+                bias=False,  # the norm takes it away or has its own
             ),
             build_norm(norm_cfg, hidden),
             build_activation_layer(act_cfg),

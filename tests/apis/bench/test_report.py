@@ -126,6 +126,13 @@ def test_the_hours_of_a_schedule_are_counted_by_hand(tmp_path):
     assert project_hours(trial(36.0), by_epoch, num_train=4001)['train'] == pytest.approx(20.02)
 
 
+def test_a_trial_of_one_phase_says_nothing_of_the_hours_of_two(tmp_path):
+    cfg = toy_config(tmp_path, by_epoch=True)
+    assert project_hours(trial(1.0), cfg)
+    cfg['train_cfg']['phases'] = [dict(until_epoch=1, batch_size=2), dict(until_epoch=2)]
+    assert project_hours(trial(1.0), cfg) == {}
+
+
 def test_phases_of_one_training_add_up(cells, tmp_path):
     rows = make_rows(
         benchmark(

@@ -1,8 +1,6 @@
 """The tuner from a config to a tuned one, on trials made up from the settings."""
 
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from mmengine.config import Config
@@ -102,6 +100,9 @@ def test_a_gain_that_the_confirmation_does_not_see_is_none(config, tmp_path):
     found = tuned(config, out, Fickle(), confirm=2)
     assert found.best == found.space.base
     assert 'stays as it is' in out.read_text()
+    text = out.read_text()
+    assert 'the fastest in the search' in text
+    assert 'times as fast in the confirmation' in text
 
 
 def test_a_config_that_does_not_run_is_told(config, tmp_path):
@@ -130,9 +131,7 @@ def test_the_estimate_rules_out_what_cannot_fit(monkeypatch):
             least = case['batch_size'] * (2 if case['precision'] == 'fp32' else 1)
             return least, 2 * least, 3 * least
 
-    module = ModuleType('mmopt.apis.estimate')
-    module.estimate_memory = lambda *_, **__: Report
-    monkeypatch.setitem(sys.modules, 'mmopt.apis.estimate', module)
+    monkeypatch.setattr('mmopt.apis.tune.memory.estimate_memory', lambda *_, **__: Report)
     space = Space((Knob('batch', 2, (2, 4)), Knob('precision', 'fp32', ('fp32', 'bf16'))))
     fits = make_fits('x.py', (), space, 4, print)
     assert [fits(setting) for setting in space] == [True, True, False, True]
@@ -141,6 +140,6 @@ def test_the_estimate_rules_out_what_cannot_fit(monkeypatch):
         raise UserError('a loss that reads values')
 
     said = []
-    module.estimate_memory = refuse
+    monkeypatch.setattr('mmopt.apis.tune.memory.estimate_memory', refuse)
     assert all(make_fits('x.py', (), space, 4, said.append)(setting) for setting in space)
     assert 'a loss that reads values' in said[0]

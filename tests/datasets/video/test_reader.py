@@ -10,7 +10,7 @@ import pytest
 
 from mmopt.datasets.video.frame_index import FrameIndex, count_frames
 from mmopt.datasets.video.reader import ReaderPool, VideoReader
-from mmopt.utils.errors import DataError, DataNotFoundError
+from mmopt.utils.errors import DataError, DataNotFoundError, UserError
 from tests.conftest import REPO
 from tests.datasets.video.conftest import number_of, write_video
 
@@ -124,6 +124,12 @@ def test_a_reader_is_lent_to_one_at_a_time_and_closed_after_an_error(tmp_path):
     ):
         reader.read([7])
     assert len(pool) == 0
+
+
+def test_without_pyav_the_command_that_brings_it_is_named(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, 'av', None)
+    with pytest.raises(UserError, match=r'Videos need PyAV.*pip install .*\.\[video\]'):
+        VideoReader(tmp_path / 'v.mp4')
 
 
 def test_broken_files_are_named(tmp_path):

@@ -201,6 +201,25 @@ def amp(model: nn.Module) -> OptimWrapper:
     return AmpOptimWrapper(torch.optim.AdamW(model.parameters()), dtype='float16')
 
 
+def scan() -> dict:
+    """Compare the stand-in of the parallel scan with the scan itself."""
+    from mmopt.ops import scan as ops
+
+    peaks = []
+    for device_type in ('simgpu', 'another'):
+        ops.SIMULATED_DEVICE = device_type
+        trace_of = []
+        for length in (2, 7, 64):
+            recorder = Recorder('simgpu')
+            with SIMULATOR.fake_mode, recorder:
+                decay, drive = (torch.empty(2, length, 3000, 16, device=GPU) for _ in range(2))
+                ops._scan(decay, drive)
+            trace_of.append(recorder.trace.peak()[0])
+        peaks.append(trace_of)
+    ops.SIMULATED_DEVICE = 'simgpu'
+    return dict(stand_in=peaks[0], real=peaks[1])
+
+
 def cpu_check() -> dict:
     cpu = torch.device('cpu')
     trace, _ = SIMULATOR.trace(Net, adamw, batch, device=cpu)
@@ -232,6 +251,8 @@ def training() -> dict:
             peak=trace.peak()[0],
         )
     out['parameters'] = num_bytes
+    both = [estimate(SIMULATOR.trace(Net, amp, on_gpu, num_steps=steps)[0]) for steps in (1, 2)]
+    out['repeated'] = [[found.allocated, found.reserved, found.num_events] for found in both]
     # Twice the batch: activations grow in proportion, weights do not.
     trace, _ = SIMULATOR.trace(Net, adamw, lambda: on_gpu(8))
     out['twice'] = estimate(trace).parts

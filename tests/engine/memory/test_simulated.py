@@ -13,7 +13,7 @@ import pytest
 from mmopt.engine.memory.autocast import parse_policies
 from tests.conftest import REPO
 
-PARTS = ('dtypes', 'weight_casts', 'attention', 'recurrent', 'values', 'cpu_check', 'training')
+PARTS = ('dtypes', 'weight_casts', 'attention', 'recurrent', 'values', 'scan', 'cpu_check', 'training')
 
 
 @pytest.fixture(scope='module')
@@ -106,6 +106,10 @@ def test_writes_through_views_are_followed_until_something_unknown_is_written(fo
     assert found['values']['forgotten']
 
 
+def test_the_stand_in_of_the_scan_takes_what_the_scan_takes(found):
+    assert found['scan']['stand_in'] == pytest.approx(found['scan']['real'], rel=0.02)
+
+
 @pytest.mark.parametrize('what', ['net', 'mlp', 'mlp_allocator'])
 def test_the_trace_is_within_2_percent_of_what_real_tensors_take(found, what):
     traced, measured = found['cpu_check'][what]
@@ -136,6 +140,12 @@ def test_activations_grow_with_the_batch_and_weights_do_not(found):
     once, twice = found['training']['fp32'], found['training']['twice']
     assert twice['weights'] == once['weights']
     assert twice['activations'] == pytest.approx(2 * once['activations'], rel=0.02)
+
+
+def test_a_repeated_step_takes_what_a_second_step_takes(found):
+    repeated, run = found['training']['repeated']
+    assert repeated[:2] == run[:2]
+    assert repeated[2] == pytest.approx(run[2], rel=0.02)
 
 
 def test_activations_carry_the_names_of_their_modules(found):

@@ -178,6 +178,16 @@ def test_views_are_told_apart(batch):
         assert not torch.allclose(model(swapped), model(batch['inputs']), atol=1e-5)
 
 
+def test_initialisation_reaches_the_encoder(tmp_path):
+    source = build('conv3d')
+    torch.save(source.encoders[0].state_dict(), tmp_path / 'weights.pth')
+    pretrained = dict(type='Pretrained', checkpoint=str(tmp_path / 'weights.pth'))
+    model = build(CONFIGS['conv3d'] | dict(init_cfg=pretrained))
+    model.init_weights()
+    for name, value in source.encoders[0].state_dict().items():
+        assert torch.equal(model.encoders[0].state_dict()[name], value), name
+
+
 @ENCODERS
 def test_features_keep_their_time_steps(encoder):
     """Attention over views needs them one by one."""
