@@ -1,4 +1,4 @@
-"""A narrow YOLOv5 on videos of one's own, made with `tools/datasets/prepare_clips.py`; minutes on a CPU."""
+"""A narrow YOLOv5 on videos of one's own, made with `tools/datasets/prepare_clips.py`; small enough for a CPU."""
 
 _base_ = [
     '../_base_/models/yolov5n.py',

@@ -1,4 +1,4 @@
-"""YOLOv5 on `make_demo.py fred`: a narrow one at half the resolution, under 4 minutes on 2 cores."""
+"""YOLOv5 on `make_demo.py fred`: a narrow one at half the resolution, meant for under 4 minutes on 2 cores."""
 
 _base_ = [
     '../_base_/models/yolov5n.py',
