@@ -1,7 +1,11 @@
 """Log how much memory a run takes and how busy its card is, and warn at the edge."""
 
+import math
+import multiprocessing
+import time
 from typing import Any
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -12,6 +16,8 @@ from mmopt.utils.core_utilisation import CoreUtilisation
 from mmopt.utils.memory import host_peak_gib, read_peak_memory, total_memory_gib, workers_gib
 
 __all__ = ['PeakMemoryHook']
+
+_WORKERS_EVERY_S = 30.0
 
 
 @HOOKS.register_module()
@@ -39,6 +45,8 @@ class PeakMemoryHook(Hook):
     def __init__(self) -> None:
         self._num_retries = 0
         self._cores: CoreUtilisation | None = None
+        self._device: torch.device | None = None
+        self._workers_read = -math.inf
         self._seconds: list[tuple[float, float]] = []
         self._said: set[str] = set()
 
@@ -46,9 +54,10 @@ class PeakMemoryHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
         """Sample the cores; read the counters when a log line is due."""
-        device = next(runner.model.parameters()).device
-        if self._cores is None:
-            self._cores = CoreUtilisation(device)
+        if self._cores is None:  # once: looking for the first parameter walks through the modules
+            self._device = next(runner.model.parameters()).device
+            self._cores = CoreUtilisation(self._device)
+        device = self._device
         self._cores.sample()
         outputs = outputs or {}
         self._seconds.append((outputs.get('data_time', 0.0), outputs.get('time', 0.0)))
@@ -56,8 +65,11 @@ class PeakMemoryHook(Hook):
             return
         hub = runner.message_hub
         hub.update_scalar('train/mem_host_gib', host_peak_gib())
-        workers = workers_gib()
+        # Every process of the machine is looked at, and every page of each worker: milliseconds, not for each line.
+        is_due = multiprocessing.active_children() and time.monotonic() - self._workers_read > _WORKERS_EVERY_S
+        workers = workers_gib() if is_due else None
         if workers is not None:
+            self._workers_read = time.monotonic()
             hub.update_scalar('train/mem_workers_gib', workers)
         busy_percent = self._cores.read_percent()
         if busy_percent is not None:
