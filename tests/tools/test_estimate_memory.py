@@ -118,7 +118,7 @@ def test_every_baseline_config_is_estimated_in_20_s_of_cpu_time(path):
     assert done.returncode == 0, done.stderr[-2000:]
     ended = os.times()
     spent = ended.children_user + ended.children_system - started.children_user - started.children_system
-    (case,) = json.loads(done.stdout)['cases']
+    case = json.loads(done.stdout)['cases'][-1]  # of a config with phases: all of it is trained
     assert spent < 20, f'{spent:.1f} s of CPU time, {time.perf_counter() - wall:.1f} s in all'
     assert case['parts']['weights'] > 1e5
     assert case['parts']['activations'] > case['parts']['inputs']
