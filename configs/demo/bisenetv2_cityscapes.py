@@ -52,7 +52,7 @@ runner = dict(max_iters=640)
 checkpoint_config = dict(interval=320, max_keep_ckpts=1)
 evaluation = dict(interval=320)
 log_config = dict(interval=20)
-# Half of the run reaches 0.36; a model that saw nothing would have 0.03.
-expect = dict(metric='mIoU', above=0.35)
+# Measured: 0.47 (seed 0, one thread), 0.36 half-way. Thin and rare things (poles, riders, bicycles) hold it back.
+expect = dict(metric='mIoU', above=0.4)
 custom_hooks = []
 seed = 0
