@@ -24,8 +24,7 @@ def test_two_processes_of_which_one_dies_and_is_restarted_equal_one_with_the_sam
         'torch.distributed.run',
         '--nproc-per-node',
         '2',
-        '--master-port',
-        '29512',
+        '--standalone',  # a free port of its own
         '--max-restarts',
         '1',
     ]
