@@ -61,8 +61,17 @@ def init_distributed(launcher: str, backend: str | None = None, timeout_s: float
         torch.cuda.set_device(local_rank() % torch.cuda.device_count())
     elif backend == 'nccl':
         backend = None
+    timeout = timedelta(seconds=timeout_s)
+    store, rank, world_size = next(dist.rendezvous('env://', timeout=timeout))
+    # torchrun with --master-port keeps its store when it starts all ranks again: without a place of its own, each would
+    # find the addresses of those that died, and wait for ever.
+    attempt = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')
     dist.init_process_group(
-        backend or ('nccl' if torch.cuda.is_available() else 'gloo'), timeout=timedelta(seconds=timeout_s)
+        backend or ('nccl' if torch.cuda.is_available() else 'gloo'),
+        store=dist.PrefixStore(f'attempt_{attempt}', store),
+        rank=rank,
+        world_size=world_size,
+        timeout=timeout,
     )
 
 

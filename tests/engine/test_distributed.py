@@ -7,6 +7,7 @@ import torch
 
 from mmopt.utils.distributed import init_distributed
 from tests.conftest import REPO
+from tests.engine.children import ranks_of
 from tests.engine.ddp_worker import phased_config
 from tests.engine.test_runner import build
 from tests.engine.toy import toy_config
@@ -24,7 +25,8 @@ def test_two_processes_of_which_one_dies_and_is_restarted_equal_one_with_the_sam
         'torch.distributed.run',
         '--nproc-per-node',
         '2',
-        '--standalone',  # a free port of its own
+        '--master-port',  # as on several machines; unlike --standalone it keeps its store over a restart
+        ranks_of(2)[0]['MASTER_PORT'],
         '--max-restarts',
         '1',
     ]
