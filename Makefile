@@ -13,8 +13,8 @@ train: $(STAMP)  ## make the environment and the demo data, and train the demo o
 	$(BIN)/python tools/datasets/make_demo.py nuscenes
 	$(BIN)/python tools/train.py configs/demo/lss_swin_nuscenes.py
 
-test: $(STAMP)  ## run the tests (slow and GPU ones excluded)
-	$(BIN)/python -m pytest
+test: $(STAMP)  ## run the tests (slow and GPU ones excluded), as many at once as there are cores, up to 4
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(STAMP)  ## run the slow tests: minutes each
 	$(BIN)/python -m pytest -m 'slow and not gpu'
