@@ -221,6 +221,13 @@ class IterBasedRunner(Runner):
             raise UserError(
                 "model_wrapper='fsdp': averaged weights (EMAHook) are not sharded; drop the hook, or use 'ddp'."
             )
+        wrapper = self.cfg.get('optim_wrapper') or {}
+        if wrapper.get('type') in ('AmpOptimWrapper', AmpOptimWrapper) and 'bf' not in str(wrapper.get('dtype')):
+            # Each rank would look for infinities in its own shards only, and step where another skips.
+            raise UserError(
+                "model_wrapper='fsdp' does not work with fp16, whose loss scaler would decide on each rank alone; use "
+                "--precision bf16 or fp32, or 'ddp'."
+            )
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build our loops also from MMEngine's ``dict(by_epoch=..., max_iters=...)``."""

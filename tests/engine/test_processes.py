@@ -144,11 +144,18 @@ def test_a_sharded_run_equals_one_process_and_its_checkpoints_go_on_there_and_ba
     assert_close(whole['state_dict'], weights_in(tmp_path / 'back' / 'iter_6.pth'))
 
 
-def test_sharding_refuses_averaged_weights_and_says_when_it_has_no_effect(tmp_path):
+def test_sharding_refuses_averaged_weights_and_fp16_and_says_when_it_has_no_effect(tmp_path):
     runner = build(config(tmp_path, 1, model_wrapper_cfg=FSDP))
     assert "model_wrapper='fsdp' has no effect with one process" in (tmp_path / 'latest.log').read_text()
     runner.cfg['custom_hooks'] = [dict(type='EMAHook')]
     with pytest.raises(UserError, match='averaged weights'):
+        runner._check_sharding()
+    runner.cfg['custom_hooks'] = []
+    runner._check_sharding()
+    runner.cfg['optim_wrapper'] = dict(type='AmpOptimWrapper', dtype='bfloat16')
+    runner._check_sharding()
+    runner.cfg['optim_wrapper'] = dict(type='AmpOptimWrapper', loss_scale='dynamic')
+    with pytest.raises(UserError, match='does not work with fp16'):
         runner._check_sharding()
 
 
