@@ -38,7 +38,7 @@ def test_two_processes_of_which_one_dies_and_is_restarted_equal_one_with_the_sam
     one.train()
     two = torch.load(out, weights_only=True)
     for name, value in one.model.state_dict().items():
-        torch.testing.assert_close(two['weights'][name], value, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(two['weights'][name], value, rtol=1e-6, atol=1e-6)
     assert two['count'] == 6  # every evaluation sample once, although 6 samples over 2 ranks make uneven batches
     assert not list((tmp_path / 'two').glob('*rank*'))
     assert (tmp_path / 'two' / 'died').exists()
@@ -47,7 +47,7 @@ def test_two_processes_of_which_one_dies_and_is_restarted_equal_one_with_the_sam
     phased = build(phased_config(tmp_path / 'phased', 4))
     phased.train()
     for name, value in phased.model.state_dict().items():
-        torch.testing.assert_close(two['phased'][name], value, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(two['phased'][name], value, rtol=1e-6, atol=1e-6)
 
 
 def test_a_missing_launcher_environment_names_the_command(monkeypatch):
