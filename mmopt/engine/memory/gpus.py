@@ -1,9 +1,10 @@
 """GPUs by name: how much memory PyTorch finds on them, and what a process takes before its first tensor.
 
-``total_gib`` is ``torch.cuda.get_device_properties(0).total_memory``, as it stands in PyTorch's own out-of-memory
-messages ("GPU 0 has a total capacity of 23.69 GiB"); boards with ECC in GDDR memory have a sixteenth less than printed
-on the box. The context (driver, kernels that are loaded lazily, cuDNN) is a range that depends on driver and CUDA
-version: it is measured by ``benchmarks/memory_estimate.py`` where a GPU is at hand.
+``total_gib`` stands for ``torch.cuda.get_device_properties(0).total_memory``. The figures are what such cards are
+known to report, not read from cards at hand: where one is, its own figure is right, and ``--budget`` takes it. Boards
+with ECC in GDDR memory have a sixteenth less than printed on the box. The context (driver, kernels that are loaded
+lazily, cuDNN) is a range that depends on driver and CUDA version: ``benchmarks/memory_estimate.py`` measures it where
+a GPU is at hand.
 """
 
 import re
