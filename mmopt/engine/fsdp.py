@@ -14,9 +14,43 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-__all__ = ['gathered', 'is_sharded', 'scatter_like', 'scatter_optimizer_state', 'shard_model', 'to_full']
+from mmopt.engine.optim import AmpOptimWrapper
+from mmopt.utils.errors import UserError
+
+__all__ = [
+    'check_sharding',
+    'gathered',
+    'is_sharded',
+    'scatter_like',
+    'scatter_optimizer_state',
+    'shard_model',
+    'to_full',
+]
 
 _CONTAINERS = (nn.ModuleList, nn.ModuleDict)
+
+
+def check_sharding(cfg: Mapping[str, Any]) -> None:
+    """Refuse what does not work on shards.
+
+    Args:
+        cfg: The lowered config.
+
+    Raises:
+        UserError: If it averages weights or runs in fp16.
+    """
+    hooks = [hook.get('type') for hook in cfg.get('custom_hooks') or [] if isinstance(hook, Mapping)]
+    if 'EMAHook' in hooks:
+        raise UserError(
+            "model_wrapper='fsdp': averaged weights (EMAHook) are not sharded; drop the hook, or use 'ddp'."
+        )
+    wrapper = cfg.get('optim_wrapper') or {}
+    if wrapper.get('type') in ('AmpOptimWrapper', AmpOptimWrapper) and 'bf' not in str(wrapper.get('dtype')):
+        # Each rank would look for infinities in its own shards only, and step where another skips.
+        raise UserError(
+            "model_wrapper='fsdp' does not work with fp16, whose loss scaler would decide on each rank alone; use "
+            "--precision bf16 or fp32, or 'ddp'."
+        )
 
 
 def shard_model(model: nn.Module, min_params: int = 1_000_000) -> nn.Module:

@@ -27,7 +27,7 @@ from mmopt.config.optimize import check_optimize, merge_optimize
 from mmopt.engine import checkpoint_io
 from mmopt.engine.epoch_loop import EpochBasedTrainLoop
 from mmopt.engine.evaluation_loops import TestLoop, ValLoop
-from mmopt.engine.fsdp import is_sharded, scatter_like, scatter_optimizer_state, shard_model
+from mmopt.engine.fsdp import check_sharding, is_sharded, scatter_like, scatter_optimizer_state, shard_model
 from mmopt.engine.global_batch import check_global_batch
 from mmopt.engine.hooks.checkpoint_hook import CheckpointHook
 from mmopt.engine.hooks.dispatch import calls_at
@@ -52,7 +52,6 @@ from mmopt.engine.sync_batch_norm import fit_sync_batch_norm
 from mmopt.engine.time_split import TimeSplit
 from mmopt.registry import RUNNERS
 from mmopt.utils.distributed import init_distributed, local_rank
-from mmopt.utils.errors import UserError
 from mmopt.utils.malloc import keep_freed_pages
 
 __all__ = ['EpochBasedRunner', 'IterBasedRunner']
@@ -190,7 +189,7 @@ class IterBasedRunner(Runner):
     def _wrap_distributed(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         options = {key: value for key, value in (model_wrapper_cfg or {}).items() if key != 'type'}
         if (model_wrapper_cfg or {}).get('type') == 'FSDP':
-            self._check_sharding()
+            check_sharding(self.cfg)
             if hasattr(model, 'init_weights'):
                 model.init_weights()  # whole weights, now; MMEngine does it when they are shards
             return shard_model(model, **options)
@@ -214,20 +213,6 @@ class IterBasedRunner(Runner):
             optim_wrapper, effects = apply_to_optimizer(optim_wrapper, self.cfg, get_world_size())
             report(effects, self.logger)
         return super().build_optim_wrapper(optim_wrapper)
-
-    def _check_sharding(self) -> None:
-        hooks = [hook.get('type') for hook in self.cfg.get('custom_hooks') or [] if isinstance(hook, dict)]
-        if 'EMAHook' in hooks:
-            raise UserError(
-                "model_wrapper='fsdp': averaged weights (EMAHook) are not sharded; drop the hook, or use 'ddp'."
-            )
-        wrapper = self.cfg.get('optim_wrapper') or {}
-        if wrapper.get('type') in ('AmpOptimWrapper', AmpOptimWrapper) and 'bf' not in str(wrapper.get('dtype')):
-            # Each rank would look for infinities in its own shards only, and step where another skips.
-            raise UserError(
-                "model_wrapper='fsdp' does not work with fp16, whose loss scaler would decide on each rank alone; use "
-                "--precision bf16 or fp32, or 'ddp'."
-            )
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build our loops also from MMEngine's ``dict(by_epoch=..., max_iters=...)``."""

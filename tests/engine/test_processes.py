@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from mmopt.engine.fsdp import check_sharding
 from mmopt.engine.global_batch import check_global_batch
 from mmopt.registry import MODELS
 from mmopt.utils.distributed import first_host
@@ -149,14 +150,14 @@ def test_sharding_refuses_averaged_weights_and_fp16_and_says_when_it_has_no_effe
     assert "model_wrapper='fsdp' has no effect with one process" in (tmp_path / 'latest.log').read_text()
     runner.cfg['custom_hooks'] = [dict(type='EMAHook')]
     with pytest.raises(UserError, match='averaged weights'):
-        runner._check_sharding()
+        check_sharding(runner.cfg)
     runner.cfg['custom_hooks'] = []
-    runner._check_sharding()
+    check_sharding(runner.cfg)
     runner.cfg['optim_wrapper'] = dict(type='AmpOptimWrapper', dtype='bfloat16')
-    runner._check_sharding()
+    check_sharding(runner.cfg)
     runner.cfg['optim_wrapper'] = dict(type='AmpOptimWrapper', loss_scale='dynamic')
     with pytest.raises(UserError, match='does not work with fp16'):
-        runner._check_sharding()
+        check_sharding(runner.cfg)
 
 
 def test_slurm_variables_start_the_same_run(tmp_path, alone):

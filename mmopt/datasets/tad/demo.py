@@ -10,12 +10,12 @@ import json
 import multiprocessing
 import shutil
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from mmopt.datasets.common.demo_set import Made
 from mmopt.datasets.tad.layout import COLUMNS, count_frames, read_annotation, write_table
 from mmopt.datasets.tad.world import ACTIONS, BODY, DemoLab, lose_points, simulate
 from mmopt.utils.errors import DataError
@@ -39,23 +39,6 @@ DEMO_LABS = (
 
 def _name(agent: int, target: int, action: str) -> str:
     return f'mouse{agent + 1},{"self" if target == agent else f"mouse{target + 1}"},{action}'
-
-
-@dataclass(frozen=True)
-class Made:
-    """What :func:`make_demo` did.
-
-    Attributes:
-        out: The data root.
-        num_train: Training videos in it.
-        num_val: Validation videos in it.
-        seconds: Time it took; 0 where a complete set was left alone.
-    """
-
-    out: Path
-    num_train: int
-    num_val: int
-    seconds: float
 
 
 def make_demo(

@@ -6,7 +6,6 @@ cannot be compiled (no C++ compiler, an operator that the compiler does not know
 says why.
 """
 
-import fnmatch
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ import torch
 from mmengine.logging import MMLogger
 from torch import nn
 
+from mmopt.engine.optimize.blocks import match_modules
 from mmopt.engine.optimize.effect import Effect
 from mmopt.utils.memory import is_out_of_memory
 
@@ -83,7 +83,7 @@ def find_regions(model: nn.Module, patterns: list[str] | None = None) -> dict[st
 
     Args:
         model: The model.
-        patterns: Names of modules, with ``*`` for any text; None finds them.
+        patterns: As :func:`mmopt.engine.optimize.blocks.match_modules` takes them; None finds them.
 
     Returns:
         Modules by name, none inside another. Without patterns: the outermost modules of every class that the model has
@@ -91,8 +91,7 @@ def find_regions(model: nn.Module, patterns: list[str] | None = None) -> dict[st
         (backbone, neck, head).
     """
     if patterns is not None:
-        named = [(name, module) for name, module in model.named_modules() if name]
-        return _outermost((name, module) for name, module in named if any(fnmatch.fnmatch(name, p) for p in patterns))
+        return match_modules(model, patterns)
     candidates = list(_candidates(model))
     counts = Counter(_signature(module) for _, module in candidates)
     repeated = {signature[0] for signature, count in counts.items() if count > 1}

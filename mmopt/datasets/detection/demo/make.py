@@ -3,12 +3,12 @@
 import json
 import shutil
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from mmopt.datasets.common.demo_set import Made
 from mmopt.datasets.common.pictures import contact_sheet
 from mmopt.datasets.detection.demo.scene import Scene, event_frame
 from mmopt.datasets.detection.prepare_fred import FredOptions, prepare_fred
@@ -20,23 +20,6 @@ __all__ = ['Made', 'make_demo']
 _FRAMES = 8
 """Frames per sequence; every third of the camera's, so that they differ."""
 _STEP = 3
-
-
-@dataclass(frozen=True)
-class Made:
-    """What :func:`make_demo` did.
-
-    Attributes:
-        out: The data root.
-        num_train: Training images of each modality.
-        num_val: Validation images.
-        seconds: Time it took; 0 where a complete set was left alone.
-    """
-
-    out: Path
-    num_train: int
-    num_val: int
-    seconds: float
 
 
 def make_demo(
