@@ -99,23 +99,26 @@ def move_to(batch: Any, device: torch.device, *, non_blocking: bool = True, host
     Returns:
         A new batch; samples are copies, too.
     """
-    if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=non_blocking)
-    if isinstance(batch, BaseDataElement):
-        if not host_fields:
-            return batch.to(device, non_blocking=non_blocking)
-        sample = batch.new()
-        for name, value in sample.items():
-            if name not in host_fields:
-                sample.set_field(move_to(value, device, non_blocking=non_blocking), name)
-        return sample
-    options = dict(non_blocking=non_blocking, host_fields=host_fields)
-    if isinstance(batch, dict):
-        return {key: move_to(value, device, **options) for key, value in batch.items()}
-    if isinstance(batch, list | tuple):
-        moved = [move_to(value, device, **options) for value in batch]
-        # A named tuple takes them singly.
-        return type(batch)(*moved) if hasattr(batch, '_fields') else type(batch)(moved)
-    if isinstance(batch, ReportedBatch):
-        return ReportedBatch(move_to(batch.batch, device, **options), batch.reports)
-    return batch
+
+    def move(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.to(device, non_blocking=non_blocking)
+        if isinstance(value, dict):
+            return {key: move(item) for key, item in value.items()}
+        if isinstance(value, BaseDataElement):
+            if not host_fields:
+                return value.to(device, non_blocking=non_blocking)
+            sample = value.new()
+            for name, item in sample.items():
+                if name not in host_fields:
+                    sample.set_field(move(item), name)
+            return sample
+        if isinstance(value, (list, tuple)):  # noqa: UP038 - a union is looked at anew in every call
+            moved = [move(item) for item in value]
+            # A named tuple takes them singly.
+            return type(value)(*moved) if hasattr(value, '_fields') else type(value)(moved)
+        if isinstance(value, ReportedBatch):
+            return ReportedBatch(move(value.batch), value.reports)
+        return value
+
+    return move(batch)

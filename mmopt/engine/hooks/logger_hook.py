@@ -51,8 +51,8 @@ class LoggerHook(_LoggerHook):
         count = batch_idx + 1 if self.by_epoch else iters
         if count % self.interval == 0:
             return True
-        by_epoch = getattr(runner.train_loop, 'unit', 'iter') == 'epoch'
-        return by_epoch and not self.ignore_last and self.end_of_epoch(runner.train_dataloader, batch_idx)
+        by_epoch = not self.ignore_last and getattr(runner.train_loop, 'unit', 'iter') == 'epoch'
+        return by_epoch and self.end_of_epoch(runner.train_dataloader, batch_idx)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
@@ -66,10 +66,13 @@ class LoggerHook(_LoggerHook):
 
 
 def logs_now(runner: Runner, batch_idx: int) -> bool:
-    """Tell whether any logger of the run writes a line after this iteration."""
-    hooks = runner.hooks
-    # Several hooks ask in each iteration: who logs is looked up once per change of the hooks.
-    known = getattr(runner, '_loggers', None)
-    if known is None or known[0] != len(hooks):
-        known = runner._loggers = (len(hooks), [hook for hook in hooks if isinstance(hook, LoggerHook)])
-    return any(hook.is_due(runner, batch_idx) for hook in known[1])
+    """Tell whether any logger of the run writes a line after this iteration; several hooks ask in each."""
+    hooks, now = runner.hooks, runner.iter
+    known = getattr(runner, '_log_due', None)
+    if known is None or known[0] != now or known[1] != len(hooks):
+        loggers = known[2] if known is not None and known[1] == len(hooks) else None
+        if loggers is None:
+            loggers = [hook for hook in hooks if isinstance(hook, LoggerHook)]
+        due = any(hook.is_due(runner, batch_idx) for hook in loggers)
+        known = runner._log_due = (now, len(hooks), loggers, due)
+    return known[3]

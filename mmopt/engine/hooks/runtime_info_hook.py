@@ -75,14 +75,17 @@ class RuntimeInfoHook(_RuntimeInfoHook):
 
     def flush(self, runner: Runner) -> None:
         """Move all pending scalars to the message hub: one transfer for any number of iterations."""
-        places = [(row, name) for row, scalars in enumerate(self._pending) for name in scalars]
-        tensors = [self._pending[row][name] for row, name in places if isinstance(self._pending[row][name], Tensor)]
-        on_host = iter(torch.stack([t.detach().float().reshape(()) for t in tensors]).tolist() if tensors else ())
+        rows = [scalars.items() for scalars in self._pending]
+        tensors = [value for row in rows for _, value in row if isinstance(value, Tensor)]
+        on_host = iter(torch.stack([_as_float(value) for value in tensors]).tolist() if tensors else ())
         columns: dict[str, list[float]] = {}
-        for row, name in places:
-            value = self._pending[row][name]
-            columns.setdefault(name, []).append(next(on_host) if isinstance(value, Tensor) else value)
-        measured = {name for row, name in places if isinstance(self._pending[row][name], Tensor)}
+        measured = set()
+        for row in rows:
+            for name, value in row:
+                if isinstance(value, Tensor):
+                    measured.add(name)
+                    value = next(on_host)
+                columns.setdefault(name, []).append(value)
         columns |= _mean_over_ranks({name: columns[name] for name in measured})
         hub = runner.message_hub
         for name, values in columns.items():
@@ -104,6 +107,11 @@ class RuntimeInfoHook(_RuntimeInfoHook):
         counts = np.concatenate((counts, np.ones(len(values))))[-self.max_history :]
         hub.log_scalars[key] = HistoryBuffer(history, counts, max_length=self.max_history)
         hub._set_resumed_keys(key, resumed=True)  # a checkpoint may fall between two lines
+
+
+def _as_float(value: Tensor) -> Tensor:
+    # Most are scalars of this type already, and there are thousands between two lines.
+    return value.detach() if value.dtype is torch.float32 and value.dim() == 0 else value.detach().float().reshape(())
 
 
 def _mean_over_ranks(columns: dict[str, list[float]]) -> dict[str, list[float]]:

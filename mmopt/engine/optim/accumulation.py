@@ -88,6 +88,10 @@ class OptimWrapper(_OptimWrapper):
         """Add the gradient of one (micro-)batch loss, divided by the length of the accumulation window."""
         self.scale_loss(loss).backward()
 
+    def scale_loss(self, loss: Tensor) -> Tensor:
+        """Divide a loss by the length of its accumulation window; without one there is nothing to divide."""
+        return loss if self._accumulative_counts == 1 else super().scale_loss(loss)
+
     def finish_iteration(self) -> bool:
         """Count one iteration and, at the end of an accumulation window, step.
 
