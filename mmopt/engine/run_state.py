@@ -1,16 +1,18 @@
 """What a checkpoint holds of a run, and how schedulers and learning rates go on from it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mmengine
 import torch
-from mmengine.dist import all_gather_object, get_world_size, is_main_process
+from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
+from mmengine.runner.base_loop import BaseLoop
 
 import mmopt
 from mmopt.engine import checkpoint_io
-from mmopt.engine.fsdp import is_sharded, to_full
+from mmopt.engine.fsdp import is_sharded, scatter_like, scatter_optimizer_state, to_full
+from mmopt.engine.global_batch import check_global_batch
 from mmopt.engine.hooks.runtime_info_hook import RuntimeInfoHook
 from mmopt.engine.optim import OptimWrapper
 from mmopt.engine.optim.accumulation import waiting_gradients
@@ -18,7 +20,7 @@ from mmopt.engine.step import unwrap
 from mmopt.structures import move_to
 from mmopt.utils.errors import UserError
 
-__all__ = ['collect_state', 'resume_schedulers', 'scale_learning_rate']
+__all__ = ['collect_state', 'restore_state', 'resume_schedulers', 'scale_learning_rate']
 
 
 def collect_state(runner: Any) -> dict[str, Any] | None:
@@ -88,6 +90,69 @@ def collect_state(runner: Any) -> dict[str, Any] | None:
     if partial_grads:
         state['partial_grads'] = partial_grads
     return state
+
+
+def restore_state(
+    runner: Any, checkpoint: Mapping[str, Any], *, optimizer: bool = True, param_scheduler: bool = True
+) -> dict | None:
+    """Put a run where a checkpoint was; its weights are loaded already. All ranks must call it.
+
+    Args:
+        runner: The runner.
+        checkpoint: As :func:`mmopt.engine.checkpoint_io.load` gives it.
+        optimizer: Whether to restore the optimizer.
+        param_scheduler: Whether to restore the schedulers.
+
+    Returns:
+        The random state of this rank, to be put back when the loader is made; None where the checkpoint has none.
+    """
+    meta, loop, module = checkpoint['meta'], runner.train_loop, unwrap(runner.model)
+    _restore_seed(runner, meta.get('seed'))
+    if hasattr(loop, 'set_position'):
+        if runner.cfg.get('keep_global_batch', True):
+            check_global_batch(meta, loop.dataloader.batch_size, get_world_size())
+        loop.set_position(meta)
+    else:
+        loop._iter, loop._epoch = meta['iter'], meta.get('epoch', 0)
+    if 'message_hub' in checkpoint:
+        checkpoint_io.restore_message_hub(runner.message_hub, checkpoint['message_hub'])
+    if optimizer and checkpoint.get('optimizer') is not None:
+        state = checkpoint['optimizer']
+        if checkpoint['source_format'] != 'mmopt':  # a group per parameter there, merged ones here
+            state = checkpoint_io.remap_optimizer_state(state, runner.optim_wrapper.optimizer)
+        if is_sharded(module):
+            state = scatter_optimizer_state(state, runner.optim_wrapper.optimizer)
+        runner.optim_wrapper.load_state_dict(state)
+    if param_scheduler:
+        resume_schedulers(runner.param_schedulers, checkpoint.get('param_schedulers'), loop.iter)
+    partial_grads = checkpoint.get('partial_grads', {}) if loop.iter == meta['iter'] else {}
+    for name, param in module.named_parameters():
+        if name in partial_grads:
+            param.grad = scatter_like(partial_grads[name], param)
+    rng_of_ranks = checkpoint.get('rng', ())
+    if len(rng_of_ranks) == get_world_size():
+        return rng_of_ranks[get_rank()]
+    if rng_of_ranks:
+        runner.logger.warning(
+            f'The checkpoint has the random state of {len(rng_of_ranks)} processes, there are {get_world_size()} '
+            'now: what the model draws (dropout) goes on from the seed; samples and augmentation go on exactly.'
+        )
+    return None
+
+
+def _restore_seed(runner: Any, seed: int | None) -> None:
+    if seed is None or seed == runner.seed:
+        return
+    if runner._randomness_cfg.get('seed') is not None:
+        runner.logger.warning(
+            f'The checkpoint ran with seed {seed}, the config says {runner.seed}: going on with {seed}.'
+        )
+    runner._randomness_cfg = dict(runner._randomness_cfg, seed=seed)
+    runner.set_randomness(**runner._randomness_cfg)
+    for loop in (runner._train_loop, runner._val_loop):
+        for loader in getattr(loop, 'loaders', ()) or ([loop.dataloader] if isinstance(loop, BaseLoop) else ()):
+            if hasattr(loader.sampler, 'seed'):
+                loader.sampler.seed = seed
 
 
 def resume_schedulers(schedulers: list | dict | None, states: list | dict | None, iters_done: int) -> None:

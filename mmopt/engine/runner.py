@@ -17,7 +17,6 @@ from mmengine.device import get_device
 from mmengine.dist import broadcast_object_list, get_rank, get_world_size, is_main_process
 from mmengine.hooks import EMAHook
 from mmengine.logging import MMLogger
-from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 from torch import nn
@@ -27,13 +26,13 @@ from mmopt.config.optimize import check_optimize, merge_optimize
 from mmopt.engine import checkpoint_io
 from mmopt.engine.epoch_loop import EpochBasedTrainLoop
 from mmopt.engine.evaluation_loops import TestLoop, ValLoop
-from mmopt.engine.fsdp import check_sharding, is_sharded, scatter_like, scatter_optimizer_state, shard_model
-from mmopt.engine.global_batch import check_global_batch
+from mmopt.engine.fsdp import check_sharding, is_sharded, scatter_like
 from mmopt.engine.hooks.checkpoint_hook import CheckpointHook
 from mmopt.engine.hooks.dispatch import calls_at
 from mmopt.engine.hooks.runtime_info_hook import RuntimeInfoHook
 from mmopt.engine.loading import build_dataloader
 from mmopt.engine.loops import IterBasedTrainLoop, TrainLoop
+from mmopt.engine.model_wrapper import needs_mmengine, wrap_distributed
 from mmopt.engine.optim import AmpOptimWrapper, OptimWrapper
 from mmopt.engine.optim.half_on_cpu import autocast
 from mmopt.engine.optim.precision import DTYPES
@@ -46,12 +45,12 @@ from mmopt.engine.optimize import (
     report,
     scale_schedules,
 )
-from mmopt.engine.run_state import collect_state, resume_schedulers, scale_learning_rate
+from mmopt.engine.run_state import collect_state, restore_state, scale_learning_rate
 from mmopt.engine.step import unwrap
 from mmopt.engine.sync_batch_norm import fit_sync_batch_norm
 from mmopt.engine.time_split import TimeSplit
 from mmopt.registry import RUNNERS
-from mmopt.utils.distributed import init_distributed, local_rank
+from mmopt.utils.distributed import init_distributed
 from mmopt.utils.malloc import keep_freed_pages
 
 __all__ = ['EpochBasedRunner', 'IterBasedRunner']
@@ -187,21 +186,13 @@ class IterBasedRunner(Runner):
             self.model = self._wrap_distributed(self.cfg.get('model_wrapper_cfg'), unwrap(self.model))
 
     def _wrap_distributed(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        options = {key: value for key, value in (model_wrapper_cfg or {}).items() if key != 'type'}
+        if needs_mmengine(model_wrapper_cfg):
+            return super().wrap_model(model_wrapper_cfg, model)
         if (model_wrapper_cfg or {}).get('type') == 'FSDP':
             check_sharding(self.cfg)
-            if hasattr(model, 'init_weights'):
-                model.init_weights()  # whole weights, now; MMEngine does it when they are shards
-            return shard_model(model, **options)
-        if model_wrapper_cfg is not None and model_wrapper_cfg.get('type', 'MMDistributedDataParallel') not in (
-            'MMDistributedDataParallel',
-            'DistributedDataParallel',
-        ):
-            return super().wrap_model(model_wrapper_cfg, model)
-        options.setdefault('broadcast_buffers', False)
-        options.setdefault('find_unused_parameters', self.cfg.get('find_unused_parameters', False))
-        device_ids = [local_rank()] if torch.cuda.is_available() else None
-        return MMDistributedDataParallel(model, device_ids=device_ids, **options)
+        return wrap_distributed(
+            model, model_wrapper_cfg, find_unused_parameters=self.cfg.get('find_unused_parameters', False)
+        )
 
     def _init_model_weights(self) -> None:
         if not is_sharded(self.model):
@@ -412,40 +403,10 @@ class IterBasedRunner(Runner):
             map_location: Where tensors go first.
         """
         checkpoint = self.load_checkpoint(filename, map_location)
-        meta = checkpoint['meta']
-        self._resume_seed(meta.get('seed'))
-        loop = self.train_loop
-        if isinstance(loop, TrainLoop):
-            if self.cfg.get('keep_global_batch', True):
-                check_global_batch(meta, loop.dataloader.batch_size, get_world_size())
-            loop.set_position(meta)
-        else:
-            loop._iter, loop._epoch = meta['iter'], meta.get('epoch', 0)
-        is_exact = loop.iter == meta['iter']
-        if 'message_hub' in checkpoint:
-            checkpoint_io.restore_message_hub(self.message_hub, checkpoint['message_hub'])
-        if resume_optimizer and checkpoint.get('optimizer') is not None:
-            state = checkpoint['optimizer']
-            if checkpoint['source_format'] != 'mmopt':  # a group per parameter there, merged ones here
-                state = checkpoint_io.remap_optimizer_state(state, self.optim_wrapper.optimizer)
-            if is_sharded(unwrap(self.model)):
-                state = scatter_optimizer_state(state, self.optim_wrapper.optimizer)
-            self.optim_wrapper.load_state_dict(state)
-        if resume_param_scheduler:
-            resume_schedulers(self.param_schedulers, checkpoint.get('param_schedulers'), loop.iter)
-        partial_grads = checkpoint.get('partial_grads', {}) if is_exact else {}
-        for name, param in unwrap(self.model).named_parameters():
-            if name in partial_grads:
-                param.grad = scatter_like(partial_grads[name], param)
-        rng_of_ranks = checkpoint.get('rng', ())
-        if len(rng_of_ranks) == get_world_size():
-            self._pending_rng = rng_of_ranks[get_rank()]
-        elif rng_of_ranks:
-            self.logger.warning(
-                f'The checkpoint has the random state of {len(rng_of_ranks)} processes, there are {get_world_size()} '
-                'now: what the model draws (dropout) goes on from the seed; samples and augmentation go on exactly.'
-            )
-        self.logger.info(f'Resumed {filename} after {loop.iter} iterations.')
+        self._pending_rng = restore_state(
+            self, checkpoint, optimizer=resume_optimizer, param_scheduler=resume_param_scheduler
+        )
+        self.logger.info(f'Resumed {filename} after {self.train_loop.iter} iterations.')
 
     def _read(self, filename: str | Path, map_location: Any) -> dict:
         checkpoint = checkpoint_io.load(
@@ -457,20 +418,6 @@ class IterBasedRunner(Runner):
         )
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         return checkpoint
-
-    def _resume_seed(self, seed: int | None) -> None:
-        if seed is None or seed == self.seed:
-            return
-        if self._randomness_cfg.get('seed') is not None:
-            self.logger.warning(
-                f'The checkpoint ran with seed {seed}, the config says {self.seed}: going on with {seed}.'
-            )
-        self._randomness_cfg = dict(self._randomness_cfg, seed=seed)
-        self.set_randomness(**self._randomness_cfg)
-        for loop in (self._train_loop, self._val_loop):
-            for loader in getattr(loop, 'loaders', ()) or ([loop.dataloader] if isinstance(loop, BaseLoop) else ()):
-                if hasattr(loader.sampler, 'seed'):
-                    loader.sampler.seed = seed
 
     def restore_rng_state(self) -> None:
         """Put back the random state of a resumed run; called once the loader is made, before anything is drawn."""

@@ -113,7 +113,7 @@ def move_to(batch: Any, device: torch.device, *, non_blocking: bool = True, host
                 if name not in host_fields:
                     sample.set_field(move(item), name)
             return sample
-        if isinstance(value, (list, tuple)):  # noqa: UP038 - a union is looked at anew in every call
+        if isinstance(value, (list, tuple)):
             moved = [move(item) for item in value]
             # A named tuple takes them singly.
             return type(value)(*moved) if hasattr(value, '_fields') else type(value)(moved)
