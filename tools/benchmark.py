@@ -5,6 +5,7 @@ python tools/benchmark.py CONFIG --options-a fp16=None --options-b bf16={}      
 python tools/benchmark.py CONFIG [CONFIG ...] --precision fp32 bf16               # configs, precisions, or both
 python tools/benchmark.py --table bev --demo                                      # a guide's table, claims beside it
 python tools/benchmark.py configs/demo/X.py --precision fp32 bf16 --metric --rounds 3   # what precision costs
+python tools/benchmark.py CONFIG --exported onnx pt2 --batch 4   # forward passes: the model, and graphs made of it
 
 Writes OUT.md, OUT.json and OUT.png. What is finished is not run again when the command is repeated.
 """
@@ -19,6 +20,7 @@ from mmopt.apis import run_tool
 REPO = Path(__file__).resolve().parents[1]
 TABLES = REPO / 'benchmarks' / 'tables'
 PRECISIONS = ('fp32', 'fp16', 'bf16')
+EXPORTED = ('onnx', 'pt2')
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -35,6 +37,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     for letter in 'cd':
         group.add_argument(f'--options-{letter}', help=argparse.SUPPRESS, **many)
     group.add_argument('--precision', nargs='+', choices=PRECISIONS, default=[], help='every setting in each of these')
+    group = parser.add_argument_group('exported models')
+    group.add_argument('--exported', nargs='+', choices=EXPORTED, default=[], help='time forward passes, not training')
+    group.add_argument('--batch', type=int, default=1, help='with --exported: batch size; default %(default)s')
+    group.add_argument(
+        '--input-size', type=int, nargs=2, metavar=('HEIGHT', 'WIDTH'), help='with --exported: of random images'
+    )
     group = parser.add_argument_group('measurement')
     group.add_argument('--rounds', type=int, default=3, help='trials per setting; default %(default)s')
     group.add_argument('--warmup', type=int, default=5, help='iterations before the timed ones; default %(default)s')
@@ -50,8 +58,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if bool(args.configs) == bool(args.table):
         parser.error('give either CONFIG or --table')
-    if args.table and (args.precision or any(vars(args)[f'options_{letter}'] for letter in 'abcd')):
+    has_variants = args.precision or any(vars(args)[f'options_{letter}'] for letter in 'abcd')
+    if args.table and has_variants:
         parser.error('a table has its own settings; --options changes them all')
+    if args.exported and (args.table or has_variants):
+        parser.error('--exported times models as they are, in float32: give configs and --options alone')
     if args.demo and not args.table:
         parser.error('--demo belongs to --table; for a config: --options data.data_root=data/demo/...')
     for name, least in dict(rounds=1, warmup=0, iters=1, val_batches=0).items():
@@ -63,6 +74,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     # After the arguments: importing torch takes seconds.
+    if args.exported:
+        return compare_exported(args)
     from mmopt.apis.bench.cells import TrialSettings, make_cells
     from mmopt.apis.bench.command import compare
     from mmopt.apis.bench.tables import load_table
@@ -100,6 +113,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         num_val=num_val,
         again=args.again,
     )
+
+
+def compare_exported(args: argparse.Namespace) -> int:
+    from mmopt.apis import load_config
+    from mmopt.apis.bench.exported import compare_exported
+
+    blocks = []
+    for config in args.configs:
+        table = compare_exported(
+            load_config(config, options=args.options),
+            [f'.{name}' for name in args.exported],
+            batch_size=args.batch,
+            input_size=None if args.input_size is None else tuple(args.input_size),
+            rounds=args.iters,
+            warmup=args.warmup,
+        )
+        blocks.append(f'## {config}\n\n{table}\n')
+        print(blocks[-1])
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.with_suffix('.md').write_text('\n'.join(blocks), encoding='utf-8')
+    return 0
 
 
 def _root() -> Path:

@@ -42,7 +42,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.out,
         batch_size=args.batch,
         input_size=None if args.input_size is None else tuple(args.input_size),
-        rounds=args.rounds,
         allow_pickle=args.allow_pickle,
     )
     shapes = [
@@ -51,11 +50,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     ]
     print(f'{made.path}: {made.path.stat().st_size / 1024**2:.1f} MiB, {shapes[0]} -> {shapes[1]}')
     print(f'largest deviation from the model: {made.deviation:.1e} of the largest value')
-    if made.eager_ms is not None:
-        print(
-            f'a batch of {args.batch}: model {made.eager_ms:.1f} ms, graph {made.graph_ms:.1f} ms, '
-            f'{made.eager_ms / made.graph_ms:.2f}x, {1e3 * args.batch / made.graph_ms:.1f} samples/s'
-        )
+    if args.rounds:
+        from mmopt.apis.bench.exported import throughput_table
+
+        print(throughput_table([made], args.rounds))
 
 
 if __name__ == '__main__':

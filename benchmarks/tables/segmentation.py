@@ -1,4 +1,8 @@
-"""BiSeNetV2 on Cityscapes: each switch of the guide alone, and all together, with the gains that it states."""
+"""BiSeNetV2 on Cityscapes: each switch of the guide alone, and all together, with the gains that it states.
+
+Small enough for a CPU with ``--demo --options data.train.pipeline.3.crop_size=(64,128)``: batches, workers and
+precision, which are compared, stay as they are.
+"""
 
 title = 'BiSeNetV2 with the boundary loss on Cityscapes: each switch alone, then all together'
 source = 'the guide to the segmentation baseline'
@@ -18,10 +22,22 @@ cudnn = ['deterministic=False', 'cudnn_benchmark=True']
 rows = [
     dict(name='baseline: batch 32, FP32, deterministic', options=plain_loader),
     dict(name='FP16', options=[*plain_loader, *fp16], claimed=dict(speed=(2.0, 2.0), memory_ratio=(0.5, 0.5))),
+    dict(name='BF16', options=plain_loader, precision='bf16'),  # not in the guide: no loss scale
     dict(name='8 workers, pinned, kept, 2 ahead', options=workers, claimed=dict(speed=(1.2, 1.3))),
-    dict(name='pinned memory alone', options=['data.pin_memory=True', 'data.persistent_workers=False']),
+    dict(name='8 workers alone', options=[*plain_loader, 'data.workers_per_gpu=8']),
+    dict(
+        name='pinned memory alone',
+        options=['data.pin_memory=True', 'data.persistent_workers=False'],
+        needs_gpu='pinned memory is for copies to one',
+    ),
     dict(name='kept workers alone', options=['data.pin_memory=False', 'data.persistent_workers=True']),
-    dict(name='cuDNN benchmark, not deterministic', options=[*plain_loader, *cudnn], claimed=dict(speed=(1.05, 1.1))),
+    dict(name='4 batches ahead alone', options=[*plain_loader, 'data.prefetch_factor=4']),
+    dict(
+        name='cuDNN benchmark, not deterministic',
+        options=[*plain_loader, *cudnn],
+        claimed=dict(speed=(1.05, 1.1)),
+        needs_gpu='cuDNN is its library',
+    ),
     dict(name='batch 64', options=[*plain_loader, 'data.samples_per_gpu=64'], claimed=dict(speed=(1.1, 1.2))),
     # No figure in the guide: a step of 32 in the memory of 16.
     dict(
@@ -54,5 +70,11 @@ rows = [
         config='configs/baseline/bisenetv2_cityscapes_fast.py',
         options=['optimize.compile=True', "data.cache='disk'"],
         claimed=dict(speed=(2.0, 3.0)),
+    ),
+    dict(
+        name='all in BF16',
+        config='configs/baseline/bisenetv2_cityscapes_fast.py',
+        options=['optimize.compile=True', "data.cache='disk'"],
+        precision='bf16',
     ),
 ]

@@ -5,11 +5,9 @@ size. A model whose samples decide what is computed (camera matrices) has a meth
 binds them.
 """
 
-import statistics
-import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from mmopt.apis.export_formats import require_onnx, write_onnx, write_pt2
+from mmopt.apis.export_formats import require_onnx, tracing, write_onnx, write_pt2
 from mmopt.engine import checkpoint_io
 from mmopt.registry import DATASETS, FUNCTIONS, MODELS
 from mmopt.utils.errors import UserError
@@ -39,16 +37,16 @@ class Exported:
         inputs: Shape of every input.
         outputs: Shape of every output.
         deviation: Largest deviation from the model, relative to the largest value of an output.
-        eager_ms: Median time of a forward pass of the model; None where it was not measured.
-        graph_ms: That of the graph, on the same processor.
+        run_model: Runs the model on the batch that it was exported with, without gradients.
+        run_graph: Runs the file on the same batch, on the same processor.
     """
 
     path: Path
     inputs: dict[str, tuple[int, ...]]
     outputs: dict[str, tuple[int, ...]]
     deviation: float
-    eager_ms: float | None = None
-    graph_ms: float | None = None
+    run_model: Callable[[], Any] = field(repr=False)
+    run_graph: Callable[[], Any] = field(repr=False)
 
 
 class _Graph(nn.Module):
@@ -86,7 +84,6 @@ def export_model(
     *,
     batch_size: int = 1,
     input_size: tuple[int, int] | None = None,
-    rounds: int = 0,
     allow_pickle: bool = False,
 ) -> Exported:
     """Export a model on the CPU in float32, run the graph, and compare it with the model.
@@ -98,7 +95,6 @@ def export_model(
         batch_size: Batch of the graph.
         input_size: Height and width of random images, for models that need images alone; None takes the first samples
             of the test set.
-        rounds: Interleaved timings of model and graph; 0 for none.
         allow_pickle: See :func:`mmopt.engine.checkpoint_io.load`.
 
     Returns:
@@ -113,7 +109,7 @@ def export_model(
     if checkpoint is not None:
         checkpoint_io.load_weights(model, checkpoint, strict=True, allow_pickle=allow_pickle)
     inputs, samples = _example(cfg, model, batch_size, input_size)
-    return export_graph(model, inputs, samples, out, facts=_facts(cfg, model), rounds=rounds)
+    return export_graph(model, inputs, samples, out, facts=_facts(cfg, model))
 
 
 def export_graph(
@@ -123,9 +119,11 @@ def export_graph(
     out: str | Path,
     *,
     facts: Mapping[str, Any] | None = None,
-    rounds: int = 0,
 ) -> Exported:
     """Export a model in evaluation mode for inputs of these shapes; see :func:`export_model`.
+
+    The file appears when it has been compared: one that cannot be run or deviates is not left behind, and an older one
+    of its name stays.
 
     Args:
         model: The model, on the CPU.
@@ -133,7 +131,6 @@ def export_graph(
         samples: The samples of the batch; None where it needs none.
         out: The file to make.
         facts: Plain values to write into the file.
-        rounds: Interleaved timings.
 
     Returns:
         What was made, and how it compares.
@@ -149,23 +146,23 @@ def export_graph(
     output_names, expected = [name for name, _ in pairs], tuple(tensor for _, tensor in pairs)
     out.parent.mkdir(parents=True, exist_ok=True)
     write = write_onnx if out.suffix == '.onnx' else write_pt2
+    partial = out.with_name(f'.{out.stem}.partial{out.suffix}')
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with tracing(type(model).__name__, out.suffix), warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter('ignore')  # of the exporters: about themselves, not about the model
-            run_graph = write(graph, tensors, names, output_names, out, dict(facts or {}))
-    except (RuntimeError, TypeError, NotImplementedError, torch.onnx.errors.OnnxExporterError) as error:
-        raise UserError(
-            f'{type(model).__name__} cannot be exported to {out.suffix}: {str(error).strip().splitlines()[0]}'
-        ) from error
-    with torch.no_grad():
-        deviation = _deviation(run_graph(), expected, output_names)
-    times = _measure(lambda: graph(*tensors), run_graph, rounds) if rounds else (None, None)
+            run_graph = write(graph, tensors, names, output_names, partial, dict(facts or {}))
+            outputs = run_graph()
+        deviation = _deviation(outputs, expected, output_names)
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
     return Exported(
         out,
         {name: tuple(tensor.shape) for name, tensor in zip(names, tensors, strict=True)},
         {name: tuple(tensor.shape) for name, tensor in pairs},
         deviation,
-        *times,
+        torch.no_grad()(lambda: graph(*tensors)),
+        torch.no_grad()(run_graph),
     )
 
 
@@ -234,16 +231,3 @@ def _deviation(got: Any, expected: tuple[Tensor, ...], names: list[str]) -> floa
             )
         worst = max(worst, deviation)
     return worst
-
-
-def _measure(eager: Callable, graph: Callable, rounds: int) -> tuple[float, float]:
-    """Time both in turns, after one run each that does not count; medians in milliseconds."""
-    times: dict[Callable, list[float]] = {eager: [], graph: []}
-    with torch.no_grad():
-        for number in range(rounds + 1):
-            for run, taken in times.items():
-                start = time.perf_counter()
-                run()
-                if number:
-                    taken.append(1e3 * (time.perf_counter() - start))
-    return statistics.median(times[eager]), statistics.median(times[graph])

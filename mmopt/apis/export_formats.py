@@ -5,7 +5,8 @@ A graph is a module that maps tensors to a tuple of tensors.
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from mmopt.utils.errors import UserError
 
-__all__ = ['require_onnx', 'write_onnx', 'write_pt2']
+__all__ = ['require_onnx', 'tracing', 'write_onnx', 'write_pt2']
 
 
 def require_onnx() -> None:
@@ -28,6 +29,38 @@ def require_onnx() -> None:
             f'ONNX needs {error.name}, which is not installed: pip install -c requirements/constraints.txt '
             "-e '.[export]'. Without it, --out model.pt2 writes torch.export's archive."
         ) from error
+
+
+@contextmanager
+def tracing(name: str, suffix: str) -> Iterator[None]:
+    """Turn what an exporter or its runtime raises into one line.
+
+    To be entered when the model has just run as it is: what fails after that is a limit of the exporter, whatever its
+    type (they raise all kinds, and their own hide the cause). A full disk keeps its own error.
+
+    Args:
+        name: The model's.
+        suffix: The format's.
+
+    Yields:
+        None: What is exported inside.
+
+    Raises:
+        UserError: For any other error.
+    """
+    try:
+        yield
+    except (OSError, UserError):
+        raise
+    except Exception as error:
+        cause = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        if isinstance(cause, OSError):
+            raise cause from error
+        reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+        other = '.pt2' if suffix == '.onnx' else '.onnx'
+        raise UserError(f'{name} cannot be exported to {suffix}: {reason.rstrip(".")}. {other} may do.') from error
 
 
 def _has_recurrence(module: nn.Module) -> bool:
@@ -57,7 +90,9 @@ def write_onnx(
     onnx.helper.set_model_props(model, {'mmopt': json.dumps(facts)})
     onnx.checker.check_model(model)
     onnx.save(model, str(out))
-    session = onnxruntime.InferenceSession(str(out), providers=['CPUExecutionProvider'])
+    session_options = onnxruntime.SessionOptions()
+    session_options.intra_op_num_threads = torch.get_num_threads()  # as the model has, so that timings compare
+    session = onnxruntime.InferenceSession(str(out), session_options, providers=['CPUExecutionProvider'])
     # An input that no output depends on is not part of the graph.
     used = {item.name for item in session.get_inputs()}
     feed = {name: tensor.numpy() for name, tensor in zip(names, tensors, strict=True) if name in used}

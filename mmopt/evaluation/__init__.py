@@ -7,6 +7,7 @@ from mmopt.evaluation.coco_metric import CocoDetection
 from mmopt.evaluation.dataset_evaluate import DatasetEvaluateMetric
 from mmopt.evaluation.image_blind import bev_image_blind, image_blind_iou
 from mmopt.evaluation.majority_class import majority_class
+from mmopt.evaluation.majority_map import majority_map
 from mmopt.evaluation.segmentation_iou import SegmentationIoU, confusion_matrix, segmentation_scores
 from mmopt.evaluation.tad_baseline import RandomIntervals
 from mmopt.evaluation.tad_metric import TemporalDetection
@@ -24,6 +25,7 @@ __all__ = [
     'confusion_matrix',
     'count_confusion',
     'image_blind_iou',
-    'segmentation_scores',
     'majority_class',
+    'majority_map',
+    'segmentation_scores',
 ]

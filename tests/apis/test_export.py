@@ -1,6 +1,7 @@
 """Exported graphs give what the model gives, for each of the five tasks."""
 
 import copy
+import errno
 import json
 
 import pytest
@@ -9,6 +10,7 @@ from torch import nn
 
 from mmopt.apis import export as module
 from mmopt.apis.export import export_graph, export_model
+from mmopt.apis.export_formats import tracing
 from mmopt.config import lower
 from mmopt.registry import MODELS
 from mmopt.utils.errors import UserError
@@ -20,10 +22,17 @@ def _segmentation() -> tuple:
     return build(), torch.randn(1, 3, 64, 96), None
 
 
-def _tad_intervals() -> tuple:
-    from tests.models.tad.conftest import build_v7
+def _segmentation_points() -> tuple:
+    from tests.models.segmentation.conftest import POINTS, build
 
-    return build_v7(), dict(features=torch.randn(2, 200, 12), valid=torch.ones(2, 200, dtype=torch.bool)), None
+    return build(point_head=POINTS), torch.randn(1, 3, 64, 96), None
+
+
+def _tad(version: int) -> tuple:
+    from tests.models.tad.conftest import build_v6, build_v7
+
+    inputs = dict(features=torch.randn(2, 200, 12), valid=torch.ones(2, 200, dtype=torch.bool))
+    return (build_v7 if version == 7 else build_v6)(), inputs, None
 
 
 def _bev() -> tuple:
@@ -49,7 +58,9 @@ def _video(encoder: str) -> tuple:
 
 CASES = dict(
     segmentation=_segmentation,
-    tad=_tad_intervals,
+    segmentation_points=_segmentation_points,
+    tad=lambda: _tad(7),
+    tad_frames=lambda: _tad(6),
     bev=_bev,
     detection=_detection,
     video_conv3d=lambda: _video('conv3d'),
@@ -77,12 +88,11 @@ def test_the_other_tasks_models_are_exported_to_torchs_archive(name, tmp_path):
     check(name, tmp_path / 'model.pt2')
 
 
-@pytest.mark.parametrize('name', ['tad'])
-def test_a_model_is_exported_to_onnx(name, tmp_path):
+def test_a_model_is_exported_to_onnx(tmp_path):
     pytest.importorskip('onnxruntime', reason="needs pip install -e '.[export]'")
     import onnx
 
-    check(name, tmp_path / 'model.onnx')
+    check('tad', tmp_path / 'model.onnx')
     (entry,) = onnx.load(str(tmp_path / 'model.onnx')).metadata_props
     assert (entry.key, json.loads(entry.value)) == ('mmopt', dict(classes=['a', 'b']))
 
@@ -103,13 +113,10 @@ def test_a_config_and_a_checkpoint_make_a_graph_with_its_facts(tmp_path):
     model = build()
     checkpoint_io.save(tmp_path / 'weights.pth', dict(meta=dict(mmopt_version='0'), state_dict=model.state_dict()))
     cfg = Config(lower(dict(model=copy.deepcopy(SMALL), data=dict(test=dict(type='CityscapesDataset')))))
-    made = export_model(
-        cfg, tmp_path / 'weights.pth', tmp_path / 'sub' / 'm.pt2', batch_size=2, input_size=(32, 64), rounds=2
-    )
+    made = export_model(cfg, tmp_path / 'weights.pth', tmp_path / 'sub' / 'm.pt2', batch_size=2, input_size=(32, 64))
     assert made.inputs == dict(inputs=(2, 3, 32, 64))
     assert made.outputs == dict(output=(2, 4, 32, 64))
-    assert made.eager_ms > 0
-    assert made.graph_ms > 0
+    torch.testing.assert_close(made.run_graph()[0], made.run_model()[0], rtol=1e-4, atol=1e-5)
     extra = {'mmopt.json': ''}
     graph = torch.export.load(str(made.path), extra_files=extra).module()
     facts = json.loads(extra['mmopt.json'])
@@ -129,6 +136,34 @@ def test_a_graph_that_deviates_is_refused():
         module._deviation([torch.tensor([1.0, float('nan'), 1.0])], expected, ['logits'])
     with pytest.raises(UserError, match=r'logits of shape \(2,\), the model \(3,\)'):
         module._deviation([torch.ones(2)], expected, ['logits'])
+
+
+def test_a_graph_that_deviates_is_not_left_behind_and_an_older_file_stays(tmp_path, monkeypatch):
+    (tmp_path / 'model.pt2').write_text('an older export')
+    monkeypatch.setattr(module, '_TOLERANCE', -1.0)
+    with pytest.raises(UserError, match='deviates'):
+        export_graph(Doubling(), torch.ones(2), None, tmp_path / 'model.pt2')
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [('model.pt2', 'an older export')]
+
+
+def test_a_full_disk_is_not_called_a_limit_of_the_model(tmp_path, monkeypatch):
+    def write(*_):
+        raise RuntimeError('the exporter failed') from OSError(errno.ENOSPC, 'No space left on device', 'model.pt2')
+
+    monkeypatch.setattr(module, 'write_pt2', write)
+    with pytest.raises(OSError, match='No space left'):
+        export_graph(Doubling(), torch.ones(2), None, tmp_path / 'model.pt2')
+
+
+def test_the_cause_is_told_that_an_exporters_own_error_hides():
+    told = r'^Net cannot be exported to \.onnx: no function for bessel\. \.pt2 may do\.$'
+    with pytest.raises(UserError, match=told), tracing('Net', '.onnx'):
+        raise RuntimeError('step 1 of 3 failed\nmore') from ValueError('no function for bessel.\nmore')
+
+
+class Doubling(nn.Module):
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        return inputs * 2
 
 
 class Counting(nn.Module):

@@ -28,6 +28,7 @@ class Cell:
         precision: Replaces the config's; None keeps it.
         validate: Whether the projected hours count evaluations.
         claimed: What somebody says about it: quantity -> lowest and highest value (see :mod:`mmopt.apis.bench.claims`).
+        needs_gpu: Why it means nothing without a GPU; empty if it does.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Cell:
     precision: str | None = None
     validate: bool = True
     claimed: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    needs_gpu: str = ''
 
     def load(self) -> Any:
         """Return the lowered config."""

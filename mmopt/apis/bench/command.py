@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from mmopt.apis.bench.cells import Cell, TrialSettings
@@ -67,6 +68,9 @@ def compare(
     """
     for cell in cells:
         cell.load()  # a wrong path or option is found now, not after an hour
+    if not torch.cuda.device_count():  # through NVML: does not start CUDA
+        notes = [*notes, *(f'Not without a GPU: {cell.name}: {cell.needs_gpu}.' for cell in cells if cell.needs_gpu)]
+        cells = [cell for cell in cells if not cell.needs_gpu]
     seeds = range(settings.seed, settings.seed + rounds) if metric else ()
     with tqdm(total=len(cells) * (rounds + len(seeds)), unit='trial', disable=None, leave=False) as bar:
 

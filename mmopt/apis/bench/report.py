@@ -7,16 +7,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from mmopt.apis.bench.bottlenecks import find_bottleneck, markdown_bottlenecks
 from mmopt.apis.bench.claims import QUANTITIES, format_range
 from mmopt.apis.bench.plot import plot_rows
 from mmopt.apis.bench.rounds import CellResult, Spread, loss_difference
 from mmopt.apis.bench.schedule import project_hours
 from mmopt.apis.bench.tables import Sum
+from mmopt.apis.bench.text import format_spread, markdown_table
 from mmopt.engine.bench import PARTS
 from mmopt.utils.terminal import number
 
 __all__ = ['make_rows', 'make_sums', 'markdown', 'write_report']
-
 
 _OF_TRIALS = (
     'speed', 'gpu_gib', 'memory_ratio', 'host_gib', 'hours', 'schedule_speed', 'metric', 'metric_loss', 'busy',
@@ -63,7 +64,7 @@ def make_sums(rows: Sequence[Mapping[str, Any]], sums: Sequence[Sum]) -> list[di
     named = {row['name']: row for row in rows}
     made: list[dict[str, Any]] = []
     for item in sums:
-        parts = [named[name].get('hours') for name in item.of]
+        parts = [named.get(name, {}).get('hours') for name in item.of]
         row: dict[str, Any] = dict.fromkeys(_OF_TRIALS) | dict(name=item.name, claimed=item.claimed, is_sum=True)
         if all(parts):
             keys = ('train', 'evaluate', 'save') if item.validate else ('train', 'save')
@@ -93,7 +94,7 @@ def _row(result: CellResult, base: CellResult, num_train: int | None, num_val: i
         validate=cell.validate,
     )
     parts = {part: statistics.median(trial['parts_s'][part] for trial in result.trials) for part in PARTS}
-    return row | dict(
+    row |= dict(
         batch_size=first['batch_size'],
         accumulation=first['accumulation'],
         samples_per_s=asdict(Spread.of(result.samples_per_s())),
@@ -116,7 +117,9 @@ def _row(result: CellResult, base: CellResult, num_train: int | None, num_val: i
         metric=_metric(result),
         metric_loss=None,
         rounds=len(result.trials),
+        emulates_fp16=first.get('emulates_fp16', False),
     )
+    return row | dict(bottleneck=find_bottleneck(row, first))
 
 
 def _medians(result: CellResult, keys: Sequence[str]) -> dict[str, float]:
@@ -163,23 +166,14 @@ def markdown(
             '## Figures\n\n' + _main_table(rows),
             '## Where the time of an iteration goes\n\n' + _split(measured),
         ]
+    known = [row for row in measured if row['bottleneck']]
+    if known:
+        blocks.append('## What the whole schedule waits for\n\n' + markdown_bottlenecks(known))
     failures = [f'- {row["name"]}: {row["failure"]}' for row in rows if 'failure' in row]
     if failures:
         blocks.append('## Not measured\n\n' + '\n'.join(failures))
     blocks.append('\n'.join(f'- {note}' for note in [*notes, *_explanations(measured)]))
     return '\n\n'.join(blocks) + '\n'
-
-
-def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    lines = [head, ['---'] * len(head), *body]
-    return '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in lines)
-
-
-def _spread(value: Mapping[str, float], text: str) -> str:
-    if value['median'] is None:
-        return '-'
-    median, low, high = (text.format(value[key]) for key in ('median', 'low', 'high'))
-    return median if low == high else f'{median} ({low} - {high})'
 
 
 def _main_table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -195,8 +189,8 @@ def _main_table(rows: Sequence[Mapping[str, Any]]) -> str:
         cells = [
             row['name'],
             f'{row["batch_size"]}{accumulated}',
-            _spread(row['samples_per_s'], '{:.3g}'),
-            _spread(row['speed'], '{:.2f}x'),
+            format_spread(row['samples_per_s'], '{:.3g}'),
+            format_spread(row['speed'], '{:.2f}x'),
             f'{row["peak_gib"]:.2f} {row["peak_kind"]}',
             '-' if row['mfu'] is None else f'{row["mfu"]:.0%}',
             'other batch' if row['loss_difference'] is None else f'{row["loss_difference"]:.2%}',
@@ -205,14 +199,14 @@ def _main_table(rows: Sequence[Mapping[str, Any]]) -> str:
         if with_metric:
             cells.append(_metric_text(row))
         body.append(cells)
-    return _table([*head, 'metric'] if with_metric else head, body)
+    return markdown_table([*head, 'metric'] if with_metric else head, body)
 
 
 def _metric_text(row: Mapping[str, Any]) -> str:
     if not row['metric']:
         return '-'
     lost = '' if row['metric_loss'] is None else f', lost {row["metric_loss"]:.2%}'
-    return f'{row["metric"]["name"]} {_spread(row["metric"], "{:.4g}")}{lost}'
+    return f'{row["metric"]["name"]} {format_spread(row["metric"], "{:.4g}")}{lost}'
 
 
 def _hours(hours: Mapping[str, float]) -> str:
@@ -226,12 +220,12 @@ def _split(rows: Sequence[Mapping[str, Any]]) -> str:
     body = [
         [
             row['name'],
-            _spread({key: 1000 * value for key, value in row['step_s'].items()}, '{:.4g}'),
+            format_spread({key: 1000 * value for key, value in row['step_s'].items()}, '{:.4g}'),
             *(f'{1000 * row["parts_s"][part]:.3g}' for part in PARTS),
         ]
         for row in rows
     ]
-    return _table(head, body)
+    return markdown_table(head, body)
 
 
 def _claims_table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -250,7 +244,9 @@ def _claims_table(rows: Sequence[Mapping[str, Any]]) -> str:
                 text = f'**{text}**' if quantity.holds(value, claimed) else f'{text}, not as claimed'
             cells += ['-' if claimed is None else format_range(quantity, claimed), text]
         body.append(cells)
-    return _table(head, body) + '\n\nBold: at least as good as claimed. Relative figures count from the first row.'
+    return (
+        markdown_table(head, body) + '\n\nBold: at least as good as claimed. Relative figures count from the first row.'
+    )
 
 
 def _explanations(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -271,6 +267,12 @@ def _explanations(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         )
     if first['peak_kind'] == 'host':
         notes.append('Without a GPU memory is what the process and its workers hold; only ratios mean anything.')
+    emulated = [row['name'] for row in rows if row['emulates_fp16']]
+    if emulated:
+        notes.append(
+            'This processor has no fp16 arithmetic: products are computed in fp32 and rounded, so the speed of these '
+            f'rows says nothing of a GPU: {"; ".join(emulated)}.'
+        )
     if first['hours']:
         notes.append('Whole schedule: iterations, evaluations and checkpoints of the config times their measured cost.')
     return notes

@@ -13,7 +13,7 @@ from mmopt.utils.errors import UserError
 __all__ = ['Sum', 'Table', 'load_table', 'table_names']
 
 _SUM_KEYS = {'name', 'of', 'validate', 'claimed'}
-_ROW_KEYS = {'name', 'config', 'options', 'precision', 'validate', 'claimed'}
+_ROW_KEYS = {'name', 'config', 'options', 'precision', 'validate', 'claimed', 'needs_gpu'}
 
 
 @dataclass(frozen=True)
@@ -119,4 +119,5 @@ def _cell(row: dict, config: str, common: Sequence[str], path: Path, root: Path)
         precision=row.get('precision'),
         validate=row.get('validate', True),
         claimed=claimed,
+        needs_gpu=row.get('needs_gpu', ''),
     )

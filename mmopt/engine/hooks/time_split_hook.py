@@ -15,7 +15,7 @@ from mmopt.engine.optim.precision import AmpOptimWrapper
 from mmopt.registry import HOOKS
 from mmopt.utils.host import usable_cores
 
-__all__ = ['FILE_NAME', 'TimeSplitHook']
+__all__ = ['FILE_NAME', 'TimeSplitHook', 'run_settings']
 
 FILE_NAME = 'time_split.json'
 """In the folder of the time stamp: seconds by part, how many iterations, and the settings that decide about them."""
@@ -72,7 +72,7 @@ class TimeSplitHook(Hook):
             first_iter=self._first_iter,
             last_iter=loop.iters_done,
             num_evaluations=self._num_evaluations,
-            settings=_settings(runner),
+            settings=run_settings(runner),
         )
         path = Path(runner.log_dir, FILE_NAME)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,8 @@ class TimeSplitHook(Hook):
         partial.replace(path)
 
 
-def _settings(runner: Runner) -> dict[str, Any]:
+def run_settings(runner: Runner) -> dict[str, Any]:
+    """Return the settings that decide where a run spends its time, and of which advice speaks."""
     loop, loader, wrapper = runner.train_loop, runner.train_dataloader, runner.optim_wrapper
     config = runner.cfg.get('train_dataloader') or {}
     logger = next((hook for hook in runner.hooks if isinstance(hook, LoggerHook)), None)

@@ -147,7 +147,7 @@ class Simulator:
         on_gpu = device.type == DEVICE_TYPE
         values = KnownValues(self.fake_mode, real_host=on_gpu)
         recorder = Recorder(device.type, values, self.kernels.workspace if on_gpu else None)
-        with _manual_collection(), self.fake_mode, _numbers_made_on_host(), recorder:
+        with _manual_collection(), self.fake_mode, recorder:
             with _skipping_initialisation():
                 model = build_model()
             move_model(model, device)
@@ -167,20 +167,6 @@ class Simulator:
         trace = recorder.trace
         recorder.trace = Trace([], [], [])  # what dies from now on is not part of it
         return trace.repeated(start) if num_steps == 1 else trace, dict(values.assumed)
-
-
-@contextmanager
-def _numbers_made_on_host() -> Iterator[None]:
-    """Let ``torch.tensor`` and ``new_tensor`` make numbers on the host and move them by an operator that modes see.
-
-    torch asks for memory of the device at once where a backend calls itself available.
-    """
-    before = torch._C._only_lift_cpu_tensors()
-    torch._C._set_only_lift_cpu_tensors(True)
-    try:
-        yield
-    finally:
-        torch._C._set_only_lift_cpu_tensors(before)
 
 
 @contextmanager

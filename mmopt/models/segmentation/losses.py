@@ -33,7 +33,8 @@ EDGE_BIT, NEAR_BIT = 0, 1
 
 
 def _cross_entropy(logits_BKhw: Tensor, label_BHW: Tensor) -> Tensor:
-    logits = logits_BKhw.float()
+    # A channels-last layout would survive interpolation, and log-softmax over it takes a multiple of the time on a CPU.
+    logits = logits_BKhw.float().contiguous()
     if logits.shape[-2:] != label_BHW.shape[-2:]:
         logits = F.interpolate(logits, label_BHW.shape[-2:], mode='bilinear', align_corners=False)
     return F.cross_entropy(logits, label_BHW, ignore_index=IGNORE_INDEX, reduction='none')

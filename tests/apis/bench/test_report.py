@@ -7,9 +7,10 @@ import cv2
 import pytest
 from mmengine.config import Config
 
+from mmopt.apis.bench import command
 from mmopt.apis.bench.cells import Cell, TrialSettings, make_cells
 from mmopt.apis.bench.report import make_rows, make_sums, write_report
-from mmopt.apis.bench.rounds import benchmark, loss_difference
+from mmopt.apis.bench.rounds import CellResult, benchmark, loss_difference
 from mmopt.apis.bench.schedule import count_schedule, project_hours
 from mmopt.apis.bench.tables import Sum, load_table, table_names
 from mmopt.engine.bench import PARTS
@@ -102,6 +103,48 @@ def test_a_report_has_claims_beside_figures_and_a_picture(cells, tmp_path):
     saved = json.loads((tmp_path / 'new' / 'report.json').read_text())
     assert saved['rows'][1]['speed']['median'] == 2.0
     assert cv2.imread(str(tmp_path / 'new' / 'report.png')).shape[1] > 1000
+
+
+def settings(**changes) -> dict:
+    return dict(device='CPU', precision='float32', num_workers=0, num_cores=4, cache=None, val_interval=4) | changes
+
+
+def test_a_report_says_what_to_change_before_and_after(cells, tmp_path):
+    """Before, of 1 s a quarter is a wait for data; the fastest setting waits for nothing."""
+    busy = dict.fromkeys(PARTS, 0.0) | dict(forward=0.5)
+    plan = dict(slow=[trial(1.0, settings=settings())], fast=[trial(0.5, settings=settings(), parts_s=busy)])
+    for parts in plan.values():  # 8 iterations and no evaluation
+        parts[0] |= dict(val_batch_s=0.0, save_s=0.0, schedule=dict(num_train=24, num_val=6, iters=8, evaluations=2))
+    rows = make_rows(benchmark(cells, TrialSettings(), tmp_path, rounds=1, run=run_by_plan(plan)))
+    text = write_report(rows, dict(cpu='a CPU'), tmp_path / 'report', 'Two settings')
+    assert '- Before (slow): 8 s: compute 50.0%, data 25.0%, logging and hooks 25.0%. Change first: --options' in text
+    assert '- After (fast): 4 s: compute 100.0%. Change first: nothing around the computation' in text
+    assert "| slow | 25% | 0% | 50% | 25% | 0% | 0% | --options data.workers_per_gpu='auto' |" in text
+    assert '| fast | 0% | 0% | 100% | 0% | 0% | 0% | a faster step |' in text
+
+
+def test_without_fp16_arithmetic_a_report_says_that_speeds_mean_nothing(cells, tmp_path):
+    plan = dict(slow=[trial(1.0)], fast=[trial(0.5, emulates_fp16=True)])
+    rows = make_rows(benchmark(cells, TrialSettings(), tmp_path, rounds=1, run=run_by_plan(plan)))
+    text = write_report(rows, dict(cpu='a CPU'), tmp_path / 'report', 'Two settings')
+    assert 'no fp16 arithmetic' in text
+    assert 'says nothing of a GPU: fast.' in text
+
+
+def test_rows_for_a_gpu_are_named_and_left_out_where_there_is_none(cells, tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def run(chosen, *_, **__):
+        asked.append([cell.name for cell in chosen])
+        return [CellResult(cell, [trial(1.0)]) for cell in chosen]
+
+    monkeypatch.setattr(command, 'benchmark', run)
+    cells.append(Cell('pinned', 'x.py', needs_gpu='there is nothing to copy to'))
+    for count in (0, 1):
+        monkeypatch.setattr('torch.cuda.device_count', lambda count=count: count)
+        assert command.compare(cells, TrialSettings(), tmp_path, out=tmp_path / 'report', title='Three') == 0
+    assert asked == [['slow', 'fast'], ['slow', 'fast', 'pinned']]
+    assert capsys.readouterr().out.count('Not without a GPU: pinned: there is nothing to copy to.') == 1
 
 
 def test_a_metric_lost_is_a_share_of_the_baselines(cells, tmp_path):

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmopt.models.segmentation.losses import (
     EDGE_BIT,
@@ -73,6 +74,28 @@ def test_logits_are_enlarged_and_ignored_pixels_cost_nothing():
     got = pixel_cross_entropy(logits, label)
     assert torch.equal(got, want)
     assert not got[:, :5].any()
+
+
+class SoftmaxLayouts(TorchDispatchMode):
+    """Note whether the inputs of log-softmax lie class by class."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.contiguous = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._log_softmax.default:
+            self.contiguous.append(args[0].is_contiguous())
+        return func(*args, **(kwargs or {}))
+
+
+def test_channels_last_logits_are_laid_out_for_the_softmax_before_they_are_enlarged():
+    """Else the enlarged ones keep the layout, in which a CPU takes a multiple of the time."""
+    logits, label = torch.randn(2, 3, 4, 5), torch.randint(0, 3, (2, 16, 20))
+    with SoftmaxLayouts() as layouts:
+        got = pixel_cross_entropy(logits.contiguous(memory_format=torch.channels_last), label)
+    assert layouts.contiguous == [True]
+    assert torch.equal(got, pixel_cross_entropy(logits, label))
 
 
 class Kept(torch.autograd.graph.saved_tensors_hooks):
