@@ -82,6 +82,7 @@ class _Session:
                 change_model=lambda model: effects.extend(case.change_model(model)),
                 num_averaged=case.num_averaged,
                 micro_batch=case.micro_batch,
+                before_first=case.before_first(effects),
             )
         except ValueError as error:
             if 'more than 1 value per channel' not in str(error):

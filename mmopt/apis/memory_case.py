@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from mmopt.apis.config import load_config
 from mmopt.apis.facts import build_dataset
 from mmopt.datasets.common import example_dataset
+from mmopt.engine.micro_batch import CheckpointBudget
 from mmopt.engine.optimize import apply_to_model, apply_to_optimizer
+from mmopt.engine.optimize.checkpointing import budget_bytes
 from mmopt.engine.phases import Freezer, Phase, parse_phases
 from mmopt.registry import FUNCTIONS, MODELS
 from mmopt.utils.errors import UserError
@@ -58,6 +60,20 @@ class MemoryCase:
         effects = apply_to_model(model, switches)
         Freezer(model, self.freeze).set_modes()
         return [f'{name}: {effect.text}' for name, effect in effects.items()]
+
+    def before_first(self, effects: list[str]) -> Callable[..., None] | None:
+        """Return what the run decides with its first batch: which blocks a checkpointing budget takes.
+
+        Args:
+            effects: Gets a line about the choice.
+
+        Returns:
+            See :attr:`mmopt.engine.step.TrainStep.before_first`; None where there is nothing to decide.
+        """
+        value = self.optimize.get('checkpointing')
+        if budget_bytes(value) is None:
+            return None
+        return lambda *args: effects.append(f'checkpointing: {CheckpointBudget(value).choose(*args).text}')
 
     def build_optim_wrapper(self, model: nn.Module) -> Any:
         """Build the optimizer wrapper."""

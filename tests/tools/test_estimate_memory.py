@@ -51,6 +51,14 @@ def test_the_report_is_json_and_says_that_it_is_not_calibrated(report):
     assert shown['workers_that_fit'] == report.workers_that_fit
 
 
+def test_a_checkpointing_budget_is_met_as_in_the_run():
+    config, budget = REPO / 'configs' / 'demo' / 'yolov5_fred_rgb.py', ["optimize.checkpointing={'budget_gib': 0.05}"]
+    (whole,) = estimate_memory(config, batch_sizes=[8], precisions=['fp32']).cases
+    (kept,) = estimate_memory(config, options=budget, batch_sizes=[8], precisions=['fp32']).cases
+    assert kept['reserved'] < 0.9 * whole['reserved']
+    assert any('blocks: activations' in line for line in kept['effects'])
+
+
 def test_a_dry_run_says_it_in_one_line(report):
     line = plan_memory(report)
     assert 'GiB of a GPU (' in line

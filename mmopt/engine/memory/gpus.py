@@ -1,10 +1,10 @@
 """GPUs by name: how much memory PyTorch finds on them, and what a process takes before its first tensor.
 
-``total_gib`` stands for ``torch.cuda.get_device_properties(0).total_memory``. The figures are what such cards are
-known to report, not read from cards at hand: where one is, its own figure is right, and ``--budget`` takes it. Boards
-with ECC in GDDR memory have a sixteenth less than printed on the box. The context (driver, kernels that are loaded
-lazily, cuDNN) is a range that depends on driver and CUDA version: ``benchmarks/memory_estimate.py`` measures it where
-a GPU is at hand.
+``total_gib`` is ``torch.cuda.get_device_properties(0).total_memory`` as PyTorch's out-of-memory messages give it in
+public reports ("GPU 0 has a total capacity of 31.36 GiB"). It depends on the driver by up to 0.15 GiB; where reports
+differ, the smaller one of a recent driver is taken. Where a card is at hand its own figure is right, and ``--budget``
+takes it. The context (driver, kernels that are loaded lazily, cuDNN) is a range that depends on driver and CUDA
+version: ``benchmarks/memory_estimate.py`` measures it where a GPU is at hand.
 """
 
 import re
@@ -45,16 +45,16 @@ class Gpu:
 
 
 GPUS: dict[str, Gpu] = {
-    'gtx1660': Gpu(5.80, (7, 5)),
-    'rtx2060': Gpu(5.79, (7, 5)),
-    'rtx3070': Gpu(7.79, (8, 6)),
-    'rtx4060': Gpu(7.75, (8, 9)),
+    'gtx1660': Gpu(5.64, (7, 5)),
+    'rtx2060': Gpu(5.65, (7, 5)),
+    'rtx3070': Gpu(7.63, (8, 6)),
+    'rtx4060': Gpu(7.63, (8, 9)),
     'rtx3080': Gpu(9.77, (8, 6)),
     'rtx2080ti': Gpu(10.75, (7, 5)),
-    'rtx3060': Gpu(11.76, (8, 6)),
-    'rtx4070': Gpu(11.72, (8, 9)),
+    'rtx3060': Gpu(11.63, (8, 6)),
+    'rtx4070': Gpu(11.62, (8, 9)),
     't4': Gpu(14.56, (7, 5)),
-    'rtx4080': Gpu(15.70, (8, 9)),
+    'rtx4080': Gpu(15.57, (8, 9)),
     'rtx5080': Gpu(15.46, (12, 0)),
     'v100': Gpu(15.77, (7, 0)),
     'v100-32g': Gpu(31.73, (7, 0)),
@@ -67,8 +67,8 @@ GPUS: dict[str, Gpu] = {
     'l40s': Gpu(44.39, (8, 9)),
     'a6000': Gpu(47.40, (8, 6)),
     'a100-80g': Gpu(79.15, (8, 0)),
-    'h100': Gpu(79.10, (9, 0)),
-    'h200': Gpu(139.7, (9, 0)),
+    'h100': Gpu(79.18, (9, 0)),
+    'h200': Gpu(139.80, (9, 0)),
 }
 
 _UNITS = {'': 1, 'b': 1, 'kib': 1024, 'mib': 1024**2, 'gib': GIB, 'kb': 10**3, 'mb': 10**6, 'gb': 10**9, 'g': GIB}

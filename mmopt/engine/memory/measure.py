@@ -1,15 +1,37 @@
 """Measure on a CPU what the tracer predicts for it: the same steps on real tensors."""
 
-from collections.abc import Callable
+import gc
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from mmopt.engine.memory.simulate import prefer_foreach, record_steps
 from mmopt.engine.memory.trace import Recorder, Trace
 
-__all__ = ['measure_on_cpu']
+__all__ = ['measure_on_cpu', 'without_recurrent_workspace']
+
+
+@contextmanager
+def without_recurrent_workspace(model: nn.Module) -> Iterator[None]:
+    """Let a model with recurrent layers run torch's own kernels instead of oneDNN's.
+
+    oneDNN's recurrent layer returns a workspace whose size only oneDNN knows: on fake tensors it has no elements.
+
+    Args:
+        model: Decides; without recurrent layers nothing changes.
+    """
+    if not any(isinstance(module, nn.RNNBase) for module in model.modules()):
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='TF32 acceleration on top of oneDNN')
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
 
 
 def measure_on_cpu(
@@ -45,6 +67,7 @@ def measure_on_cpu(
             run()
         trace, recorder.trace = recorder.trace, Trace([], [], [])
         return trace.peak()[0]
+    gc.collect()  # what an earlier run left behind must not be counted as freed by this one
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         run()
     events = [event for event in profiler.profiler.kineto_results.events() if event.name() == '[memory]']

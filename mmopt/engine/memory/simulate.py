@@ -57,6 +57,7 @@ def record_steps(
     *,
     num_steps: int = 2,
     micro_batch: int | None = None,
+    before_first: Callable[..., None] | None = None,
 ) -> None:
     """Run optimizer steps; the first allocates the optimizer's state, the second shows the peak of all later ones.
 
@@ -67,6 +68,7 @@ def record_steps(
         make_batch: Gives a batch in host memory.
         num_steps: Optimizer steps.
         micro_batch: See :class:`~mmopt.engine.step.TrainStep`.
+        before_first: See :attr:`~mmopt.engine.step.TrainStep.before_first`.
     """
     run_step = optim_wrapper.step
 
@@ -79,6 +81,7 @@ def record_steps(
     window = optim_wrapper._accumulative_counts = min(optim_wrapper.accumulative_counts, MAX_WINDOW)
     optim_wrapper.initialize_count_status(model, 0, num_steps * window)
     train_step = TrainStep(model, optim_wrapper, micro_batch)
+    train_step.before_first = before_first
     preprocess = train_step._preprocess
 
     def preprocess_and_label(batch: Any) -> Any:
@@ -123,6 +126,7 @@ class Simulator:
         change_model: Callable[[nn.Module], None] | None = None,
         num_averaged: int = 0,
         micro_batch: int | None = None,
+        before_first: Callable[..., None] | None = None,
         device: torch.device | None = None,
         num_steps: int = 1,
     ) -> tuple[Trace, dict[str, int]]:
@@ -135,6 +139,7 @@ class Simulator:
             change_model: Is called with the model on the device, in training mode: `optimize` and frozen parts.
             num_averaged: Copies of the weights that hooks keep (EMA).
             micro_batch: Samples per forward pass.
+            before_first: Is called with the step and its first batch: what a run decides then.
             device: Another device than the simulated GPU: with the CPU, the trace follows the CPU's rules and can be
                 compared with :mod:`mmopt.engine.memory.measure`.
             num_steps: Optimizer steps to run; after a single one its events are repeated, which gives the same in
@@ -147,7 +152,7 @@ class Simulator:
         on_gpu = device.type == DEVICE_TYPE
         values = KnownValues(self.fake_mode, real_host=on_gpu)
         recorder = Recorder(device.type, values, self.kernels.workspace if on_gpu else None)
-        with _manual_collection(), self.fake_mode, recorder:
+        with _manual_collection(), self.fake_mode, _numbers_made_on_host(), recorder:
             with _skipping_initialisation():
                 model = build_model()
             move_model(model, device)
@@ -163,10 +168,32 @@ class Simulator:
             optim_wrapper = build_optim_wrapper(model)
             prefer_foreach(optim_wrapper.optimizer)
             start = len(recorder.trace.events)
-            record_steps(recorder, model, optim_wrapper, make_batch, num_steps=num_steps, micro_batch=micro_batch)
+            record_steps(
+                recorder,
+                model,
+                optim_wrapper,
+                make_batch,
+                num_steps=num_steps,
+                micro_batch=micro_batch,
+                before_first=before_first,
+            )
         trace = recorder.trace
         recorder.trace = Trace([], [], [])  # what dies from now on is not part of it
         return trace.repeated(start) if num_steps == 1 else trace, dict(values.assumed)
+
+
+@contextmanager
+def _numbers_made_on_host() -> Iterator[None]:
+    """Let ``torch.tensor`` and ``new_tensor`` make numbers on the host and move them by an operator that modes see.
+
+    torch asks for memory of the device at once where a backend calls itself available.
+    """
+    before = torch._C._only_lift_cpu_tensors()
+    torch._C._set_only_lift_cpu_tensors(True)
+    try:
+        yield
+    finally:
+        torch._C._set_only_lift_cpu_tensors(before)
 
 
 @contextmanager

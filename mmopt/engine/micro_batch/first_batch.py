@@ -22,10 +22,10 @@ class CheckpointBudget:
 
     Args:
         value: ``optimize.checkpointing`` of a config, with a budget.
-        logger: Where the choice goes.
+        logger: Where the choice goes when a step calls this; None is for those who ask :meth:`choose`.
     """
 
-    def __init__(self, value: Any, logger: Logger) -> None:
+    def __init__(self, value: Any, logger: Logger | None = None) -> None:
         self.value = value
         self.logger = logger
 

@@ -165,7 +165,9 @@ class Net(nn.Module):
         del mode
         tokens = self.block(self.stem(inputs)).flatten(2).transpose(1, 2)
         tokens = tokens + self.heads(self.norm(tokens), tokens, tokens, need_weights=False)[0]
-        return dict(loss=F.cross_entropy(self.head(tokens.mean(1)).float(), labels))
+        # Numbers that a model makes on the device of its inputs, by both ways of torch.
+        weights = labels.new_tensor([1, 2, 1, 1, 1, 1, 1]) * torch.tensor([0.5], device=labels.device)
+        return dict(loss=F.cross_entropy(self.head(tokens.mean(1)).float(), labels, weights))
 
 
 class Mlp(nn.Module):

@@ -117,6 +117,24 @@ def test_the_trace_is_within_2_percent_of_what_real_tensors_take(found, what):
     assert traced == pytest.approx(measured, rel=0.02)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('config', sorted(path.name for path in (REPO / 'configs' / 'demo').glob('*.py')))
+def test_the_trace_of_every_demo_is_within_2_percent_of_what_real_tensors_take(config):
+    done = subprocess.run(
+        [sys.executable, 'benchmarks/memory_estimate.py', '--cpu', '--configs', f'configs/demo/{config}'],
+        cwd=REPO,
+        env={**os.environ, 'PYTHONPATH': str(REPO), 'OMP_NUM_THREADS': '1'},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    row = json.loads(next(line for line in done.stdout.splitlines() if line.startswith('{')))
+    assert row['operators'] > 1e7
+    assert row['traced'] == pytest.approx(row['operators'], rel=0.02)
+    # Kernels' own buffers are not in the trace.
+    assert row['traced'] == pytest.approx(row['allocator'], rel=0.03)
+
+
 def test_weights_gradients_and_optimizer_state_are_what_they_must_be(found):
     num_bytes = found['training']['parameters']
     for precision in ('fp32', 'fp16'):
