@@ -50,7 +50,8 @@ def plan_memory(report: MemoryReport) -> str:
     """Say in one line of the preflight block what a run takes."""
     low, middle, high = max(report.card_bytes(case) for case in report.cases)
     text = f'{gib(middle)} GiB of a GPU ({gib(low)} - {gib(high)}), {gib(report.host.total)} GiB of the host; '
-    return rows([('memory', text + 'estimated, not calibrated')])
+    # As wide as the block's other labels, which are printed before this is known.
+    return rows([('memory'.ljust(len('learning rate')), text + 'estimated, not calibrated')])
 
 
 def _name(case: Mapping[str, Any]) -> str:
