@@ -38,7 +38,7 @@ data = dict(
     test_dataloader=dict(samples_per_gpu=8),
     train=dict(**common, split_file='splits/train.txt', pipeline=train_pipeline),
     val=dict(**common, split_file='splits/val.txt', pipeline=test_pipeline, test_mode=True),
-    test=dict(**common, split_file='splits/val.txt', pipeline=test_pipeline, test_mode=True),
+    test=dict(**common, split_file='splits/test.txt', pipeline=test_pipeline, test_mode=True),
 )
 optimizer = dict(type='AdamW', lr=3e-3, weight_decay=1e-2)
 optimizer_config = dict(grad_clip=dict(max_norm=1.0, norm_type=2))

@@ -20,6 +20,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data-root', type=Path, default=Path('data/mabe'), metavar='DIR', help='default: %(default)s')
     parser.add_argument('--val-share', type=float, help="of each lab's videos (default 0.2), of a session (1/3)")
+    parser.add_argument('--test-share', type=float, help='of a session, at its end (1/3)')
     parser.add_argument('--skip-missing', action='store_true', help='leave out videos with missing or broken files')
     session = parser.add_argument_group('one session, from its raw files')
     session.add_argument('--pose', type=Path, metavar='CSV', help='tracks of DeepLabCut')
@@ -51,11 +52,13 @@ def main(argv: Sequence[str] | None = None) -> None:
             fps=args.fps,
             pixels_per_cm=args.pix_per_cm,
             min_likelihood=args.min_likelihood,
-            holdout=args.val_share or 1 / 3,
+            val_share=args.val_share or 1 / 3,
+            test_share=args.test_share or 1 / 3,
         ),
         args.data_root,
     )
-    print(f'wrote {args.data_root}: {frames["train"]} frames to train on, the last {frames["val"]} held out')
+    counts = f'{frames["train"]} frames to train on, {frames["val"]} to choose by, the last {frames["test"]} to report'
+    print(f'wrote {args.data_root}: {counts}')
 
 
 if __name__ == '__main__':
