@@ -25,6 +25,7 @@ model = dict(
     anchor_lengths=(10, 30, 60, 120, 240),  # as published
     dropout=0.1,  # 0.3 is for 100 epochs; this run has thirty
     score_threshold=0.05,
+    joint_score=True,  # mAP 0.80 instead of 0.76 on a world of another seed
 )
 data = dict(
     samples_per_gpu=8,
@@ -42,14 +43,14 @@ runner = dict(type='IterBasedRunner', max_iters=300)
 checkpoint_config = dict(by_epoch=False, interval=150, max_keep_ckpts=1)
 evaluation = dict(
     interval=150,
-    # Focal loss keeps objectness low in a run this short. Chosen on this very split, among 0.3, 0.4 and 0.5.
-    metric=dict(type='TemporalDetection', score_threshold=0.3),
+    # Focal loss keeps objectness low. The best for F1 on a world of another seed (`make_demo.py mabe --seed 1`).
+    metric=dict(type='TemporalDetection', score_threshold=0.2),
     save_best='F1',
     rule='greater',
 )
 log_config = dict(interval=25)
 # Random events of the right kinds, lengths and rates reach an F1 of 0.02.
-expect = dict(metric='F1', margin=0.3, baseline=dict(type='RandomIntervals'))
+expect = dict(metric='F1', margin=0.5, baseline=dict(type='RandomIntervals'))
 # V6 is trained on the same split afterwards, and both are printed side by side.
 custom_hooks = [
     dict(

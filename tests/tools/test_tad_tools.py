@@ -23,10 +23,18 @@ def test_a_download_is_prepared_and_anchors_are_proposed(tool, tmp_path, capsys)
     assert [line.split()[0] for line in lines[1:]] == ['fitted', 'config']
 
 
-def test_a_session_needs_its_facts(tool, capsys):
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ('--pose a.csv', 'needs all of --pose, --annotation, --fps and --pix-per-cm'),
+        ('--test-share 0.2', '--min-likelihood and --test-share belong to a session'),
+        ('--pose a --annotation b --fps 25 --pix-per-cm 9 --skip-missing', '--skip-missing belongs to a download'),
+    ],
+)
+def test_arguments_that_would_do_nothing_are_refused(tool, capsys, arguments, message):
     with pytest.raises(SystemExit):
-        tool('datasets/prepare_mabe').main(['--pose', 'a.csv'])
-    assert 'needs all of --pose, --annotation, --fps and --pix-per-cm' in capsys.readouterr().err
+        tool('datasets/prepare_mabe').main(arguments.split())
+    assert message in capsys.readouterr().err
 
 
 def frame_f1(predicted: np.ndarray, truth: np.ndarray) -> float:

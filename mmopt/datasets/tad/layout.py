@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from mmopt.utils.errors import DataError, DataNotFoundError
+from mmopt.utils.errors import DataError, DataNotFoundError, UserError
 
 __all__ = [
     'ALL',
@@ -87,7 +87,7 @@ def _parquet() -> Any:
     try:
         import pyarrow.parquet
     except ImportError as error:
-        raise DataNotFoundError(
+        raise UserError(
             "Reading MABe's parquet files needs pyarrow: run `pip install -c requirements/constraints.txt -e '.[tad]'`."
         ) from error
     return pyarrow.parquet

@@ -115,3 +115,13 @@ def test_an_unfinished_download_names_the_folder(download):
     (download / 'train_tracking').rename(download / 'elsewhere')
     with pytest.raises(DataNotFoundError, match='train_tracking is missing: unpack the whole'):
         prepare(download)
+
+
+def test_a_table_without_labels_and_a_share_of_everything_are_refused(download):
+    with pytest.raises(UserError, match='val_share must lie between 0 and 1, got 1'):
+        prepare(download, val_share=1.0)
+    header, *rows = (download / 'train.csv').read_text().splitlines()
+    unlabelled = [row[: row.rindex(',"[')] + ',[]' for row in rows]  # behaviors_labeled is the last column
+    (download / 'train.csv').write_text('\n'.join([header, *unlabelled]) + '\n')
+    with pytest.raises(DataError, match='none of its 10 videos has behaviors_labeled: nothing to train on'):
+        prepare(download)
