@@ -26,3 +26,4 @@ optimizer = dict(lr=1e-3)  # labels on every frame give steadier gradients than 
 # A frame classifier's scores are means of probabilities over what was chosen already: all of them count.
 evaluation = dict(metric=dict(type='TemporalDetection', score_threshold=0.0))
 fp16 = dict(loss_scale='dynamic')
+optimize = dict(micro_batch='auto')  # as V7's

@@ -13,4 +13,6 @@ model = dict(
     min_frames=20,
 )
 data = dict(train=dict(window=500, overlap=250), val=dict(window=500, overlap=250), test=dict(window=500, overlap=250))
-evaluation = dict(metric=dict(type='TemporalDetection', score_threshold=0.0))
+runner = dict(max_iters=120)
+checkpoint_config = dict(interval=120)
+evaluation = dict(interval=120, metric=dict(type='TemporalDetection', score_threshold=0.0))

@@ -4,7 +4,9 @@ _base_ = ['./tad_v7_mabe.py']
 model = dict(
     _delete_=True,
     type='FrameClassifier',
-    encoder=dict(type='ConvBiLSTM', in_channels=96, pool=1, dropout=0.1),
+    encoder=dict(
+        type='ConvBiLSTM', in_channels=96, conv_channels=(64, 128), pool=1, hidden_size=128, num_layers=1, dropout=0.1
+    ),
     num_classes=4,
     dropout=0.1,
 )
@@ -16,8 +18,8 @@ data = dict(
     val=dict(window=100, overlap=50),
     test=dict(window=100, overlap=50),
 )
-evaluation = dict(interval=125, metric=dict(type='TemporalDetection', score_threshold=0.0))
-# 125 x 96 windows of 100 frames are as many frames as 150 x 8 of 1000: neither side is trained longer.
-runner = dict(max_iters=125)
+evaluation = dict(interval=250, metric=dict(type='TemporalDetection', score_threshold=0.0))
+# 250 x 96 windows of 100 frames are as many frames as 300 x 8 of 1000: neither side is trained longer.
+runner = dict(max_iters=250)
 lr_config = dict(warmup_iters=12)
 custom_hooks = []  # the comparison itself

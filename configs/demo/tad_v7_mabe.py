@@ -16,12 +16,16 @@ test_pipeline = [dict(type='CutTracks'), features, dict(type='PackTracks')]
 common = dict(type='MABeDataset', data_root=data_root, window=1000, overlap=500)
 model = dict(
     type='IntervalDetector',
-    # The published size; 96 inputs are 3 mice x 8 parts x (x, y, speed, acceleration).
-    encoder=dict(type='ConvBiLSTM', in_channels=96, dropout=0.1),
+    # Half the published width and one layer: twice the iterations in half the time. 96 inputs are 3 mice x 8 parts x
+    # (x, y, speed, acceleration).
+    encoder=dict(
+        type='ConvBiLSTM', in_channels=96, conv_channels=(64, 128), hidden_size=128, num_layers=1, dropout=0.1
+    ),
     num_classes=4,
     anchor_lengths=(10, 30, 60, 120, 240),  # as published
-    dropout=0.1,  # 0.3 is for 100 epochs; this run has fifteen
+    dropout=0.1,  # 0.3 is for 100 epochs; this run has thirty
     score_threshold=0.05,
+    joint_score=True,  # mAP 0.80 instead of 0.76 on a world of another seed
 )
 data = dict(
     samples_per_gpu=8,
@@ -35,18 +39,18 @@ data = dict(
 optimizer = dict(type='AdamW', lr=1e-3, weight_decay=1e-5)
 optimizer_config = dict(grad_clip=dict(max_norm=1.0, norm_type=2))
 lr_config = dict(policy='poly', power=1.0, min_lr=0.0, by_epoch=False, warmup='linear', warmup_iters=15)
-runner = dict(type='IterBasedRunner', max_iters=150)
-checkpoint_config = dict(by_epoch=False, interval=75, max_keep_ckpts=1)
+runner = dict(type='IterBasedRunner', max_iters=300)
+checkpoint_config = dict(by_epoch=False, interval=150, max_keep_ckpts=1)
 evaluation = dict(
-    interval=75,
-    # Focal loss keeps objectness low in a run this short. Chosen on this very split, among 0.3, 0.4 and 0.5.
-    metric=dict(type='TemporalDetection', score_threshold=0.3),
+    interval=150,
+    # Focal loss keeps objectness low. The best for F1 on a world of another seed (`make_demo.py mabe --seed 1`).
+    metric=dict(type='TemporalDetection', score_threshold=0.2),
     save_best='F1',
     rule='greater',
 )
-log_config = dict(interval=10)
+log_config = dict(interval=25)
 # Random events of the right kinds, lengths and rates reach an F1 of 0.02.
-expect = dict(metric='F1', margin=0.3, baseline=dict(type='RandomIntervals'))
+expect = dict(metric='F1', margin=0.5, baseline=dict(type='RandomIntervals'))
 # V6 is trained on the same split afterwards, and both are printed side by side.
 custom_hooks = [
     dict(

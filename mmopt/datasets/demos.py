@@ -1,6 +1,7 @@
 """The demo data sets that ``tools/datasets/make_demo.py`` can make, by name."""
 
 import importlib
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -27,9 +28,23 @@ class Demo:
     what: str
 
     def make(self, out_dir: str, **options: Any) -> Any:
-        """Make the data set; options that are None are left out."""
+        """Make the data set; options that are None are left out.
+
+        Args:
+            out_dir: The data root to make.
+            **options: Of the module's ``make_demo``.
+
+        Returns:
+            What was made.
+
+        Raises:
+            UserError: If the set has no such option.
+        """
         make: Callable = importlib.import_module(self.module).make_demo
-        return make(out_dir, **{key: value for key, value in options.items() if value is not None})
+        given = {key: value for key, value in options.items() if value is not None}
+        for key in given.keys() - inspect.signature(make).parameters.keys():
+            raise UserError(f'this demo ({self.what}) has no {key}: leave --{key.replace("_", "-")} out.')
+        return make(out_dir, **given)
 
 
 DEMOS = dict(

@@ -149,7 +149,8 @@ def join_windows(
 
     A segment is open at its start (stop) when that lies within ``margin`` of its window's start (stop). Two segments
     of one group and of different windows belong to one event when the earlier is open at its stop or the later at its
-    start, and they overlap or lie within ``margin`` of each other. An event has the best score of its pieces.
+    start, and they overlap or lie within ``margin`` of each other. An event has the mean score of its pieces, weighted
+    by their lengths: a weak piece that connects two events must not have their score.
 
     Args:
         segments_N2: Segments in frames of the video.
@@ -167,7 +168,8 @@ def join_windows(
     order = sorted(range(len(segments_N2)), key=lambda n: (int(groups_N[n]), float(segments_N2[n, 0])))
     rows = zip(segments_N2.tolist(), scores_N.tolist(), groups_N.tolist(), windows_N2.tolist(), strict=True)
     pieces = list(rows)
-    events: list[list] = []  # start, stop, score, group, window and openness of the piece that ends last
+    # Start, stop, sum of score x length, group, window and openness of the piece that ends last, sum of lengths.
+    events: list[list] = []
     for (start, stop), score, group, window in (pieces[n] for n in order):
         open_start, open_stop = start <= window[0] + margin, stop >= window[1] - margin
         last = events[-1] if events else None
@@ -179,11 +181,16 @@ def join_windows(
             and start <= last[1] + margin
         )
         if not joins:
-            events.append([start, stop, score, group, window, open_stop])
+            events.append([start, stop, score * (stop - start), group, window, open_stop, stop - start])
             continue
-        last[2] = max(last[2], score)
+        last[2] += score * (stop - start)
+        last[6] += stop - start
         if stop > last[1]:
             last[1], last[4], last[5] = stop, window, open_stop
     like = segments_N2.new_tensor
     segments = like([event[:2] for event in events])
-    return segments, scores_N.new_tensor([e[2] for e in events]), groups_N.new_tensor([e[3] for e in events])
+    return (
+        segments,
+        scores_N.new_tensor([e[2] / max(e[6], 1e-6) for e in events]),
+        groups_N.new_tensor([e[3] for e in events]),
+    )

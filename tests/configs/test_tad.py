@@ -3,6 +3,8 @@
 import pytest
 from mmengine.config import Config
 
+from mmopt.apis import load_config
+from mmopt.apis.bench.tables import load_table
 from mmopt.config import lower
 from mmopt.datasets.tad.motion import count_inputs
 from tests.conftest import REPO
@@ -14,10 +16,8 @@ def read(path) -> dict:
     return lower(Config.fromfile(path).to_dict())
 
 
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem + '_' + path.parent.name)
-@pytest.mark.parametrize('split', ['train', 'val', 'test'])
-def test_the_model_fits_what_the_pipeline_makes(path, split):
-    cfg = read(path)
+def check_fit(cfg: dict, split: str) -> bool:
+    """Compare model and data set of a lowered config; returns whether there are motion features."""
     dataset, model = cfg[f'{split}_dataloader']['dataset'], cfg['model']
     (features,) = (step for step in dataset['pipeline'] if step['type'] == 'MotionFeatures')
     num_mice = features['num_mice']
@@ -29,6 +29,26 @@ def test_the_model_fits_what_the_pipeline_makes(path, split):
         assert dataset['window'] == model.get('window', 1000)
     if 'classes' in dataset.get('metainfo', {}):
         assert len(dataset['metainfo']['classes']) == model['num_classes'] == 37
+    return use_motion
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem + '_' + path.parent.name)
+@pytest.mark.parametrize('split', ['train', 'val', 'test'])
+def test_the_model_fits_what_the_pipeline_makes(path, split):
+    assert check_fit(read(path), split)
+
+
+def test_the_ablation_changes_the_inputs_and_nothing_else():
+    table = load_table(REPO / 'benchmarks' / 'tables' / 'tad_motion.py', root=REPO)
+    for without, full in zip(table.cells[::2], table.cells[1::2], strict=True):
+        with_motion, positions = (load_config(cell.config, options=cell.options) for cell in (full, without))
+        for split in ('train', 'val', 'test'):
+            assert check_fit(with_motion, split)
+            assert not check_fit(positions, split)
+            for step in positions[f'{split}_dataloader'].dataset.pipeline:
+                step.pop('use_motion_features', None)
+        positions.model.encoder.in_channels *= 2
+        assert positions.to_dict() == with_motion.to_dict()
 
 
 def test_published_settings_of_the_three_baselines():

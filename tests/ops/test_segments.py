@@ -153,7 +153,7 @@ def join(rows, margin=4):
 
 def test_an_event_cut_by_a_border_becomes_one():
     rows = [([80.0, 99.0], 0.6, 0, [0, 100]), ([80.0, 140.0], 0.9, 0, [80, 180])]
-    assert join(rows) == [(80.0, 140.0, 0.9, 0)]
+    assert join(rows) == [(80.0, 140.0, 0.83, 0)]  # (0.6 x 19 + 0.9 x 60) / 79
 
 
 def test_an_event_over_three_windows_becomes_one():
@@ -162,7 +162,7 @@ def test_an_event_over_three_windows_becomes_one():
         ([98.0, 200.0], 0.7, 0, [100, 200]),
         ([200.0, 250.0], 0.5, 0, [200, 300]),
     ]
-    assert join(rows) == [(60.0, 250.0, 0.7, 0)]
+    assert join(rows) == [(60.0, 250.0, 0.63, 0)]  # (0.6 x 40 + 0.7 x 102 + 0.5 x 50) / 192
 
 
 def test_pieces_of_other_groups_or_closed_ones_stay_apart():

@@ -28,3 +28,8 @@ def test_elsewhere_the_next_command_names_the_folder(tool, capsys):
 def test_an_unknown_name_is_refused(tool):
     with pytest.raises(UserError, match="unknown demo 'waymo'; known: "):
         tool('datasets/make_demo').main(['waymo'])
+
+
+def test_an_option_that_a_demo_does_not_have_is_refused(tool):
+    with pytest.raises(UserError, match=r'this demo .mice that attack, .* has no image_size: leave --image-size out'):
+        tool('datasets/make_demo').main(['mabe', *SMALL])

@@ -8,7 +8,7 @@ import pytest
 from mmopt.datasets.tad.demo import make_demo
 from mmopt.datasets.tad.motion import fill_gaps
 from mmopt.datasets.tad.readers import read_caltech, read_deeplabcut
-from tests.conftest import REPO
+from tests.conftest import REPO, forget_mmengine_globals
 
 CONFIGS = REPO / 'configs'
 
@@ -23,17 +23,25 @@ def test_a_download_is_prepared_and_anchors_are_proposed(tool, tmp_path, capsys)
     assert [line.split()[0] for line in lines[1:]] == ['fitted', 'config']
 
 
-def test_a_session_needs_its_facts(tool, capsys):
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ('--pose a.csv', 'needs all of --pose, --annotation, --fps and --pix-per-cm'),
+        ('--test-share 0.2', '--min-likelihood and --test-share belong to a session'),
+        ('--pose a --annotation b --fps 25 --pix-per-cm 9 --skip-missing', '--skip-missing belongs to a download'),
+    ],
+)
+def test_arguments_that_would_do_nothing_are_refused(tool, capsys, arguments, message):
     with pytest.raises(SystemExit):
-        tool('datasets/prepare_mabe').main(['--pose', 'a.csv'])
-    assert 'needs all of --pose, --annotation, --fps and --pix-per-cm' in capsys.readouterr().err
+        tool('datasets/prepare_mabe').main(arguments.split())
+    assert message in capsys.readouterr().err
 
 
 def frame_f1(predicted: np.ndarray, truth: np.ndarray) -> float:
     return 2 * (predicted & truth).sum() / (predicted.sum() + truth.sum())
 
 
-def baselines(pose, annotation) -> dict[str, float]:
+def simple_predictors(pose, annotation) -> dict[str, float]:
     """Frame F1 of "social" in the last third: always social, and bodies nearer than the best threshold of the rest."""
     tracks, events = read_deeplabcut(pose), read_caltech(annotation)
     num_frames = len(tracks.position_TMP2)
@@ -54,20 +62,21 @@ def baselines(pose, annotation) -> dict[str, float]:
 @pytest.mark.slow
 @pytest.mark.parametrize('model', ['v6', 'v7'])
 def test_a_real_session_trains_from_its_raw_files(tool, shared_dir, tmp_path, capsys, model):
-    """V6 must beat the constant predictor on the held-out third; V7's figure is printed beside both baselines."""
+    """On the last third, which no setting was chosen by, a model beats the constant predictor."""
     rats = shared_dir / 'data' / 'rats'
     pose, annotation = rats / 'pose_session9.csv', rats / 'intervals_session9.txt'
     facts = ['--pose', str(pose), '--annotation', str(annotation), '--fps', '25', '--pix-per-cm', '10']
     tool('datasets/prepare_mabe').main(['--data-root', str(tmp_path / 'rats'), *facts])
-    config = str(CONFIGS / 'baseline' / f'tad_{model}_session.py')
-    options = ['--options', f'data_root={tmp_path / "rats"}']
-    tool('train').main([config, '--work-dir', str(tmp_path / 'run'), '--seed', '0', *options])
-    checkpoint = str(tmp_path / 'run' / 'iter_120.pth')
+    config, root = str(CONFIGS / 'baseline' / f'tad_{model}_session.py'), f'data_root={tmp_path / "rats"}'
+    whole = ['--no-validate', '--options', root, 'data.train.split_file=splits/train_val.txt']
+    tool('train').main([config, '--work-dir', str(tmp_path / 'run'), '--seed', '0', *whole])
+    forget_mmengine_globals()  # a tool is a process of its own
+    (checkpoint,) = (tmp_path / 'run').glob('iter_*.pth')
     out = tmp_path / 'metrics.json'
-    tool('test').main([config, checkpoint, '--out', str(out), '--work-dir', str(tmp_path / 'test'), *options])
+    test = ['--out', str(out), '--work-dir', str(tmp_path / 'test'), '--options', root]
+    tool('test').main([config, str(checkpoint), *test])
     reached = json.loads(out.read_text())['metrics']['frame_F1.social']
-    simple = baselines(pose, annotation)
+    simple = simple_predictors(pose, annotation)
     with capsys.disabled():
         print(f'\nframe F1 of social: {model} {reached:.3f}, {simple}')
-    floor = dict(v6=simple['constant'] + 0.05, v7=0.1)[model]
-    assert reached > floor
+    assert reached > simple['constant'] + 0.05

@@ -19,18 +19,23 @@ from mmopt.apis import run_tool
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data-root', type=Path, default=Path('data/mabe'), metavar='DIR', help='default: %(default)s')
-    parser.add_argument('--val-share', type=float, help="of each lab's videos (default 0.2), of a session (1/3)")
+    parser.add_argument('--val-share', type=float, help="of each lab's videos (0.2), of a session (1/3)")
     parser.add_argument('--skip-missing', action='store_true', help='leave out videos with missing or broken files')
     session = parser.add_argument_group('one session, from its raw files')
     session.add_argument('--pose', type=Path, metavar='CSV', help='tracks of DeepLabCut')
     session.add_argument('--annotation', type=Path, metavar='TXT', help='intervals of the Caltech annotator')
     session.add_argument('--fps', type=float, help='frames per second')
     session.add_argument('--pix-per-cm', type=float, help='scale')
-    session.add_argument('--min-likelihood', type=float, default=0.0, help='points below it count as missing')
+    session.add_argument('--min-likelihood', type=float, help='points below it count as missing; default: none does')
+    session.add_argument('--test-share', type=float, help='its end, kept for the report (1/3)')
     args = parser.parse_args(argv)
     given = [args.pose, args.annotation, args.fps, args.pix_per_cm]
     if any(value is not None for value in given) and None in given:
         parser.error('a session needs all of --pose, --annotation, --fps and --pix-per-cm')
+    if args.pose is None and not (args.min_likelihood is None and args.test_share is None):
+        parser.error('--min-likelihood and --test-share belong to a session (--pose)')
+    if args.pose is not None and args.skip_missing:
+        parser.error('--skip-missing belongs to a download: a session has no file that can be left out')
     return args
 
 
@@ -39,23 +44,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.pose is None:
         from mmopt.datasets.tad.prepare import prepare
 
-        print(prepare(args.data_root, args.val_share or 0.2, skip_missing=args.skip_missing))
+        shares = {} if args.val_share is None else dict(val_share=args.val_share)
+        print(prepare(args.data_root, **shares, skip_missing=args.skip_missing))
         print('next: python tools/fit_anchors.py configs/baseline/tad_v7_mabe_5090.py')
         return
     from mmopt.datasets.tad.session import Session, import_session
 
-    frames = import_session(
-        Session(
-            pose=args.pose,
-            annotation=args.annotation,
-            fps=args.fps,
-            pixels_per_cm=args.pix_per_cm,
-            min_likelihood=args.min_likelihood,
-            holdout=args.val_share or 1 / 3,
-        ),
-        args.data_root,
+    chosen = {name: getattr(args, name) for name in ('min_likelihood', 'val_share', 'test_share')}
+    session = Session(
+        pose=args.pose,
+        annotation=args.annotation,
+        fps=args.fps,
+        pixels_per_cm=args.pix_per_cm,
+        **{name: value for name, value in chosen.items() if value is not None},
     )
-    print(f'wrote {args.data_root}: {frames["train"]} frames to train on, the last {frames["val"]} held out')
+    frames = import_session(session, args.data_root)
+    counts = f'{frames["train"]} frames to train on, {frames["val"]} to choose by, the last {frames["test"]} to report'
+    print(f'wrote {args.data_root}: {counts}')
 
 
 if __name__ == '__main__':

@@ -29,16 +29,18 @@ class DemoSettings:
     Attributes:
         num_train: Training samples.
         num_val: Validation samples.
-        image_size: Height and width.
+        image_size: Height and width; None where nothing is filmed.
         seed: Seed of everything.
         format: Version of pictures and labels: sets of another one are made anew.
+        video_s: Seconds of each video; None where that cannot be chosen.
     """
 
     num_train: int
     num_val: int
-    image_size: tuple[int, int]
+    image_size: tuple[int, int] | None
     seed: int
     format: int
+    video_s: float | None = None
 
     def samples(self) -> list[tuple[str, int]]:
         """Return split and number of all samples."""
@@ -144,14 +146,15 @@ def _check(settings: DemoSettings) -> None:
             f'The demo needs at least 1 sample in each split, got num_train={settings.num_train} and '
             f'num_val={settings.num_val}.'
         )
-    if min(settings.image_size) < 64:
+    if settings.image_size is not None and min(settings.image_size) < 64:
         raise UserError(f'The demo needs images of at least 64x64 pixels, got image_size={settings.image_size}.')
     if settings.seed < 0:
         raise UserError(f'The demo needs a seed of at least 0, got {settings.seed}.')
 
 
 def _as_json(settings: DemoSettings) -> dict:
-    return asdict(settings) | dict(image_size=list(settings.image_size))
+    # Through JSON, as it is read back: tuples become lists. What a kind of set does not have is not part of it.
+    return json.loads(json.dumps({key: value for key, value in asdict(settings).items() if value is not None}))
 
 
 def _read_marker(folder: Path) -> dict | None:
@@ -176,7 +179,9 @@ def _is_complete(kind: DemoKind, out: Path, settings: DemoSettings, force: bool)
     wanted = _as_json(settings)
     if marker != wanted:
         changed = ', '.join(
-            f'{key} {marker.get(key)} -> {wanted[key]}' for key in wanted if marker.get(key) != wanted[key]
+            f'{key} {marker.get(key)} -> {wanted.get(key)}'
+            for key in sorted({*wanted, *marker})
+            if marker.get(key) != wanted.get(key)
         )
         raise UserError(
             f'{out} holds a demo of other settings ({changed}); --force replaces it, --out writes elsewhere.'

@@ -5,23 +5,22 @@ are missing now and then, for a few frames or for long. Everything follows from 
 :mod:`mmopt.datasets.tad.world` for what the mice do.
 """
 
-import csv
 import json
-import multiprocessing
-import shutil
-import time
+from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from mmopt.datasets.common.demo_set import Made
-from mmopt.datasets.tad.layout import COLUMNS, count_frames, read_annotation, write_table
+from mmopt.datasets.common.demo_set import DemoKind, DemoSettings, Made, write_demo, write_demo_image
+from mmopt.datasets.tad.layout import count_frames, read_annotation, write_table, write_tracks, write_videos
 from mmopt.datasets.tad.world import ACTIONS, BODY, DemoLab, lose_points, simulate
-from mmopt.utils.errors import DataError
+from mmopt.utils.errors import UserError
 from mmopt.utils.timeline import draw_timeline
 
-__all__ = ['DEMO_LABS', 'Made', 'make_demo']
+__all__ = ['DEMO_LABS', 'make_demo']
+
+_MIN_VIDEO_S = 4.0  # every lab then has an event or the time for one
+_FORMAT = 2  # raise it when tracks or labels change: sets of an older format are made anew
 
 DEMO_LABS = (
     DemoLab('DemoOtter', 30.0, 16.0, (50.0, 40.0), tuple(name for name in BODY if name != 'body_center'), (2,)),
@@ -37,7 +36,7 @@ DEMO_LABS = (
 )
 
 
-def _name(agent: int, target: int, action: str) -> str:
+def _behavior(agent: int, target: int, action: str) -> str:
     return f'mouse{agent + 1},{"self" if target == agent else f"mouse{target + 1}"},{action}'
 
 
@@ -53,8 +52,7 @@ def make_demo(
 ) -> Made:
     """Write the world: ``train.csv``, ``train_tracking``, ``train_annotation``, ``splits`` and ``preview.jpg``.
 
-    It is made in ``<out_dir>.partial`` and renamed when it is complete, so a data root is whole or absent; a complete
-    set of the same settings is left alone.
+    How it grows, is continued and replaced: :func:`~mmopt.datasets.common.demo_set.write_demo`.
 
     Args:
         out_dir: The data root to make.
@@ -69,96 +67,103 @@ def make_demo(
         What was made.
 
     Raises:
-        DataError: If the folder exists and is not a demo of these settings.
+        UserError: If a number is out of range, or the folder holds something else.
     """
-    began = time.perf_counter()
-    out_dir = Path(out_dir)
-    settings = json.dumps(dict(demo='mabe', version=1, train=num_train, val=num_val, seed=seed, video_s=video_s))
-    marker = out_dir / 'demo.json'
-    known = marker.read_text(encoding='utf-8') if marker.is_file() else None
-    if known == settings and not force:
-        return Made(out_dir, num_train, num_val, 0.0)
-    if known is None and out_dir.is_dir() and any(out_dir.iterdir()):
-        raise DataError(f'{out_dir} exists and is no demo: choose another folder with --out.')
-    if known is not None and known != settings and not force:
-        raise DataError(f'{out_dir} holds a demo of other settings ({known}): add --force or choose another --out.')
-    partial = out_dir.with_name(out_dir.name + '.partial')
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    jobs = [(partial, number, seed, video_s) for number in range(num_train + num_val)]
-    if num_workers > 1:
-        # Spawned, not forked: torch's threads are already running here.
-        with multiprocessing.get_context('spawn').Pool(num_workers) as pool:
-            rows = pool.starmap(_write_video, jobs)
-    else:
-        rows = [_write_video(*job) for job in jobs]
-    with (partial / 'train.csv').open('w', newline='', encoding='utf-8') as file:
-        writer = csv.DictWriter(file, fieldnames=COLUMNS['videos'])
-        writer.writeheader()
-        writer.writerows(rows)
-    (partial / 'splits').mkdir()
-    for split, part in dict(train=rows[:num_train], val=rows[num_train:]).items():
-        text = ''.join(f'{row["video_id"]}\n' for row in part)
-        (partial / 'splits' / f'{split}.txt').write_text(text, encoding='utf-8')
-    _write_preview(partial, rows[0])
-    (partial / 'demo.json').write_text(settings, encoding='utf-8')
-    shutil.rmtree(out_dir, ignore_errors=True)
-    partial.rename(out_dir)
-    return Made(out_dir, num_train, num_val, time.perf_counter() - began)
+    if video_s < _MIN_VIDEO_S:
+        raise UserError(f'The demo needs videos of at least {_MIN_VIDEO_S:g} s, got video_s={video_s:g}.')
+    settings = DemoSettings(num_train, num_val, None, seed, _FORMAT, video_s)
+    whole_set = ('train.csv', 'splits/train.txt', 'splits/val.txt', 'preview.jpg')
+    kind = DemoKind(partial(_files, num_train=num_train), _write_video, _finish, whole_set)
+    return write_demo(kind, out_dir, settings, num_workers=num_workers, force=force)
 
 
-def _write_preview(root: Path, row: dict) -> None:
-    events = read_annotation(root / 'train_annotation' / row['lab_id'] / f'{row["video_id"]}.parquet', ACTIONS)
-    num_frames = count_frames(root / 'train_tracking' / row['lab_id'] / f'{row["video_id"]}.parquet')
-    title = f'{row["lab_id"]} {row["video_id"]}'
-    picture = draw_timeline(events, None, (0, num_frames), ACTIONS, row['frames_per_second'], title)
-    cv2.imwrite(str(root / 'preview.jpg'), picture[..., ::-1])
+def _number(split: str, index: int, num_train: int) -> int:
+    """Return the number of a video in the whole set."""
+    return index if split == 'train' else num_train + index
 
 
-def _write_video(out_dir: Path, number: int, seed: int, video_s: float) -> dict:
-    """Simulate and write one video; returns its row of train.csv."""
-    rng = np.random.default_rng((seed, number))
+def _video_id(number: int) -> str:
+    return str(100000 + number)
+
+
+def _cage(number: int) -> tuple[DemoLab, int]:
+    """Return laboratory and mice of a video."""
     lab = DEMO_LABS[number % len(DEMO_LABS)]
-    num_mice = lab.num_mice[number // len(DEMO_LABS) % len(lab.num_mice)]
-    video_id, num_frames = str(100000 + number), round(video_s * lab.fps)
-    position, events = simulate(lab, num_mice, num_frames, rng)
-    centre_px = np.array(lab.arena_cm) * lab.pixels_per_cm / 2
-    pixels = (lose_points(position, lab.fps, rng) * lab.pixels_per_cm + centre_px).astype(np.float32)
-    frame, mouse, part = np.nonzero(np.isfinite(pixels).all(-1))
-    write_table(
-        out_dir / 'train_tracking' / lab.name / f'{video_id}.parquet',
-        dict(
-            video_frame=frame.astype(np.int16),
-            mouse_id=(mouse + 1).astype(np.int8),
-            bodypart=[lab.body_parts[p] for p in part],
-            x=pixels[frame, mouse, part, 0],
-            y=pixels[frame, mouse, part, 1],
-        ),
-    )
+    return lab, lab.num_mice[number // len(DEMO_LABS) % len(lab.num_mice)]
+
+
+def _labelled(number: int) -> list[str]:
+    """Return the behaviours that the annotators of a video looked for."""
+    lab, num_mice = _cage(number)
     everything = [
-        _name(agent, target, action)
+        _behavior(agent, target, action)
         for agent in range(num_mice)
         for target in range(num_mice)
         for action in ACTIONS
         if (action == 'rear') == (agent == target)
     ]
-    labelled = [name for name in everything if name not in lab.blind]
-    seen = [event for event in events if _name(*event[2:]) in labelled]
+    return [name for name in everything if name not in lab.blind]
+
+
+def _files(root: Path, split: str, index: int, *, num_train: int) -> list[Path]:
+    number = _number(split, index, num_train)
+    name = Path(_cage(number)[0].name, f'{_video_id(number)}.parquet')
+    return [root / 'train_tracking' / name, root / 'train_annotation' / name]
+
+
+def _write_video(root: Path, split: str, index: int, settings: DemoSettings) -> None:
+    """Simulate and write one video."""
+    number = _number(split, index, settings.num_train)
+    rng = np.random.default_rng((settings.seed, number))
+    lab, num_mice = _cage(number)
+    position, events = simulate(lab, num_mice, round(settings.video_s * lab.fps), rng)
+    centre_px = np.array(lab.arena_cm) * lab.pixels_per_cm / 2
+    pixels = (lose_points(position, lab.fps, rng) * lab.pixels_per_cm + centre_px).astype(np.float32)
+    tracks, annotation = _files(root, split, index, num_train=settings.num_train)
+    write_tracks(tracks, pixels, lab.body_parts)
+    labelled = set(_labelled(number))
+    seen = [event for event in events if _behavior(*event[2:]) in labelled]
     start, stop, agent, target, action = zip(*seen, strict=True) if seen else ([],) * 5
     write_table(
-        out_dir / 'train_annotation' / lab.name / f'{video_id}.parquet',
+        annotation,
         dict(
             agent_id=np.array(agent, dtype=np.int8) + 1,
             target_id=np.array(target, dtype=np.int8) + 1,
             action=list(action),
-            start_frame=np.array(start, dtype=np.int16),
-            stop_frame=np.array(stop, dtype=np.int16),
+            start_frame=np.array(start, dtype=np.int32),
+            stop_frame=np.array(stop, dtype=np.int32),
         ),
     )
+
+
+def _finish(root: Path, settings: DemoSettings) -> None:
+    """Write what belongs to the set as a whole."""
+    numbers = {
+        split: [_number(split, index, settings.num_train) for index in range(count)]
+        for split, count in dict(train=settings.num_train, val=settings.num_val).items()
+    }
+    write_videos(root / 'train.csv', map(_row, numbers['train'] + numbers['val']))
+    (root / 'splits').mkdir(exist_ok=True)
+    for split, part in numbers.items():
+        (root / 'splits' / f'{split}.txt').write_text(''.join(f'{_video_id(n)}\n' for n in part), encoding='utf-8')
+    _write_preview(root, settings)
+
+
+def _write_preview(root: Path, settings: DemoSettings) -> None:
+    tracks, annotation = _files(root, 'train', 0, num_train=settings.num_train)
+    lab, _ = _cage(0)
+    events = read_annotation(annotation, ACTIONS)
+    picture = draw_timeline(events, None, (0, count_frames(tracks)), ACTIONS, lab.fps, f'{lab.name} {_video_id(0)}')
+    write_demo_image(root / 'preview.jpg', picture)
+
+
+def _row(number: int) -> dict:
+    """Return a video's row of train.csv."""
+    lab, _ = _cage(number)
     width_px, height_px = (round(side * lab.pixels_per_cm) for side in lab.arena_cm)
     return dict(
         lab_id=lab.name,
-        video_id=video_id,
+        video_id=_video_id(number),
         frames_per_second=lab.fps,
         pix_per_cm_approx=lab.pixels_per_cm,
         video_width_pix=width_px,
@@ -166,5 +171,5 @@ def _write_video(out_dir: Path, number: int, seed: int, video_s: float) -> dict:
         arena_width_cm=lab.arena_cm[0],
         arena_height_cm=lab.arena_cm[1],
         body_parts_tracked=json.dumps(lab.body_parts),
-        behaviors_labeled=json.dumps(labelled),
+        behaviors_labeled=json.dumps(_labelled(number)),
     )

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from mmopt.utils.errors import DataError, DataNotFoundError
+from mmopt.utils.errors import DataError, DataNotFoundError, UserError
 
 __all__ = [
     'ALL',
@@ -33,6 +33,8 @@ __all__ = [
     'read_videos',
     'video_length',
     'write_table',
+    'write_tracks',
+    'write_videos',
 ]
 
 ALL = -1
@@ -85,7 +87,7 @@ def _parquet() -> Any:
     try:
         import pyarrow.parquet
     except ImportError as error:
-        raise DataNotFoundError(
+        raise UserError(
             "Reading MABe's parquet files needs pyarrow: run `pip install -c requirements/constraints.txt -e '.[tad]'`."
         ) from error
     return pyarrow.parquet
@@ -327,11 +329,45 @@ def video_length(num_tracked: int, events_N5: np.ndarray, path: str | Path) -> i
 
 
 def write_table(path: str | Path, columns: dict[str, Iterable]) -> None:
-    """Write a parquet file, its folder included."""
+    """Write a parquet file, its folder included, through a temporary name: a stopped run leaves no half file."""
     parquet = _parquet()
     import pyarrow
 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     table = pyarrow.table({name: v if hasattr(v, 'dtype') else list(v) for name, v in columns.items()})
-    parquet.write_table(table, path)
+    unfinished = path.with_name(f'.{path.name}')
+    parquet.write_table(table, unfinished)
+    unfinished.replace(path)
+
+
+def write_tracks(path: str | Path, tracks_TMP2: np.ndarray, body_parts: Sequence[str]) -> None:
+    """Write a tracking file.
+
+    Args:
+        path: The file.
+        tracks_TMP2: Positions in pixels; what is NaN is left out.
+        body_parts: Names of the P parts.
+    """
+    frame, mouse, part = np.nonzero(np.isfinite(tracks_TMP2).all(-1))
+    columns = dict(
+        video_frame=frame.astype(np.int32),
+        mouse_id=(mouse + 1).astype(np.int8),
+        bodypart=[body_parts[number] for number in part],
+        x=tracks_TMP2[frame, mouse, part, 0],
+        y=tracks_TMP2[frame, mouse, part, 1],
+    )
+    write_table(path, columns)
+
+
+def write_videos(path: str | Path, rows: Iterable[dict]) -> None:
+    """Write train.csv.
+
+    Args:
+        path: The file.
+        rows: One per video, with the columns of ``COLUMNS['videos']``.
+    """
+    with Path(path).open('w', newline='', encoding='utf-8') as file:
+        writer = csv.DictWriter(file, fieldnames=COLUMNS['videos'])
+        writer.writeheader()
+        writer.writerows(rows)

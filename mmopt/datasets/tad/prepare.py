@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mmopt.datasets.tad.layout import Video, count_frames, read_annotation, read_videos, video_length
-from mmopt.utils.errors import DataError, DataNotFoundError
+from mmopt.utils.errors import DataError, DataNotFoundError, UserError
 
 __all__ = ['Report', 'prepare']
 
@@ -73,8 +73,11 @@ def prepare(root: str | Path, val_share: float = 0.2, *, skip_missing: bool = Fa
 
     Raises:
         DataNotFoundError: If train.csv or another file is missing.
-        DataError: If files are broken; the message lists the first ones.
+        DataError: If files are broken (the message lists the first ones) or no video is labelled.
+        UserError: If ``val_share`` is out of range.
     """
+    if not 0 < val_share < 1:
+        raise UserError(f'val_share must lie between 0 and 1, got {val_share}.')
     root = Path(root)
     videos = read_videos(root / 'train.csv')
     for folder in ('train_tracking', 'train_annotation'):
@@ -88,10 +91,7 @@ def prepare(root: str | Path, val_share: float = 0.2, *, skip_missing: bool = Fa
             continue
         try:
             _check(root, video, classes, report)
-        except DataNotFoundError as error:
-            report.skipped[video.video_id] = str(error)
-            continue
-        except DataError as error:
+        except (DataNotFoundError, DataError) as error:
             report.skipped[video.video_id] = str(error)
             continue
         by_lab.setdefault(video.lab_id, []).append(video.video_id)
@@ -102,6 +102,10 @@ def prepare(root: str | Path, val_share: float = 0.2, *, skip_missing: bool = Fa
             f'{len(problems)} labelled video(s) cannot be used:\n'
             + '\n'.join(problems[:_SHOWN])
             + f'{more}\nDownload them again, or leave them out with --skip-missing.'
+        )
+    if not by_lab:
+        raise DataError(
+            f'{root / "train.csv"}: none of its {len(videos)} videos has behaviors_labeled: nothing to train on.'
         )
     for names in by_lab.values():
         names.sort(key=lambda name: hashlib.sha256(name.encode()).hexdigest())

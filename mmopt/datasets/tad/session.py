@@ -1,17 +1,18 @@
-"""One annotated session, from its raw files to MABe's layout, with its last part held out."""
+"""One annotated session, from its raw files to MABe's layout, divided in time: to train on, to choose by, to report."""
 
-import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from mmopt.datasets.tad.layout import COLUMNS, write_table
-from mmopt.datasets.tad.readers import PoseTracks, read_caltech, read_deeplabcut
-from mmopt.utils.errors import DataError
+from mmopt.datasets.tad.layout import write_table, write_tracks, write_videos
+from mmopt.datasets.tad.readers import read_caltech, read_deeplabcut
+from mmopt.utils.errors import DataError, UserError
 
 __all__ = ['Session', 'import_session']
+
+_SPLITS = ('train', 'val', 'test')
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,9 @@ class Session:
         annotation: Caltech annotation text. It names neither agent nor target, so its behaviours hold for the session.
         fps: Frames per second.
         pixels_per_cm: Scale.
-        size_px: Width and height of the picture; None takes the farthest tracked point.
         min_likelihood: Points below it count as missing.
-        holdout: Share at the end that is for validation.
+        val_share: Share in the middle, to choose settings by.
+        test_share: Share at the end, to report once.
         name: Laboratory and prefix of the video ids.
     """
 
@@ -33,31 +34,37 @@ class Session:
     annotation: Path
     fps: float
     pixels_per_cm: float
-    size_px: tuple[int, int] | None = None
     min_likelihood: float = 0.0
-    holdout: float = 1 / 3
+    val_share: float = 1 / 3
+    test_share: float = 1 / 3
     name: str = 'session'
 
     def __post_init__(self) -> None:
-        if not 0 < self.holdout < 1:
-            raise ValueError(f'holdout must be between 0 and 1, got {self.holdout}.')
+        if min(self.val_share, self.test_share) <= 0 or self.val_share + self.test_share >= 1:
+            raise UserError(
+                f'val_share ({self.val_share}) and test_share ({self.test_share}) must be positive and leave something '
+                'to train on.'
+            )
         if self.fps <= 0 or self.pixels_per_cm <= 0:
-            raise ValueError(f'fps ({self.fps}) and pixels_per_cm ({self.pixels_per_cm}) must be positive.')
+            raise UserError(f'fps ({self.fps}) and pixels_per_cm ({self.pixels_per_cm}) must be positive.')
 
 
 def import_session(session: Session, out_dir: str | Path) -> dict[str, int]:
-    """Write a session as two videos, ``<name>_train`` and ``<name>_val``: no window then spans the cut.
+    """Write a session as three videos, ``<name>_train``, ``_val`` and ``_test``: no window then spans a cut.
+
+    ``splits`` has a file for each, and ``train_val.txt`` for the last training, when the settings are chosen. The arena
+    is the area that the animals were tracked in; its corner becomes the origin.
 
     Args:
         session: Raw files and facts.
         out_dir: Data root to make.
 
     Returns:
-        Frames of either part.
+        Frames of each part.
 
     Raises:
         DataNotFoundError: If a raw file is missing.
-        DataError: If one is broken, or the annotation goes on after the tracks end.
+        DataError: If one is broken, no point is tracked, or the annotation goes on after the tracks end.
     """
     out_dir = Path(out_dir)
     tracks = read_deeplabcut(session.pose, session.min_likelihood)
@@ -68,14 +75,22 @@ def import_session(session: Session, out_dir: str | Path) -> dict[str, int]:
             f'{session.annotation}: an interval ends at frame {max(stop for _, stop, _ in events)}, but {session.pose} '
             f'has {num_frames} frames: they are not of one session.'
         )
-    size_px = session.size_px
-    if size_px is None:
-        size_px = tuple(int(value) for value in np.ceil(np.nanmax(tracks.position_TMP2, axis=(0, 1, 2))))
-    cut = round(num_frames * (1 - session.holdout))
+    if not np.isfinite(tracks.position_TMP2).any():
+        raise DataError(f'{session.pose}: no point has a likelihood of at least {session.min_likelihood}.')
+    corner_px = np.floor(np.nanmin(tracks.position_TMP2, axis=(0, 1, 2)))
+    position_TMP2 = tracks.position_TMP2 - corner_px
+    width_px, height_px = (int(value) + 1 for value in np.nanmax(position_TMP2, axis=(0, 1, 2)))
+    cuts = [0, round(num_frames * (1 - session.val_share - session.test_share))]
+    cuts += [round(num_frames * (1 - session.test_share)), num_frames]
     rows = []
-    for split, start, stop in (('train', 0, cut), ('val', cut, num_frames)):
+    (out_dir / 'splits').mkdir(parents=True, exist_ok=True)
+    for split, start, stop in zip(_SPLITS, cuts, cuts[1:], strict=False):
         video_id = f'{session.name}_{split}'
-        _write_tracks(out_dir / 'train_tracking' / session.name / f'{video_id}.parquet', tracks, start, stop)
+        write_tracks(
+            out_dir / 'train_tracking' / session.name / f'{video_id}.parquet',
+            position_TMP2[start:stop],
+            tracks.body_parts,
+        )
         overlapping = [event for event in events if event[0] < stop and event[1] > start]
         inside = [(max(first, start) - start, min(last, stop) - start, name) for first, last, name in overlapping]
         starts, stops, names = zip(*inside, strict=True) if inside else ([],) * 3
@@ -84,7 +99,6 @@ def import_session(session: Session, out_dir: str | Path) -> dict[str, int]:
             out_dir / 'train_annotation' / session.name / f'{video_id}.parquet',
             dict(agent_id=whole, target_id=whole, action=names, start_frame=starts, stop_frame=stops),
         )
-        (out_dir / 'splits').mkdir(exist_ok=True)
         (out_dir / 'splits' / f'{split}.txt').write_text(f'{video_id}\n', encoding='utf-8')
         rows.append(
             dict(
@@ -92,31 +106,15 @@ def import_session(session: Session, out_dir: str | Path) -> dict[str, int]:
                 video_id=video_id,
                 frames_per_second=session.fps,
                 pix_per_cm_approx=session.pixels_per_cm,
-                video_width_pix=size_px[0],
-                video_height_pix=size_px[1],
+                video_width_pix=width_px,
+                video_height_pix=height_px,
                 arena_width_cm='',
                 arena_height_cm='',
                 body_parts_tracked=json.dumps(tracks.body_parts),
                 behaviors_labeled=json.dumps([f'all,all,{name}' for name in sorted({name for *_, name in events})]),
             )
         )
-    with (out_dir / 'train.csv').open('w', newline='', encoding='utf-8') as file:
-        writer = csv.DictWriter(file, fieldnames=COLUMNS['videos'])
-        writer.writeheader()
-        writer.writerows(rows)
-    return dict(train=cut, val=num_frames - cut)
-
-
-def _write_tracks(path: Path, tracks: PoseTracks, start: int, stop: int) -> None:
-    position = tracks.position_TMP2[start:stop]
-    frame, mouse, part = np.nonzero(np.isfinite(position).all(-1))
-    write_table(
-        path,
-        dict(
-            video_frame=frame.astype(np.int32),
-            mouse_id=(mouse + 1).astype(np.int8),
-            bodypart=[tracks.body_parts[number] for number in part],
-            x=position[frame, mouse, part, 0],
-            y=position[frame, mouse, part, 1],
-        ),
-    )
+    both = ''.join(f'{session.name}_{split}\n' for split in _SPLITS[:2])
+    (out_dir / 'splits' / 'train_val.txt').write_text(both, encoding='utf-8')
+    write_videos(out_dir / 'train.csv', rows)
+    return {split: stop - start for split, start, stop in zip(_SPLITS, cuts, cuts[1:], strict=False)}

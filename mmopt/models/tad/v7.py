@@ -36,7 +36,7 @@ class IntervalDetector(BaseModel):
 
     Inputs are ``dict(features=(B, T, C), valid=(B, T))``; the samples' fields are those of
     :class:`~mmopt.datasets.tad.MABeDataset`. Predictions: ``pred_segments`` (N, 2) in frames of the window,
-    ``pred_scores`` (N,) objectness, ``pred_triples`` (N, 3) agent, target, action.
+    ``pred_scores`` (N,), ``pred_triples`` (N, 3) agent, target, action.
 
     Args:
         encoder: Config of the encoder; its ``stride`` is the anchors'.
@@ -50,6 +50,8 @@ class IntervalDetector(BaseModel):
         score_threshold: Predictions need a higher objectness.
         nms_iou: Overlap with a better prediction of the same action above which a prediction is dropped.
         max_predictions: Best candidates per window that enter the suppression.
+        joint_score: Whether the score is objectness times the triple's probability instead of objectness alone. Where
+            intervals cover the whole video, every anchor has one, and objectness does not tell which.
         data_preprocessor: Config; the default only moves the batch to the device.
         init_cfg: Passed to MMEngine.
 
@@ -70,6 +72,7 @@ class IntervalDetector(BaseModel):
         score_threshold: float = 0.5,
         nms_iou: float = 0.3,
         max_predictions: int = 300,
+        joint_score: bool = False,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -84,6 +87,7 @@ class IntervalDetector(BaseModel):
         self.score_threshold = score_threshold
         self.nms_iou = nms_iou
         self.max_predictions = max_predictions
+        self.joint_score = joint_score
         outputs = dict(action=num_classes, agent=NUM_MICE, target=NUM_MICE, boundary=2, objectness=1)
         self.heads = nn.ModuleDict(
             {
@@ -210,9 +214,12 @@ class IntervalDetector(BaseModel):
             chosen_N = good_A.nonzero().flatten()
             chosen_N = chosen_N[score_BA[b, chosen_N].argsort(descending=True, stable=True)[: self.max_predictions]]
             log_probs = [outputs[name][b, chosen_N].log_softmax(dim=-1) for name in ('agent', 'target', 'action')]
-            triples_N3, _ = best_triples(*log_probs, sample.labelled.to(chosen_N.device))
-            kept = segment_nms(segments_A2[chosen_N], score_BA[b, chosen_N], self.nms_iou, triples_N3[:, 2])
+            triples_N3, log_prob_N = best_triples(*log_probs, sample.labelled.to(chosen_N.device))
+            score_N = score_BA[b, chosen_N]
+            if self.joint_score:
+                score_N = score_N * log_prob_N.exp()
+            kept = segment_nms(segments_A2[chosen_N], score_N, self.nms_iou, triples_N3[:, 2])
             sample.pred_segments = segments_A2[chosen_N][kept]
-            sample.pred_scores = score_BA[b, chosen_N][kept]
+            sample.pred_scores = score_N[kept]
             sample.pred_triples = triples_N3[kept]
         return data_samples

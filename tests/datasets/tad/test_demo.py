@@ -8,7 +8,7 @@ from mmopt.datasets.tad.demo import DEMO_LABS, make_demo
 from mmopt.datasets.tad.motion import motion
 from mmopt.datasets.tad.prepare import prepare
 from mmopt.datasets.tad.world import ACTIONS, simulate
-from mmopt.utils.errors import DataError, DataNotFoundError
+from mmopt.utils.errors import DataError, DataNotFoundError, UserError
 
 
 def test_the_same_seed_gives_the_same_files(mice, tmp_path):
@@ -23,12 +23,29 @@ def test_a_complete_world_is_left_alone_and_another_one_is_not_overwritten(tmp_p
     first = make_demo(tmp_path / 'mabe', 1, 1, video_s=5.0)
     assert first.seconds > 0
     assert make_demo(tmp_path / 'mabe', 1, 1, video_s=5.0).seconds == 0
-    with pytest.raises(DataError, match=r'holds a demo of other settings (.|\n)*--force'):
+    with pytest.raises(UserError, match='holds a demo of other settings .num_train 1 -> 2.; --force'):
         make_demo(tmp_path / 'mabe', 2, 1, video_s=5.0)
+    with pytest.raises(UserError, match='other settings .video_s 5.0 -> 6.0.; --force'):
+        make_demo(tmp_path / 'mabe', 1, 1, video_s=6.0)
     (tmp_path / 'mine').mkdir()
     (tmp_path / 'mine' / 'thesis.txt').touch()
-    with pytest.raises(DataError, match='exists and is no demo: choose another folder'):
+    with pytest.raises(UserError, match='holds something that this tool did not make'):
         make_demo(tmp_path / 'mine', 1, 1, video_s=5.0)
+    with pytest.raises(UserError, match='videos of at least 4 s, got video_s=1'):
+        make_demo(tmp_path / 'short', 1, 1, video_s=1.0)
+    assert not (tmp_path / 'short').exists()
+
+
+def test_a_killed_world_goes_on_and_ends_the_same(mice, tmp_path, capsys):
+    out = make_demo(tmp_path / 'mabe', 4, 2, video_s=20.0).out
+    out.rename(tmp_path / 'mabe.partial')
+    gone = tmp_path / 'mabe.partial' / 'train_annotation' / 'DemoOtter' / '100002.parquet'
+    gone.rename(gone.with_name(f'.{gone.name}'))  # killed while it was written
+    make_demo(tmp_path / 'mabe', 4, 2, video_s=20.0)
+    assert '5 of 6 samples were made before the last stop' in capsys.readouterr().out
+    files = sorted(path.relative_to(mice) for path in mice.rglob('*') if path.is_file())
+    assert sorted(path.relative_to(out) for path in out.rglob('*') if path.is_file()) == files
+    assert all(filecmp.cmp(mice / path, out / path, shallow=False) for path in files)
 
 
 @pytest.fixture(scope='module')
@@ -97,4 +114,14 @@ def test_missing_files_are_listed_and_can_be_left_out(download):
 def test_an_unfinished_download_names_the_folder(download):
     (download / 'train_tracking').rename(download / 'elsewhere')
     with pytest.raises(DataNotFoundError, match='train_tracking is missing: unpack the whole'):
+        prepare(download)
+
+
+def test_a_table_without_labels_and_a_share_of_everything_are_refused(download):
+    with pytest.raises(UserError, match='val_share must lie between 0 and 1, got 1'):
+        prepare(download, val_share=1.0)
+    header, *rows = (download / 'train.csv').read_text().splitlines()
+    unlabelled = [row[: row.rindex(',"[')] + ',[]' for row in rows]  # behaviors_labeled is the last column
+    (download / 'train.csv').write_text('\n'.join([header, *unlabelled]) + '\n')
+    with pytest.raises(DataError, match='none of its 10 videos has behaviors_labeled: nothing to train on'):
         prepare(download)

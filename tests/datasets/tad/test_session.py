@@ -6,7 +6,7 @@ import pytest
 from mmopt.datasets.tad.layout import read_annotation, read_tracks, read_videos
 from mmopt.datasets.tad.readers import read_caltech, read_deeplabcut
 from mmopt.datasets.tad.session import Session, import_session
-from mmopt.utils.errors import DataError, DataNotFoundError
+from mmopt.utils.errors import DataError, DataNotFoundError, UserError
 
 ANNOTATION = (
     'Caltech Behavior Annotator - Annotation File\n\n'
@@ -84,21 +84,36 @@ def test_a_broken_row_of_tracks_names_the_line(write):
         read_deeplabcut(write('pose.csv', POSE.replace('0,,', '0,x,')))
 
 
-def test_a_session_becomes_two_videos_cut_where_the_holdout_begins(write, tmp_path):
-    pose = 'scorer,n,n\nbodyparts,top,top\ncoords,x,y\n' + ''.join(f'{t},{t},5\n' for t in range(12))
+def test_a_session_becomes_three_videos_that_share_no_frame(write, tmp_path):
+    pose = 'scorer,n,n\nbodyparts,top,top\ncoords,x,y\n' + ''.join(f'{t},{t + 30},{t % 5 + 7}\n' for t in range(12))
     session = Session(write('p.csv', pose), write('a.txt', ANNOTATION), fps=25.0, pixels_per_cm=10.0)
-    assert import_session(session, tmp_path / 'out') == dict(train=8, val=4)
-    train, val = read_videos(tmp_path / 'out' / 'train.csv')
+    assert import_session(session, tmp_path / 'out') == dict(train=4, val=4, test=4)
+    train, val, _ = read_videos(tmp_path / 'out' / 'train.csv')
     assert train.labelled == ((-1, -1, 'base'), (-1, -1, 'social'))
-    assert (val.fps, val.size_px) == (25.0, (11.0, 5.0))
+    assert (val.fps, val.size_px) == (25.0, (12.0, 5.0))
     folder = tmp_path / 'out' / 'train_annotation' / 'session'
     assert read_annotation(folder / 'session_train.parquet', ['base', 'social']).tolist() == [
         [0, 3, -1, -1, 0],
-        [3, 8, -1, -1, 1],
+        [3, 4, -1, -1, 1],
     ]
-    assert read_annotation(folder / 'session_val.parquet', ['base', 'social']).tolist() == [[0, 1, -1, -1, 1]]
+    assert read_annotation(folder / 'session_test.parquet', ['base', 'social']).tolist() == [[0, 1, -1, -1, 1]]
     tracks = read_tracks(tmp_path / 'out' / 'train_tracking' / 'session' / 'session_val.parquet', ['top'])
-    assert tracks[:, 0, 0, 0].tolist() == [8, 9, 10, 11]
+    assert tracks[:, 0, 0].tolist() == [[4, 4], [5, 0], [6, 1], [7, 2]]  # counted from the corner of the tracked area
+    splits = {path.stem: path.read_text().split() for path in (tmp_path / 'out' / 'splits').iterdir()}
+    assert splits == {name: [f'session_{name}'] for name in ('train', 'val', 'test')} | dict(
+        train_val=['session_train', 'session_val']
+    )
+
+
+def test_shares_that_leave_nothing_to_train_on_and_a_session_without_a_point_are_refused(write, tmp_path):
+    facts = dict(annotation=write('a.txt', ANNOTATION), fps=25.0, pixels_per_cm=10.0)
+    with pytest.raises(
+        UserError, match=r'val_share \(0.5\) and test_share \(0.5\) must be positive and leave something'
+    ):
+        Session(write('p.csv', POSE), **facts, val_share=0.5, test_share=0.5)
+    pose = write('q.csv', POSE + ''.join(f'{t},,,1.0,,,1.0\n' for t in range(3, 9)))
+    with pytest.raises(DataError, match=r'q.csv: no point has a likelihood of at least 2'):
+        import_session(Session(pose, **facts, min_likelihood=2.0), tmp_path / 'out')
 
 
 def test_files_of_two_sessions_are_refused(write, tmp_path):

@@ -86,6 +86,20 @@ def test_of_two_anchors_on_one_event_the_better_stays():
     assert sample.pred_segments[0].tolist() == [84 - 15, 84 + 15]
 
 
+def test_a_joint_score_weighs_objectness_by_the_probability_of_the_triple():
+    outputs = {name: torch.zeros(1, 150, size) for name, size in dict(action=3, agent=4, target=4, boundary=2).items()}
+    outputs['objectness'] = torch.full((1, 150, 1), -9.0)
+    outputs['objectness'][0, 61], outputs['objectness'][0, 100] = 3.0, 2.0
+    outputs['action'][0, 61, 0], outputs['action'][0, 100, 1] = 0.1, 5.0  # unsure, and sure
+    scores = [
+        build_v7(score_threshold=0.5, joint_score=joint)._predict(outputs, make_samples([]))[0]
+        for joint in (False, True)
+    ]
+    assert [sample.pred_triples[0, 2].item() for sample in scores] == [0, 1]
+    sure = torch.tensor(2.0).sigmoid() * torch.tensor([0.0, 5.0, 0.0]).softmax(0)[1] / 16  # four agents, four targets
+    torch.testing.assert_close(scores[1].pred_scores[0], sure)
+
+
 def test_a_window_that_is_no_multiple_of_the_stride_is_refused():
     with pytest.raises(ValueError, match='window must be a multiple of the stride 4, got 202'):
         build_v7(window=202)
