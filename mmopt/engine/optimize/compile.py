@@ -24,6 +24,7 @@ __all__ = ['compile_regions', 'find_regions']
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 # The preprocessor handles lists of samples; nothing of it can be compiled.
 _LEFT_OUT = ('data_preprocessor',)
+_VERSIONS = 4
 
 
 class _Region:
@@ -78,6 +79,17 @@ def _candidates(module: nn.Module, prefix: str = '') -> Iterator[tuple[str, nn.M
         yield from _candidates(child, f'{full_name}.')
 
 
+def _make_room(num_signatures: int) -> None:
+    """Let the compiler keep a version of each kind of region: at its limit of 8 per function the rest stays eager.
+
+    All blocks of a class share their ``forward``, whatever their shapes; each is wanted in training, in evaluation and
+    for a last, smaller batch.
+    """
+    config = torch._dynamo.config
+    config.recompile_limit = max(config.recompile_limit, _VERSIONS * num_signatures)
+    config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, 2 * _VERSIONS * num_signatures)
+
+
 def find_regions(model: nn.Module, patterns: list[str] | None = None) -> dict[str, nn.Module]:
     """Find what to compile.
 
@@ -127,6 +139,7 @@ def compile_regions(model: nn.Module, value: Any) -> Effect:
         names = [name for name, _ in _candidates(model)][:10]
         wanted = 'the model has no parts with parameters' if patterns is None else f'{patterns} match no module'
         return Effect(f'{wanted}; candidates: {", ".join(names) or "none"}', is_effective=False)
+    _make_room(len({_signature(module) for module in regions.values()}))
     for name, module in regions.items():
         module._compiled_call_impl = _Region(name, module, options)
     counts = Counter(type(module).__name__ for module in regions.values())

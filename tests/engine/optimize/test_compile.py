@@ -57,6 +57,30 @@ def test_a_model_without_repetition_is_compiled_by_its_parts():
     assert list(find_regions(model)) == ['backbone', 'head.0']
 
 
+def test_every_shape_of_a_block_is_compiled_beyond_the_compilers_own_limit():
+    compiled = []
+
+    def backend(graph, inputs):
+        compiled.append(len(inputs))
+        return graph.forward
+
+    class Widths(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks = nn.ModuleList(block for width in range(2, 12) for block in (Block(width), Block(width)))
+
+        def forward(self, x):
+            return sum(block(x[:, : block.inner[0].in_features]).sum() for block in self.blocks)
+
+    model = Widths()
+    apply_to_model(model, dict(compile=dict(backend=backend, dynamic=False)))
+    model(torch.randn(2, 16))
+    assert len(compiled) == 10
+    with torch.no_grad():
+        model(torch.randn(2, 16))
+    assert len(compiled) == 20
+
+
 def test_compiled_regions_give_the_same_loss_gradients_and_checkpoint():
     plain, inputs = Net(), torch.randn(2, 3)
     switched = copy.deepcopy(plain)
