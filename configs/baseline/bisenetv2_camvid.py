@@ -1,14 +1,15 @@
 """BiSeNetV2 at half width on a folder of CamVid: 360x480, 11 classes, value 11 does not count.
 
-The folder: train, trainannot, val, valannot. A few hundred iterations are for the 15 images that the test has; the
-whole set of 367 wants twenty times as many.
+The folder: train, trainannot, val, valannot. A thousand iterations of 4 are for a sample of 15 images; the whole set
+of 367 wants twenty times as many.
 """
 
 _base_ = [
     '../_base_/models/bisenetv2.py',
-    '../_base_/default_runtime.py',
+    '../_base_/default_runtime_bf16.py',
     '../_base_/schedules/schedule_150k_cityscapes.py',
 ]
+optimize = dict(channels_last='2d')
 data_root = 'data/camvid'
 classes = [
     'sky', 'building', 'pole', 'road', 'pavement', 'tree', 'sign', 'fence', 'car', 'pedestrian', 'cyclist',
@@ -33,8 +34,9 @@ common = dict(
     type='ImageMaskDataset', data_root=data_root, metainfo=dict(classes=classes), label_map={11: 255}
 )  # fmt: skip
 data = dict(
-    samples_per_gpu=8,
-    workers_per_gpu=2,
+    samples_per_gpu=4,
+    workers_per_gpu=0,  # decoded once, a sample takes 2 ms
+    cache='ram',
     train=dict(**common, img_dir='train', ann_dir='trainannot', pipeline=train_pipeline),
     val=dict(**common, img_dir='val', ann_dir='valannot', pipeline=test_pipeline, test_mode=True),
     test=dict(**common, img_dir='val', ann_dir='valannot', pipeline=test_pipeline, test_mode=True),
@@ -53,9 +55,12 @@ optimizer = dict(
     _delete_=True, type='AdamW', lr=3e-3, weight_decay=0.01,
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
 )  # fmt: skip
-lr_config = dict(warmup_iters=20)
-runner = dict(max_iters=240)
-checkpoint_config = dict(interval=120)
-evaluation = dict(interval=120)
-log_config = dict(interval=10)
+lr_config = dict(warmup_iters=40)
+runner = dict(max_iters=1000)
+checkpoint_config = dict(interval=500)
+evaluation = dict(interval=250)
+log_config = dict(interval=20)
+# What is seen without the image (sky above, road below) has 0.17 on the sample.
+expect = dict(metric='mIoU', baseline=dict(type='majority_map'), margin=0.15)
 custom_hooks = []
+seed = 0

@@ -6,15 +6,18 @@ python tools/datasets/make_demo.py cityscapes && python tools/train.py configs/d
 _base_ = [
     '../_base_/models/bisenetv2.py',
     '../_base_/datasets/cityscapes.py',
-    '../_base_/default_runtime.py',
+    '../_base_/default_runtime_bf16.py',  # on a CPU with bf16 arithmetic a quarter faster than fp32, with the next line
     '../_base_/schedules/schedule_150k_cityscapes.py',
 ]
+optimize = dict(channels_last='2d')
 data_root = 'data/demo/cityscapes'
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadSegmentationLabel'),
     dict(type='LoadBorderDistance', cache_dir='cache/distance'),
-    dict(type='RandomScaleCropFlip', crop_size=(160, 320), scale_range=(0.55, 1.1)),  # of 288x512
+    # Of 288x512. Sizes around the one of the evaluation: a short run learns no size that it has not seen (trained at
+    # 0.55-1.1, a road had an IoU of 0.82 at size 1 and of 0.29 at 1.25).
+    dict(type='RandomScaleCropFlip', crop_size=(160, 320), scale_range=(0.7, 1.4)),
     dict(type='BoundaryRegions'),
     # Milder than the baseline's: a short run learns colours first.
     dict(
@@ -41,18 +44,22 @@ model = dict(
         s3=dict(type='SegmentationHead', in_channels=16, channels=32, num_classes=19),
         s5=dict(type='SegmentationHead', in_channels=64, channels=32, num_classes=19),
     ),
+    eval_flip=True,
 )
 # After 120 small steps AdamW had an mIoU of 0.31 where SGD with the heads at ten times the rate had 0.17.
 optimizer = dict(
     _delete_=True, type='AdamW', lr=3e-3, weight_decay=0.01,
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
 )  # fmt: skip
-lr_config = dict(warmup_iters=20)
-runner = dict(max_iters=960)
-checkpoint_config = dict(interval=320, max_keep_ckpts=1)
-evaluation = dict(interval=320)
+lr_config = dict(warmup_iters=30)
+runner = dict(max_iters=1100)
+checkpoint_config = dict(interval=550, max_keep_ckpts=1)
+evaluation = dict(interval=550)
 log_config = dict(interval=20)
-# Measured: 0.50 (seed 0). Thin and rare things (poles, riders, bicycles) hold it back.
-expect = dict(metric='mIoU', above=0.45)
+# Thin and rare things (poles, riders, bicycles) hold it back. The best that is said without the image has 0.13.
+expect = [
+    dict(metric='mIoU', above=0.5),
+    dict(metric='mIoU', baseline=dict(type='majority_map'), margin=0.3),
+]
 custom_hooks = []
 seed = 0

@@ -204,8 +204,9 @@ def pack_inputs(results: dict, meta_keys: Sequence[str] = ()) -> dict:
     Args:
         results: ``img`` (H, W, 3), or (H, W, C) of several RGB views; the path and shapes, and ``fields``, the keys
             that loaders made for the sample.
-        meta_keys: Further keys to keep in the metainfo, beside img_path, ori_shape, img_shape, sample_idx, epoch and
-            (where the pipeline normalised) img_norm_cfg. A key that this pipeline did not make is left out.
+        meta_keys: Further keys to keep in the metainfo, beside img_path, ori_shape, img_shape, sample_idx, epoch,
+            num_classes and (where the pipeline normalised) img_norm_cfg. A key that this pipeline did not make is left
+            out.
 
     Returns:
         ``dict(inputs=Tensor (C, H, W), data_samples=DataSample)``: inputs uint8 RGB, or what Normalize made of it.
@@ -226,7 +227,8 @@ def pack_inputs(results: dict, meta_keys: Sequence[str] = ()) -> dict:
     planes = [img_CHW[2], img_CHW[1], img_CHW[0]] if needs_flip else list(img_CHW)
     cv2.split(img_HWC, planes)
 
-    kept = dict.fromkeys(('img_path', 'ori_shape', 'img_shape', 'sample_idx', 'epoch', 'img_norm_cfg', *meta_keys))
+    always = ('img_path', 'ori_shape', 'img_shape', 'sample_idx', 'epoch', 'num_classes', 'img_norm_cfg')
+    kept = dict.fromkeys((*always, *meta_keys))
     sample = DataSample(metainfo={key: results[key] for key in kept if key in results and key not in results['fields']})
     for field in results['fields']:
         sample.set_field(torch.as_tensor(results[field]), field)

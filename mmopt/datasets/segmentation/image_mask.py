@@ -53,8 +53,8 @@ def label_table(num_classes: int, label_map: Mapping[int, int] | None = None) ->
 class SegmentationDataset(SeededDataset):
     """What all segmentation data sets share: classes, the table of label values, drawing.
 
-    A subclass lists pairs in :meth:`list_pairs`. The keys of a sample are ``img_path``, ``label_path``, ``label_table``
-    and ``data_root``.
+    A subclass lists pairs in :meth:`list_pairs`. The keys of a sample are ``img_path``, ``label_path``,
+    ``label_table``, ``num_classes`` and ``data_root``.
 
     Args:
         data_root: Folder of the data set.
@@ -87,7 +87,13 @@ class SegmentationDataset(SeededDataset):
             )
         table = label_table(len(classes), self.label_map)
         return [
-            dict(img_path=image, label_path=mask, label_table=table, data_root=self.data_root or '')
+            dict(
+                img_path=image,
+                label_path=mask,
+                label_table=table,
+                num_classes=len(classes),
+                data_root=self.data_root or '',
+            )
             for image, mask in self.list_pairs()
         ]
 

@@ -94,6 +94,9 @@ class RandomScaleCropFlip(BaseTransform):
         scale_range: Smallest and largest factor of the size, drawn uniformly.
         flip_prob: Probability of a mirror image.
         pad_value: Grey level outside the image: about the mean, which normalises to 0.
+
+    Raises:
+        ValueError: If the size or the range of factors is none.
     """
 
     def __init__(
@@ -103,6 +106,8 @@ class RandomScaleCropFlip(BaseTransform):
         flip_prob: float = 0.5,
         pad_value: int = 114,
     ) -> None:
+        if not isinstance(crop_size, Sequence) or len(crop_size) != 2 or min(crop_size) < 1:
+            raise ValueError(f'RandomScaleCropFlip: crop_size is a height and a width in pixels, got {crop_size!r}.')
         if not 0 < scale_range[0] <= scale_range[1]:
             raise ValueError(f'RandomScaleCropFlip: scale_range must be 0 < smallest <= largest, got {scale_range}.')
         self.crop_size = tuple(crop_size)

@@ -46,6 +46,7 @@ class SegmentationHead(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
+        self.num_classes = num_classes
         norm_cfg = norm_cfg or dict(type='BN')
         self.conv = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
         self.norm = build_norm(norm_cfg, channels)

@@ -70,6 +70,7 @@ class PointHead(BaseModule):
         super().__init__(init_cfg=init_cfg)
         if num_classes < 2:
             raise ValueError(f'PointHead: needs at least 2 classes to compare, got num_classes={num_classes}.')
+        self.num_classes = num_classes
         widths = [in_channels] + [channels] * num_layers
         self.layers = nn.ModuleList([nn.Conv1d(width + num_classes, channels, 1) for width in widths[:-1]])
         self.classifier = nn.Conv1d(channels + num_classes, num_classes, 1)

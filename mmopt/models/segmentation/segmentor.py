@@ -66,7 +66,7 @@ class BoundarySegmentor(BaseModel):
         init_cfg: MMEngine's initialisation.
 
     Raises:
-        ValueError: If a stage of an auxiliary head or a threshold is unknown.
+        ValueError: If an auxiliary head's stage is unknown, heads differ in their classes, or a value is out of range.
     """
 
     def __init__(
@@ -98,6 +98,12 @@ class BoundarySegmentor(BaseModel):
             raise ValueError(f'BoundarySegmentor: auxiliary_heads has {unknown}; the stages are {list(_STAGES)}.')
         if ohem_threshold is not None and not 0 < ohem_threshold < 1:
             raise ValueError(f'BoundarySegmentor: ohem_threshold is a probability or None, got {ohem_threshold}.')
+        if not eval_scales or min(eval_scales) <= 0:
+            raise ValueError(f'BoundarySegmentor: eval_scales are positive and at least one, got {list(eval_scales)}.')
+        if eval_stride is not None and eval_window is None:
+            raise ValueError(
+                f'BoundarySegmentor: eval_stride={eval_stride} is a step of windows: set eval_window, too.'
+            )
         self.backbone = MODELS.build(backbone)
         self.head = MODELS.build(head)
         # The suffix: custom keys of the optimizer ('head', 'head.norm') find main and auxiliary heads alike.
@@ -105,6 +111,13 @@ class BoundarySegmentor(BaseModel):
             {f'{stage}_head': MODELS.build(cfg) for stage, cfg in (auxiliary_heads or {}).items()}
         )
         self.point_head = None if point_head is None else MODELS.build(point_head)
+        self.num_classes = self.head.num_classes
+        others = [*self.auxiliary.values(), *([] if self.point_head is None else [self.point_head])]
+        counts = [self.num_classes, *(other.num_classes for other in others)]
+        if len(set(counts)) > 1:
+            raise ValueError(
+                f'BoundarySegmentor: head, auxiliary_heads and point_head must have the same num_classes, got {counts}.'
+            )
         self.ohem_threshold = ohem_threshold
         self.ohem_min_share = ohem_min_share
         self.auxiliary_weight = auxiliary_weight
@@ -140,12 +153,14 @@ class BoundarySegmentor(BaseModel):
         if mode == 'tensor':
             return self._logits(inputs)
         if mode == 'predict':
+            self._check_classes(data_samples or ())
             return self._predict(inputs, data_samples)
         if mode != 'loss':
             raise ValueError(f"BoundarySegmentor: mode must be 'loss', 'predict' or 'tensor', got {mode!r}.")
         if normalizers is None:
             normalizers = self.loss_normalizers(data_samples)
         self._say_inexact(data_samples)
+        self._check_classes(data_samples)
         label_size = tuple(data_samples[0].label.shape)
         if label_size != tuple(inputs.shape[-2:]):
             raise ValueError(
@@ -239,6 +254,15 @@ class BoundarySegmentor(BaseModel):
             'current',
             logging.WARNING,
         )
+
+    def _check_classes(self, data_samples: Sequence[DataSample]) -> None:
+        """Compare what the data set said, on the host: a label out of range would stop a GPU without a name."""
+        declared = {sample.get('num_classes', self.num_classes) for sample in data_samples}
+        if declared - {self.num_classes}:
+            raise ValueError(
+                f'BoundarySegmentor: the data set has {max(declared - {self.num_classes})} classes, the heads have '
+                f'{self.num_classes}: set num_classes of head, auxiliary_heads and point_head.'
+            )
 
     def _logits(self, image_B3HW: Tensor) -> Tensor:
         features = self.backbone(image_B3HW)

@@ -44,6 +44,7 @@ def test_an_image_finds_its_mask_in_subfolders_and_by_suffix(tmp_path):
     assert item['inputs'].shape == (3, 40, 60)
     assert item['data_samples'].label.dtype == torch.uint8
     assert torch.equal(item['inputs'][0], item['data_samples'].label * 80)
+    assert item['data_samples'].num_classes == 3
 
 
 def test_values_are_mapped_and_unknown_ones_are_named(tmp_path):
@@ -132,6 +133,12 @@ def test_the_band_keeps_its_width_when_an_image_is_scaled(scale):
     size = round(64 * scale)
     results = augmented(image, label, (size, size), scale)
     assert (results['regions'][size // 2] & 1).sum() == pytest.approx(4, abs=2 * scale)
+
+
+@pytest.mark.parametrize('size', [64, (64,), (0, 64)])
+def test_a_crop_without_height_and_width_is_refused(size):
+    with pytest.raises(ValueError, match='crop_size is a height and a width in pixels'):
+        RandomScaleCropFlip(size)
 
 
 def test_an_epochs_augmentation_is_its_own_and_repeatable(tmp_path):

@@ -232,3 +232,18 @@ def test_unknown_stages_and_thresholds_are_refused():
         build(ohem_threshold=1.5)
     with pytest.raises(ValueError, match='at least 2 classes'):
         build(point_head=POINTS | dict(num_classes=1))
+    with pytest.raises(ValueError, match=r'must have the same num_classes, got \[4, 4, 4, 5\]'):
+        build(point_head=POINTS | dict(num_classes=5))
+    with pytest.raises(ValueError, match=r'eval_scales are positive and at least one, got \[\]'):
+        build(eval_scales=())
+    with pytest.raises(ValueError, match=r'eval_stride=\(8, 8\) is a step of windows: set eval_window'):
+        build(eval_stride=(8, 8))
+
+
+@pytest.mark.parametrize('mode', ['loss', 'predict'])
+def test_data_of_other_classes_than_the_heads_are_refused(mode):
+    model, batch = build(), make_batch()
+    for sample in batch['data_samples']:
+        sample.set_metainfo(dict(num_classes=6))
+    with pytest.raises(ValueError, match='the data set has 6 classes, the heads have 4: set num_classes'):
+        model(**batch, mode=mode)

@@ -38,7 +38,7 @@ def make_sample(split: str, index: int, seed: int, camera: Camera) -> tuple[np.n
 
 def make_demo(
     out_dir: str | Path,
-    num_train: int = 128,
+    num_train: int = 256,
     num_val: int = 32,
     image_size: tuple[int, int] = (288, 512),
     seed: int = 0,
