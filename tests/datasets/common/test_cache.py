@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import random
 import threading
 import time
 from pathlib import Path
@@ -156,6 +157,19 @@ def test_stored_samples_equal_computed_ones_and_chance_stays_chance(tmp_path, mo
         assert same(samples_of(cached), samples_of(plain))
     shifts = [sample['shift'] for sample in samples_of(cached)]
     assert len(set(shifts)) == len(shifts)
+
+
+@pytest.mark.parametrize('num_workers', [0, 2])
+def test_a_run_that_builds_the_cache_draws_the_same_numbers_as_one_that_finds_it(tmp_path, num_workers):
+    drawn = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        np.random.seed(0)
+        random.seed(0)
+        Drawn(pipeline=[Draw()]).prepare_cache('disk', tmp_path / 'c', num_workers)
+        drawn.append((torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random()))
+    assert len(folders(tmp_path / 'c')) == 1
+    assert drawn[0] == drawn[1]
 
 
 def test_workers_read_the_same_store_and_a_second_run_finds_it(tmp_path):

@@ -15,6 +15,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
@@ -142,6 +143,8 @@ def write_records(
         num_workers = min(usable_cores(), len(todo) // _MIN_SAMPLES_PER_WORKER)
     writer = _Writer(info, todo, transforms, fd, -(-end // _ALIGN) * _ALIGN)
     options: dict[str, Any] = dict(multiprocessing_context='fork', worker_init_fn=_init_worker) if num_workers else {}
+    # A generator of its own: the run that builds the cache draws the same weights as those that find it.
+    options['generator'] = torch.Generator()
     loader = DataLoader(writer, batch_size=8, num_workers=num_workers, collate_fn=list, **options)
     with (
         journal.open('wb') as notes,
