@@ -89,7 +89,7 @@ def import_clips(
         Images by split.
 
     Raises:
-        UserError: If the shares overlap or two videos have one name.
+        UserError: If the shares overlap, the step is no step, or two videos have one name.
         DataError: If a video cannot be read, or a box belongs to a frame that it does not have.
     """
     for name, (start, stop) in dict(train=train, val=val).items():
@@ -97,6 +97,8 @@ def import_clips(
             raise UserError(f'{name} must be two shares, 0 <= start <= stop <= 1, got {(start, stop)}.')
     if train[0] < train[1] and val[0] < val[1] and max(train[0], val[0]) < min(train[1], val[1]):
         raise UserError(f'train {train} and val {val} overlap: what is trained on cannot be evaluated on.')
+    if step < 1:
+        raise UserError(f'--step must be at least 1, got {step}.')
     stems = [clip.video.stem for clip in clips]
     if len(set(stems)) < len(stems):
         raise UserError(f'two videos have the same name: {sorted(stems)}; rename one.')

@@ -202,6 +202,8 @@ def test_other_labels_are_no_objects_and_steps_are_kept(clip, tmp_path):
 def test_clips_that_cannot_be_are_named(clip, tmp_path):
     with pytest.raises(UserError, match=r'train \(0.0, 0.8\) and val \(0.7, 1.0\) overlap'):
         import_clips([clip], tmp_path / 'out', train=(0.0, 0.8))
+    with pytest.raises(UserError, match='step must be at least 1, got 0'):
+        import_clips([clip], tmp_path / 'out', step=0)
     with pytest.raises(UserError, match='same name'):
         import_clips([clip, clip], tmp_path / 'out')
     path = clip.video.with_suffix('.csv')
