@@ -24,6 +24,11 @@ from mmopt.utils.errors import DataError, DataNotFoundError
 
 __all__ = ['CocoDataset']
 
+_KEYS = dict(
+    images=('id', 'file_name', 'height', 'width'),
+    annotations=('image_id', 'category_id', 'bbox'),
+    categories=('id', 'name'),
+)
 _TRUTH, _PREDICTION = (90, 220, 90), (255, 150, 40)
 
 
@@ -86,7 +91,7 @@ class CocoDataset(SeededDataset):
                     f'{item["image_id"]}; one of them is not listed.'
                 )
             if item['category_id'] in label_of:
-                left, top, width, height = item['bbox']
+                left, top, width, height = self._bbox(item)
                 crowd = item.get('iscrowd', 0)
                 rows[item['image_id']].append(
                     (left, top, left + width, top + height, label_of[item['category_id']], crowd)
@@ -104,10 +109,28 @@ class CocoDataset(SeededDataset):
             ) from error
         except (OSError, ValueError) as error:
             raise DataError(f'{path}: not readable as JSON: {error}.') from error
-        missing = [key for key in ('images', 'annotations', 'categories') if key not in coco]
+        missing = [key for key in _KEYS if key not in coco]
         if missing:
             raise DataError(f'{path}: no COCO json: {", ".join(missing)} missing.')
+        for kind, keys in _KEYS.items():
+            for item in coco[kind]:
+                if not isinstance(item, dict) or not set(keys) <= item.keys():
+                    raise DataError(f'{path}: {kind}: each entry needs {", ".join(keys)}; one is {item}.')
+        if len({image['id'] for image in coco['images']}) < len(coco['images']):
+            raise DataError(f'{path}: images: two have the same id.')
         return coco
+
+    def _bbox(self, item: dict) -> list[float]:
+        try:
+            bbox = [float(value) for value in item['bbox']]
+        except (TypeError, ValueError):
+            bbox = []
+        if len(bbox) != 4 or not np.isfinite(bbox).all():
+            raise DataError(
+                f'{self.ann_file}: annotation {item.get("id")}: bbox must be four numbers, x, y, width and height, is '
+                f'{item["bbox"]}.'
+            )
+        return bbox
 
     def _list_images(self, images: Sequence[dict], rows: dict) -> list[dict]:
         folder = Path(self.data_prefix.get('img') or self.data_root or '.')
@@ -146,11 +169,15 @@ class CocoDataset(SeededDataset):
         info = super().get_data_info(idx)
         truth_M6 = info['truth']
         counts_M = truth_M6[:, 5] == 0
-        return info | dict(
-            dataset=self,
-            test_mode=self.test_mode,
-            boxes=truth_M6[counts_M, :4].copy(),
-            labels=truth_M6[counts_M, 4].astype(np.int64),
+        return (
+            info
+            | dict(
+                dataset=self,
+                test_mode=self.test_mode,
+                json_shape=info['ori_shape'],  # what loads the file replaces the other
+                boxes=truth_M6[counts_M, :4].copy(),
+                labels=truth_M6[counts_M, 4].astype(np.int64),
+            )
         )
 
     def anchor_sizes(self) -> np.ndarray:

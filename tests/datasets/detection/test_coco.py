@@ -118,3 +118,31 @@ def test_an_annotation_of_an_unknown_image_is_named(coco_root, change_json):
     change_json(lambda coco: coco['annotations'][0].update(image_id=7))
     with pytest.raises(DataError, match='annotation 1 names category 1 of image 7'):
         build(coco_root)
+
+
+@pytest.mark.parametrize('bbox', [[1, 2, 3], [1, 2, 3, float('nan')], 'none', [[1, 2, 3, 4]]])
+def test_a_bbox_that_is_not_four_numbers_is_named(coco_root, change_json, bbox):
+    change_json(lambda coco: coco['annotations'][2].update(bbox=bbox))
+    with pytest.raises(DataError, match=r'train.json: annotation 3: bbox must be four numbers'):
+        build(coco_root)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'key'), [('images', 'height'), ('images', 'id'), ('annotations', 'bbox'), ('categories', 'name')]
+)
+def test_an_entry_without_a_key_is_named(coco_root, change_json, kind, key):
+    change_json(lambda coco: coco[kind][1].pop(key))
+    with pytest.raises(DataError, match=f'train.json: {kind}: each entry needs .*{key}.*; one is {{'):
+        build(coco_root)
+
+
+def test_images_of_one_id_are_refused(coco_root, change_json):
+    change_json(lambda coco: coco['images'][5].update(id=100))
+    with pytest.raises(DataError, match='two have the same id'):
+        build(coco_root)
+
+
+def test_a_file_of_another_size_than_the_json_says_is_named(coco_root, change_json):
+    change_json(lambda coco: coco['images'][1].update(height=30, width=40))
+    with pytest.raises(DataError, match=r'images/1.png: the file is 60x80 \(height x width\), the json says 30x40'):
+        build(coco_root)[1]
