@@ -136,7 +136,7 @@ def test_a_run_with_two_phases_trains_draws_and_is_tested(tool, tiny, tmp_path, 
     assert 'mAP50' in text
     assert (run / 'iter_6.pth').exists() or (run / 'epoch_2.pth').exists()
     pictures = sorted((run / 'pictures').glob('*.jpg'))
-    assert cv2.imread(str(pictures[0])).shape == (192, 320, 3)
+    assert cv2.imread(str(pictures[0])).shape == (384, 640, 3)  # twice the input
     forget_mmengine_globals()
     out = tmp_path / 'metrics.json'
     curves = f'evaluation.metric.out_dir={tmp_path / "curves"}'
@@ -148,7 +148,7 @@ def test_a_run_with_two_phases_trains_draws_and_is_tested(tool, tiny, tmp_path, 
     assert list((tmp_path / 'shown').glob('*.jpg'))
 
 
-@pytest.mark.parametrize(('modality', 'width'), [('event', 320), ('fusion', 640)])
+@pytest.mark.parametrize(('modality', 'width'), [('event', 640), ('fusion', 1280)])
 def test_event_frames_and_pairs_are_trained_and_shown(tool, tiny, tmp_path, capsys, modality, width):
     config = str(CONFIGS / 'demo' / f'yolov5_fred_{modality}.py')
     one = next(option for option in tiny if 'width' in option)
@@ -159,7 +159,7 @@ def test_event_frames_and_pairs_are_trained_and_shown(tool, tiny, tmp_path, caps
     tool('train').main([config, '--work-dir', str(run), *options, 'runner.max_epochs=1'])
     assert 'mAP50' in capsys.readouterr().out
     # A pair is shown side by side.
-    assert cv2.imread(str(min((run / 'pictures').glob('*.jpg')))).shape == (192, width, 3)
+    assert cv2.imread(str(min((run / 'pictures').glob('*.jpg')))).shape == (384, width, 3)
 
 
 def test_without_validation_nothing_is_evaluated(tool, tiny, tmp_path, capsys):

@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from mmengine.logging import print_log
 from torch import Tensor
 
 from mmopt.datasets.common import SeededDataset
-from mmopt.datasets.common.pictures import to_uint8_image, write_text
+from mmopt.datasets.common.pictures import to_uint8_image
 from mmopt.datasets.detection.example import example_detection, host_bytes_detection
 from mmopt.datasets.detection.letterbox import fit_scale
+from mmopt.datasets.detection.pictures import draw_boxes
 from mmopt.registry import DATASETS
 from mmopt.structures import DataSample
 from mmopt.utils.errors import DataError, DataNotFoundError
@@ -29,7 +29,6 @@ _KEYS = dict(
     annotations=('image_id', 'category_id', 'bbox'),
     categories=('id', 'name'),
 )
-_TRUTH, _PREDICTION = (90, 220, 90), (255, 150, 40)
 
 
 @DATASETS.register_module()
@@ -202,26 +201,11 @@ class CocoDataset(SeededDataset):
         return host_bytes_detection(config, cls.__name__)
 
     def draw(self, sample: DataSample, image: Tensor | np.ndarray) -> np.ndarray:
-        """Draw boxes and, where there are, predictions with their scores; a pair of images side by side."""
+        """Draw boxes and predictions, see :func:`draw_boxes`; a pair of images side by side."""
         channels_first = image.shape[0] in (3, 6) and image.ndim == 3 and image.shape[-1] not in (3, 6)
         if channels_first:
             views = image.reshape(-1, 3, *image.shape[1:])
         else:
             views = np.split(np.asarray(image), image.shape[-1] // 3, axis=-1)
-        pictures = [self._draw_boxes(sample, to_uint8_image(view, sample).copy()) for view in views]
+        pictures = [draw_boxes(to_uint8_image(view, sample), sample, self.metainfo['classes']) for view in views]
         return np.concatenate(pictures, axis=1)
-
-    def _draw_boxes(self, sample: DataSample, picture: np.ndarray) -> np.ndarray:
-        classes = self.metainfo['classes']
-        for box in sample.boxes.round().int().tolist():
-            cv2.rectangle(picture, box[:2], box[2:], _TRUTH, 1)
-        if 'pred_boxes' not in sample:
-            return picture
-        rows = zip(sample.pred_boxes.tolist(), sample.pred_scores.tolist(), sample.pred_labels.tolist(), strict=True)
-        for box, score, label in rows:
-            if score < 0.25:  # candidates for the metric, not for people
-                continue
-            left, top, right, bottom = (round(value) for value in box)
-            cv2.rectangle(picture, (left, top), (right, bottom), _PREDICTION, 1)
-            write_text(picture, f'{classes[label]} {score:.2f}', left, max(top - 15, 0), size=11, color=_PREDICTION)
-        return picture

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from mmopt.datasets.detection import CocoDataset
+from mmopt.datasets.detection.pictures import PREDICTION, TRUTH, draw_boxes
+from mmopt.structures import DataSample
 from mmopt.utils.errors import DataError, DataNotFoundError
 from tests.datasets.detection.conftest import LOAD
 
@@ -75,18 +77,44 @@ def test_pictures_show_boxes_predictions_and_pairs(coco_root):
     packed = dataset[1]
     sample = packed['data_samples']
     plain = dataset.draw(sample, packed['inputs'])
-    assert (plain == (90, 220, 90)).all(axis=-1).any()
+    assert plain.shape == (128, 128, 3)  # 64x64 is small: twice its size
+    assert (plain == TRUTH).all(axis=-1).any()
+    assert not (plain == PREDICTION).all(axis=-1).any()
     sample.pred_boxes, sample.pred_scores = torch.tensor([[5.0, 30.0, 40.0, 60.0]]), torch.tensor([0.9])
     sample.pred_labels = torch.tensor([1])
-    assert (dataset.draw(sample, packed['inputs']) == (255, 150, 40)).all(axis=-1).any()
+    assert (dataset.draw(sample, packed['inputs']) == PREDICTION).all(axis=-1).any()
     pipeline = [dict(type='LoadImagePair'), dict(type='Letterbox', size=64), dict(type='PackDetection')]
     pair = build(coco_root, pipeline=pipeline)
     packed = pair[2]
     assert packed['inputs'].shape == (6, 64, 64)
     drawn = pair.draw(packed['data_samples'], packed['inputs'])
-    assert drawn.shape == (64, 128, 3)
+    assert drawn.shape == (128, 256, 3)
     rows_last = packed['inputs'].permute(1, 2, 0).numpy()
     assert (pair.draw(packed['data_samples'], rows_last) == drawn).all()
+
+
+def test_confidences_stay_in_the_picture_and_off_each_other():
+    """Three predictions in one place, and one in each corner."""
+    sample = DataSample()
+    sample.boxes = torch.zeros(0, 4)
+    corners = [[0, 0, 20, 20], [480, 0, 499, 20], [0, 280, 20, 299], [480, 280, 499, 299]]
+    sample.pred_boxes = torch.tensor([[200.0, 100, 240, 140]] * 3 + corners)
+    sample.pred_scores, sample.pred_labels = torch.full((7,), 0.9), torch.zeros(7, dtype=torch.int64)
+    black = np.zeros((300, 500, 3), np.uint8)
+    picture = draw_boxes(black, sample, ('drone',))
+    assert not black.any()
+    alone = []
+    for index in range(7):
+        one = DataSample()
+        one.boxes = sample.boxes
+        for name in ('pred_boxes', 'pred_scores', 'pred_labels'):
+            one.set_field(sample.get(name)[index : index + 1], name)
+        alone.append(draw_boxes(black, one, ('drone',)).any(axis=-1).sum())
+    # Each writes as many pixels as alone, but for the frames of the first three, which are one.
+    frame = 4 * 40
+    assert picture.any(axis=-1).sum() == pytest.approx(sum(alone) - 2 * frame, abs=40)
+    sample.pred_scores[:] = 0.2
+    assert not draw_boxes(black, sample, ('drone',)).any()
 
 
 def test_a_missing_image_is_an_error_with_its_path(coco_root):
