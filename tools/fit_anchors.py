@@ -18,10 +18,18 @@ from pathlib import Path
 from mmopt.apis import run_tool
 
 
+def positive(text: str) -> int:
+    """Read a whole number above 0."""
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('source', type=Path, help='config, or a CSV with columns start and stop (stop included)')
-    parser.add_argument('--num-anchors', type=int, metavar='K', help="default: as many as the config's, else 5")
+    parser.add_argument('--num-anchors', type=positive, metavar='K', help="default: as many as the config's, else 5")
     parser.add_argument('--min-iou', type=float, default=0.5, help='overlap that counts as found; default: %(default)s')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--options', '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
@@ -39,9 +47,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     sizes, current = _from_csv(args.source) if args.source.suffix == '.csv' else _from_config(args)
     if not len(sizes):
         raise UserError(f'{args.source}: no event or box to fit anchors to.')
+    num_anchors = args.num_anchors or (5 if current is None else len(current))
+    num_distinct = len(np.unique(sizes, axis=0))
+    if num_anchors > num_distinct:
+        raise UserError(
+            f'{args.source}: {num_anchors} anchors need as many different sizes, its {len(sizes)} events or boxes have '
+            f'{num_distinct}: give --num-anchors {num_distinct} or fewer, or more data.'
+        )
     low, middle, high = np.percentile(sizes, [5, 50, 95], axis=0).round(1).tolist()
     print(f'{len(sizes)} sizes: 5 % {low}, median {middle}, 95 % {high}')
-    fitted = fit_anchors(sizes, args.num_anchors or (5 if current is None else len(current)), args.seed)
+    fitted = fit_anchors(sizes, num_anchors, args.seed)
     for name, anchors in dict(fitted=fitted, **({} if current is None else {'config': current})).items():
         listed = [tuple(row) if len(row) > 1 else row[0] for row in np.round(anchors, 1).tolist()]
         recall, mean = anchor_recall(sizes, anchors, args.min_iou), size_iou(sizes, anchors).max(axis=1).mean()
@@ -55,11 +70,20 @@ def _from_csv(path: Path):
 
     if not path.is_file():
         raise DataNotFoundError(f'{path} does not exist.')
+    lengths = []
     with path.open(newline='', encoding='utf-8') as file:
-        rows = list(csv.DictReader(file))
-    if not rows or not {'start', 'stop'} <= rows[0].keys():
-        raise DataError(f'{path}: needs the columns start and stop; found {list(rows[0]) if rows else "nothing"}.')
-    return np.array([[float(row['stop']) - float(row['start']) + 1] for row in rows]), None
+        reader = csv.DictReader(file)
+        if not {'start', 'stop'} <= set(reader.fieldnames or ()):
+            raise DataError(f'{path}: needs the columns start and stop; found {reader.fieldnames or "nothing"}.')
+        for row in reader:
+            try:
+                length = float(row['stop']) - float(row['start']) + 1
+                if not 0 < length < float('inf'):
+                    raise ValueError
+            except (TypeError, ValueError) as error:
+                raise DataError(f'{path}:{reader.line_num}: start and stop must be numbers in order: {row}.') from error
+            lengths.append([length])
+    return np.array(lengths).reshape(-1, 1), None
 
 
 def _from_config(args: argparse.Namespace):

@@ -31,3 +31,7 @@ data = dict(
     test=dict(data_root=data_root, ann_file='annotations/val.json', pipeline=test_pipeline),
 )
 log_config = dict(interval=10)
+# 181 images are 23 iterations per epoch: on the clips' first 60 % alone, 192 iterations gave 0.34 and 320 gave 0.92.
+runner = dict(max_epochs=20)
+checkpoint_config = dict(interval=20)
+evaluation = dict(interval=10)

@@ -72,7 +72,8 @@ class BoxPrior:
         ]
         known = np.concatenate(shares) if shares else np.zeros((0, 5))
         known = known[:: max(len(known) // self.max_boxes, 1)]
-        boxes, scores, labels = [], [], []
+        # Without any training box nothing is predicted.
+        boxes, scores, labels = [np.zeros((0, 4))], [np.zeros(0)], [np.zeros(0, dtype=int)]
         for label in np.unique(known[:, 4]).astype(int):
             chosen, score = choose_boxes(known[known[:, 4] == label, :4], self.max_predictions)
             boxes.append(chosen)

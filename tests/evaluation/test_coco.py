@@ -11,6 +11,7 @@ import torch
 from mmopt.evaluation import BoxPrior, CocoDetection
 from mmopt.evaluation.box_prior import choose_boxes
 from mmopt.evaluation.coco_scores import ImageBoxes, coco_scores, confidence_curve, to_coco
+from mmopt.ops.boxes import box_iou
 from mmopt.structures import DataSample
 
 SIZE = (480, 640)
@@ -162,3 +163,43 @@ def test_the_prior_knows_a_set_whose_boxes_are_always_in_one_place_and_not_one_w
     fixed = [[10, 10, 30, 30]] * 4
     assert BoxPrior()(_Boxes(fixed), _Boxes([[20, 20, 60, 60]], size=(200, 200)))['mAP50'] == pytest.approx(1.0)
     assert BoxPrior()(_Boxes(fixed), _Boxes([[70, 70, 90, 90]]))['mAP50'] == 0
+
+
+def score_constant_boxes(boxes, train, val) -> float:
+    """mAP50 of the same boxes in every image, in the best order known without it: by the training boxes each finds."""
+    known = torch.tensor(np.concatenate([item['truth'][:, :4] for item in train.items]), dtype=torch.float64)
+    scores = (box_iou(torch.tensor(boxes), known) >= 0.5).double().mean(dim=1).numpy()
+    labels = np.zeros(len(boxes), int)
+    images = [ImageBoxes(boxes, scores, labels, item['truth'], item['ori_shape']) for item in val.items]
+    return coco_scores(images, ('drone',))['mAP50']
+
+
+def test_the_prior_beats_other_constant_boxes():
+    """Boxes of all sizes gather in two places; its rivals are what a person might think of."""
+    rng = np.random.default_rng(0)
+
+    def draw(count: int) -> _Boxes:
+        middle = np.where(rng.random((count, 1)) < 0.6, [[25.0, 30.0]], [[70.0, 60.0]]) + rng.normal(0, 4, (count, 2))
+        half = rng.uniform(6, 14, (count, 2))
+        return _Boxes(np.concatenate((middle - half, middle + half), axis=1).clip(0, 100).tolist())
+
+    train, val = draw(300), draw(100)
+    known = np.concatenate([item['truth'][:, :4] for item in train.items]).astype(float)
+    half = (known[:, 2:] - known[:, :2]).mean(axis=0) / 2
+    grid = np.stack(np.meshgrid(np.arange(10.0, 100, 10), np.arange(10.0, 100, 10)), axis=-1).reshape(-1, 2)
+    two = np.array([[25.0, 30.0], [70.0, 60.0]])
+    rivals = {
+        'the mean box': known.mean(axis=0, keepdims=True),
+        'training boxes': known[:100],
+        'a grid of the mean size': np.concatenate((grid - half, grid + half), axis=1),
+        'the mean size in both places': np.concatenate((two - half, two + half), axis=1),
+    }
+    reached = {name: score_constant_boxes(boxes, train, val) for name, boxes in rivals.items()}
+    assert BoxPrior()(train, val)['mAP50'] > 1.2 * max(reached.values()), reached
+
+
+def test_the_prior_of_no_box_predicts_nothing():
+    empty = _Boxes([])
+    empty.items = [dict(truth=np.zeros((0, 6), np.float32), ori_shape=(100, 100))] * 2
+    assert BoxPrior()(empty, _Boxes([[10, 10, 30, 30]]))['mAP50'] == 0
+    assert BoxPrior()(empty, empty) == dict(mAP=0.0, mAP50=0.0)

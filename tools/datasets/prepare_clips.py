@@ -33,10 +33,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         classes=[name.lower() for name in args.classes],
         train=tuple(args.train),
         val=tuple(args.val),
-        step=max(args.step, 1),
+        step=args.step,
     )
     print(f'wrote {args.out}: {images["train"]} images to train on, {images["val"]} to evaluate on')
-    print(f'next: python tools/train.py configs/baseline/yolov5s_clips.py --options data.data_root={args.out}')
+    if all(images.values()):
+        print(f'next: python tools/train.py configs/baseline/yolov5n_clips.py --options data.data_root={args.out}')
 
 
 if __name__ == '__main__':

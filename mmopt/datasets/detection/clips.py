@@ -6,7 +6,6 @@ training does.
 """
 
 import csv
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mmopt.datasets.detection.coco_json import CocoJson
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError
 
 __all__ = ['Clip', 'import_clips', 'read_boxes']
@@ -89,7 +89,7 @@ def import_clips(
         Images by split.
 
     Raises:
-        UserError: If the shares overlap or two videos have one name.
+        UserError: If the shares overlap, the step is no step, or two videos have one name.
         DataError: If a video cannot be read, or a box belongs to a frame that it does not have.
     """
     for name, (start, stop) in dict(train=train, val=val).items():
@@ -97,21 +97,21 @@ def import_clips(
             raise UserError(f'{name} must be two shares, 0 <= start <= stop <= 1, got {(start, stop)}.')
     if train[0] < train[1] and val[0] < val[1] and max(train[0], val[0]) < min(train[1], val[1]):
         raise UserError(f'train {train} and val {val} overlap: what is trained on cannot be evaluated on.')
+    if step < 1:
+        raise UserError(f'--step must be at least 1, got {step}.')
     stems = [clip.video.stem for clip in clips]
     if len(set(stems)) < len(stems):
         raise UserError(f'two videos have the same name: {sorted(stems)}; rename one.')
-    categories = [dict(id=number, name=name) for number, name in enumerate(classes, start=1)]
-    files = {split: dict(images=[], annotations=[], categories=categories) for split in ('train', 'val')}
+    files = {split: CocoJson(classes) for split in ('train', 'val')}
     for clip in clips:
-        _import_clip(clip, out, files, dict(train=train, val=val), list(classes), step)
-    (out / 'annotations').mkdir(parents=True, exist_ok=True)
+        _import_clip(clip, out, files, dict(train=train, val=val), step)
     for split, coco in files.items():
-        (out / 'annotations' / f'{split}.json').write_text(json.dumps(coco), encoding='utf-8')
-    return {split: len(coco['images']) for split, coco in files.items()}
+        coco.write(out / 'annotations' / f'{split}.json')
+    return {split: len(coco.images) for split, coco in files.items()}
 
 
 def _import_clip(
-    clip: Clip, out: Path, files: dict[str, dict], shares: dict[str, tuple[float, float]], classes: list[str], step: int
+    clip: Clip, out: Path, files: dict[str, CocoJson], shares: dict[str, tuple[float, float]], step: int
 ) -> None:
     path = clip.boxes or clip.video.with_suffix('.csv')
     boxes = read_boxes(path)
@@ -132,27 +132,12 @@ def _import_clip(
             name = f'images/{clip.video.stem}/{number:06d}.jpg'
             if not cv2.imwrite(str(out / name), frame_HW3, [cv2.IMWRITE_JPEG_QUALITY, 95]):
                 raise UserError(f'{out / name}: cannot be written; is the disk full?')
-            _add(files[split], name, frame_HW3.shape[:2], boxes.get(number, []), classes)
+            classes = files[split].classes
+            known = [(*box, classes.index(label)) for label, *box in boxes.get(number, []) if label in classes]
+            files[split].add(name, frame_HW3.shape[:2], known)
         number += 1
     capture.release()
     if not number:
         raise DataError(f'{clip.video}: OpenCV reads no frame of it.')
     if boxes and max(boxes) >= number:
         raise DataError(f'{path}: has boxes of frame {max(boxes)}, {clip.video} has only {number} frames.')
-
-
-def _add(coco: dict, name: str, size: tuple[int, int], rows: list, classes: list[str]) -> None:
-    image = dict(id=len(coco['images']) + 1, file_name=name, height=size[0], width=size[1])
-    coco['images'].append(image)
-    for label, x, y, width, height in rows:
-        if label in classes:
-            coco['annotations'].append(
-                dict(
-                    id=len(coco['annotations']) + 1,
-                    image_id=image['id'],
-                    category_id=classes.index(label) + 1,
-                    bbox=[x, y, width, height],
-                    area=width * height,
-                    iscrowd=0,
-                )
-            )

@@ -9,22 +9,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from mmengine.logging import print_log
 from torch import Tensor
 
 from mmopt.datasets.common import SeededDataset
-from mmopt.datasets.common.pictures import to_uint8_image, write_text
+from mmopt.datasets.common.pictures import to_uint8_image
 from mmopt.datasets.detection.example import example_detection, host_bytes_detection
 from mmopt.datasets.detection.letterbox import fit_scale
+from mmopt.datasets.detection.pictures import draw_boxes
 from mmopt.registry import DATASETS
 from mmopt.structures import DataSample
 from mmopt.utils.errors import DataError, DataNotFoundError
 
 __all__ = ['CocoDataset']
 
-_TRUTH, _PREDICTION = (90, 220, 90), (255, 150, 40)
+_KEYS = dict(
+    images=('id', 'file_name', 'height', 'width'),
+    annotations=('image_id', 'category_id', 'bbox'),
+    categories=('id', 'name'),
+)
 
 
 @DATASETS.register_module()
@@ -86,7 +90,7 @@ class CocoDataset(SeededDataset):
                     f'{item["image_id"]}; one of them is not listed.'
                 )
             if item['category_id'] in label_of:
-                left, top, width, height = item['bbox']
+                left, top, width, height = self._bbox(item)
                 crowd = item.get('iscrowd', 0)
                 rows[item['image_id']].append(
                     (left, top, left + width, top + height, label_of[item['category_id']], crowd)
@@ -104,10 +108,28 @@ class CocoDataset(SeededDataset):
             ) from error
         except (OSError, ValueError) as error:
             raise DataError(f'{path}: not readable as JSON: {error}.') from error
-        missing = [key for key in ('images', 'annotations', 'categories') if key not in coco]
+        missing = [key for key in _KEYS if key not in coco]
         if missing:
             raise DataError(f'{path}: no COCO json: {", ".join(missing)} missing.')
+        for kind, keys in _KEYS.items():
+            for item in coco[kind]:
+                if not isinstance(item, dict) or not set(keys) <= item.keys():
+                    raise DataError(f'{path}: {kind}: each entry needs {", ".join(keys)}; one is {item}.')
+        if len({image['id'] for image in coco['images']}) < len(coco['images']):
+            raise DataError(f'{path}: images: two have the same id.')
         return coco
+
+    def _bbox(self, item: dict) -> list[float]:
+        try:
+            bbox = [float(value) for value in item['bbox']]
+        except (TypeError, ValueError):
+            bbox = []
+        if len(bbox) != 4 or not np.isfinite(bbox).all():
+            raise DataError(
+                f'{self.ann_file}: annotation {item.get("id")}: bbox must be four numbers, x, y, width and height, is '
+                f'{item["bbox"]}.'
+            )
+        return bbox
 
     def _list_images(self, images: Sequence[dict], rows: dict) -> list[dict]:
         folder = Path(self.data_prefix.get('img') or self.data_root or '.')
@@ -146,11 +168,15 @@ class CocoDataset(SeededDataset):
         info = super().get_data_info(idx)
         truth_M6 = info['truth']
         counts_M = truth_M6[:, 5] == 0
-        return info | dict(
-            dataset=self,
-            test_mode=self.test_mode,
-            boxes=truth_M6[counts_M, :4].copy(),
-            labels=truth_M6[counts_M, 4].astype(np.int64),
+        return (
+            info
+            | dict(
+                dataset=self,
+                test_mode=self.test_mode,
+                json_shape=info['ori_shape'],  # what loads the file replaces the other
+                boxes=truth_M6[counts_M, :4].copy(),
+                labels=truth_M6[counts_M, 4].astype(np.int64),
+            )
         )
 
     def anchor_sizes(self) -> np.ndarray:
@@ -175,26 +201,11 @@ class CocoDataset(SeededDataset):
         return host_bytes_detection(config, cls.__name__)
 
     def draw(self, sample: DataSample, image: Tensor | np.ndarray) -> np.ndarray:
-        """Draw boxes and, where there are, predictions with their scores; a pair of images side by side."""
+        """Draw boxes and predictions, see :func:`draw_boxes`; a pair of images side by side."""
         channels_first = image.shape[0] in (3, 6) and image.ndim == 3 and image.shape[-1] not in (3, 6)
         if channels_first:
             views = image.reshape(-1, 3, *image.shape[1:])
         else:
             views = np.split(np.asarray(image), image.shape[-1] // 3, axis=-1)
-        pictures = [self._draw_boxes(sample, to_uint8_image(view, sample).copy()) for view in views]
+        pictures = [draw_boxes(to_uint8_image(view, sample), sample, self.metainfo['classes']) for view in views]
         return np.concatenate(pictures, axis=1)
-
-    def _draw_boxes(self, sample: DataSample, picture: np.ndarray) -> np.ndarray:
-        classes = self.metainfo['classes']
-        for box in sample.boxes.round().int().tolist():
-            cv2.rectangle(picture, box[:2], box[2:], _TRUTH, 1)
-        if 'pred_boxes' not in sample:
-            return picture
-        rows = zip(sample.pred_boxes.tolist(), sample.pred_scores.tolist(), sample.pred_labels.tolist(), strict=True)
-        for box, score, label in rows:
-            if score < 0.25:  # candidates for the metric, not for people
-                continue
-            left, top, right, bottom = (round(value) for value in box)
-            cv2.rectangle(picture, (left, top), (right, bottom), _PREDICTION, 1)
-            write_text(picture, f'{classes[label]} {score:.2f}', left, max(top - 15, 0), size=11, color=_PREDICTION)
-        return picture

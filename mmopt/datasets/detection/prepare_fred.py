@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mmopt.datasets.detection.coco_json import CocoJson
 from mmopt.datasets.detection.fred import FOLDERS, frame_times, match_labels, nearest, read_labels
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError
 from mmopt.utils.parallel import run_jobs
@@ -193,6 +194,11 @@ def prepare_fred(options: FredOptions, say: Callable[[str], object] = print) -> 
     for _ in run_jobs(_one_sequence, jobs, options.num_workers, unit='sequence', desc='labels'):
         pass
     results = {name: _read_cache(paths[name]) for name in names}
+    if not any(result['frames'] for result in results.values()):
+        raise DataNotFoundError(
+            f'{root}: its {len(names)} sequences with a {options.labels} hold no frame of the names that FRED gives in '
+            f'{" or ".join(FOLDERS.values())}; unpack the images, too.'
+        )
     return _write(options, results, folder)
 
 
@@ -212,7 +218,7 @@ def _write(options: FredOptions, results: dict[str, dict], folder: Path) -> dict
             by_frame = split_sequences([row[0] for _, row in rows], options.shares, options.seed)
             splits = [by_frame[row[0]] for _, row in rows]
         counts = {split: Counter() for split in SPLITS}
-        files = {split: _empty() for split in SPLITS}
+        files = {split: CocoJson(['drone']) for split in SPLITS}
         for (name, row), split in zip(rows, splits, strict=True):
             counts[split]['frames'] += 1
             if not row[4] and not options.keep_unlabelled:
@@ -225,19 +231,19 @@ def _write(options: FredOptions, results: dict[str, dict], folder: Path) -> dict
             where = by_sequence[name] if options.split_by == 'sequence' else 'train'
             for key in ('clipped', 'outside', 'no_area', 'unused_labels'):
                 counts[where][key] += result['counts'].get(source, {}).get(key, 0)
+            if kind == 'fusion':
+                counts[where]['unpaired'] += len(result['frames'].get('rgb', ())) - len(_rows(result, kind))
         for split in SPLITS:
             counts[split] |= Counter(
-                images=len(files[split]['images']),
-                boxes=len(files[split]['annotations']),
-                sequences=len({image['sequence'] for image in files[split]['images']}),
+                images=len(files[split].images),
+                boxes=len(files[split].annotations),
+                sequences=len({image['sequence'] for image in files[split].images}),
             )
-            files[split]['info'] = dict(
-                description=f'FRED, {kind}, {split}', options={k: str(v) for k, v in asdict(options).items()}
+            files[split].write(
+                folder / f'{kind}_{split}.json',
+                description=f'FRED, {kind}, {split}',
+                options={key: str(value) for key, value in asdict(options).items()},
             )
-            target = folder / f'{kind}_{split}.json'
-            partial = target.with_suffix('.partial')
-            partial.write_text(json.dumps(files[split]), encoding='utf-8')
-            partial.replace(target)
         summary[kind] = counts
     return summary
 
@@ -258,27 +264,10 @@ def _rows(result: dict, kind: str) -> list[list]:
     return pairs
 
 
-def _empty() -> dict:
-    return dict(images=[], annotations=[], categories=[dict(id=1, name='drone')])
-
-
-def _add(coco: dict, sequence: str, row: list) -> None:
+def _add(coco: CocoJson, sequence: str, row: list) -> None:
     file_name, time_s, height, width, boxes, *pair = row
-    image = dict(
-        id=len(coco['images']) + 1, file_name=file_name, height=height, width=width, sequence=sequence, time_s=time_s
-    )
-    coco['images'].append(image | (dict(pair_file_name=pair[0]) if pair else {}))
-    for x1, y1, x2, y2 in boxes:
-        coco['annotations'].append(
-            dict(
-                id=len(coco['annotations']) + 1,
-                image_id=image['id'],
-                category_id=1,
-                bbox=[x1, y1, x2 - x1, y2 - y1],
-                area=(x2 - x1) * (y2 - y1),
-                iscrowd=0,
-            )
-        )
+    more = dict(sequence=sequence, time_s=time_s) | (dict(pair_file_name=pair[0]) if pair else {})
+    coco.add(file_name, (height, width), [(x1, y1, x2 - x1, y2 - y1, 0) for x1, y1, x2, y2 in boxes], **more)
 
 
 def summarise_fred(summary: dict[str, dict[str, Counter]], folder: Path) -> str:
@@ -290,6 +279,7 @@ def summarise_fred(summary: dict[str, dict[str, Counter]], folder: Path) -> str:
                 f'{counts[key]} {text}'
                 for key, text in (
                     ('unlabelled, left out', 'frames without a label within 0.05 s left out'),
+                    ('unpaired', 'frames without an event frame within half a frame left out'),
                     ('clipped', 'boxes clipped to the image'),
                     ('outside', 'boxes outside of the image dropped'),
                     ('no_area', 'boxes without area dropped'),

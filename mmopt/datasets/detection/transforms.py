@@ -8,6 +8,7 @@ import numpy as np
 from mmopt.datasets.common.loading import decode_file
 from mmopt.datasets.common.transforms import pack_inputs
 from mmopt.registry import TRANSFORMS
+from mmopt.utils.errors import DataError
 
 __all__ = ['DrawHSV', 'LoadImagePair', 'PackDetection', 'RandomFlipBoxes']
 
@@ -85,12 +86,21 @@ class PackDetection:
 
     Args:
         meta_keys: Further keys to keep in the metainfo.
+
+    Raises:
+        DataError: If the file has another size than the json says, whose boxes then lie elsewhere.
     """
 
     def __init__(self, meta_keys: Sequence[str] = ()) -> None:
         self.meta_keys = ('img_id', 'letterbox', 'is_mosaic', 'is_mixed', *meta_keys)
 
     def __call__(self, results: dict) -> dict:
+        if tuple(results['ori_shape']) != tuple(results['json_shape']):
+            (height, width), listed = results['ori_shape'], results['json_shape']
+            raise DataError(
+                f'{results["img_path"]}: the file is {height}x{width} (height x width), the json says '
+                f'{listed[0]}x{listed[1]}: its boxes are for another size. Correct the json or the file.'
+            )
         results['fields'] += ['boxes', 'labels']
         if results['test_mode']:
             results['fields'].append('truth')

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from mmopt.datasets.detection import CocoDataset
+from mmopt.datasets.detection.pictures import PREDICTION, TRUTH, draw_boxes
+from mmopt.structures import DataSample
 from mmopt.utils.errors import DataError, DataNotFoundError
 from tests.datasets.detection.conftest import LOAD
 
@@ -75,18 +77,44 @@ def test_pictures_show_boxes_predictions_and_pairs(coco_root):
     packed = dataset[1]
     sample = packed['data_samples']
     plain = dataset.draw(sample, packed['inputs'])
-    assert (plain == (90, 220, 90)).all(axis=-1).any()
+    assert plain.shape == (128, 128, 3)  # 64x64 is small: twice its size
+    assert (plain == TRUTH).all(axis=-1).any()
+    assert not (plain == PREDICTION).all(axis=-1).any()
     sample.pred_boxes, sample.pred_scores = torch.tensor([[5.0, 30.0, 40.0, 60.0]]), torch.tensor([0.9])
     sample.pred_labels = torch.tensor([1])
-    assert (dataset.draw(sample, packed['inputs']) == (255, 150, 40)).all(axis=-1).any()
+    assert (dataset.draw(sample, packed['inputs']) == PREDICTION).all(axis=-1).any()
     pipeline = [dict(type='LoadImagePair'), dict(type='Letterbox', size=64), dict(type='PackDetection')]
     pair = build(coco_root, pipeline=pipeline)
     packed = pair[2]
     assert packed['inputs'].shape == (6, 64, 64)
     drawn = pair.draw(packed['data_samples'], packed['inputs'])
-    assert drawn.shape == (64, 128, 3)
+    assert drawn.shape == (128, 256, 3)
     rows_last = packed['inputs'].permute(1, 2, 0).numpy()
     assert (pair.draw(packed['data_samples'], rows_last) == drawn).all()
+
+
+def test_confidences_stay_in_the_picture_and_off_each_other():
+    """Three predictions in one place, and one in each corner."""
+    sample = DataSample()
+    sample.boxes = torch.zeros(0, 4)
+    corners = [[0, 0, 20, 20], [480, 0, 499, 20], [0, 280, 20, 299], [480, 280, 499, 299]]
+    sample.pred_boxes = torch.tensor([[200.0, 100, 240, 140]] * 3 + corners)
+    sample.pred_scores, sample.pred_labels = torch.full((7,), 0.9), torch.zeros(7, dtype=torch.int64)
+    black = np.zeros((300, 500, 3), np.uint8)
+    picture = draw_boxes(black, sample, ('drone',))
+    assert not black.any()
+    alone = []
+    for index in range(7):
+        one = DataSample()
+        one.boxes = sample.boxes
+        for name in ('pred_boxes', 'pred_scores', 'pred_labels'):
+            one.set_field(sample.get(name)[index : index + 1], name)
+        alone.append(draw_boxes(black, one, ('drone',)).any(axis=-1).sum())
+    # Each writes as many pixels as alone, but for the frames of the first three, which are one.
+    frame = 4 * 40
+    assert picture.any(axis=-1).sum() == pytest.approx(sum(alone) - 2 * frame, abs=40)
+    sample.pred_scores[:] = 0.2
+    assert not draw_boxes(black, sample, ('drone',)).any()
 
 
 def test_a_missing_image_is_an_error_with_its_path(coco_root):
@@ -118,3 +146,31 @@ def test_an_annotation_of_an_unknown_image_is_named(coco_root, change_json):
     change_json(lambda coco: coco['annotations'][0].update(image_id=7))
     with pytest.raises(DataError, match='annotation 1 names category 1 of image 7'):
         build(coco_root)
+
+
+@pytest.mark.parametrize('bbox', [[1, 2, 3], [1, 2, 3, float('nan')], 'none', [[1, 2, 3, 4]]])
+def test_a_bbox_that_is_not_four_numbers_is_named(coco_root, change_json, bbox):
+    change_json(lambda coco: coco['annotations'][2].update(bbox=bbox))
+    with pytest.raises(DataError, match=r'train.json: annotation 3: bbox must be four numbers'):
+        build(coco_root)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'key'), [('images', 'height'), ('images', 'id'), ('annotations', 'bbox'), ('categories', 'name')]
+)
+def test_an_entry_without_a_key_is_named(coco_root, change_json, kind, key):
+    change_json(lambda coco: coco[kind][1].pop(key))
+    with pytest.raises(DataError, match=f'train.json: {kind}: each entry needs .*{key}.*; one is {{'):
+        build(coco_root)
+
+
+def test_images_of_one_id_are_refused(coco_root, change_json):
+    change_json(lambda coco: coco['images'][5].update(id=100))
+    with pytest.raises(DataError, match='two have the same id'):
+        build(coco_root)
+
+
+def test_a_file_of_another_size_than_the_json_says_is_named(coco_root, change_json):
+    change_json(lambda coco: coco['images'][1].update(height=30, width=40))
+    with pytest.raises(DataError, match=r'images/1.png: the file is 60x80 \(height x width\), the json says 30x40'):
+        build(coco_root)[1]

@@ -115,6 +115,7 @@ def test_the_whole_set_is_written_counted_and_read(fred, capsys):
     assert not sequences[0] & sequences[1]
     assert sum(counts['images'] for counts in summary['rgb'].values()) == 2 + 2 + 2
     assert summary['fusion'] == summary['rgb']
+    assert 'without an event frame' not in text
     dataset = CocoDataset(
         'annotations/fusion_train.json',
         data_root=str(fred),
@@ -137,6 +138,39 @@ def test_a_second_run_makes_only_what_changed(fred):
     changed = prepare_fred(FredOptions(fred), say=said.append)
     assert said == ['1 of 3 sequences are finished; --force makes them anew.']
     assert sum(counts['boxes'] for counts in changed['rgb'].values()) == 3 + 1 + 2
+
+
+@pytest.mark.slow
+def test_workers_write_what_one_process_writes_and_hand_on_its_errors(fred):
+    """Slow because each worker imports torch."""
+    alone = prepare_fred(FredOptions(fred))
+    files = {path: path.read_text() for path in (fred / 'annotations' / 'sequences').glob('*.json')}
+    assert len(files) == 3
+    assert prepare_fred(FredOptions(fred, num_workers=2, force=True), say=lambda text: None) == alone
+    assert {path: path.read_text() for path in files} == files
+    (fred / '7' / 'coordinates.txt').write_text('0.0: 1, 2\n')
+    with pytest.raises(DataError, match='7/coordinates.txt:1: must be'):
+        prepare_fred(FredOptions(fred, num_workers=2, force=True), say=lambda text: None)
+
+
+def test_sequences_without_any_frame_are_named(fred):
+    for path in fred.glob('*/*/**/Video_*'):
+        path.unlink()
+    with pytest.raises(DataNotFoundError, match='3 sequences.* hold no frame .*PADDED_RGB.*Event/Frames'):
+        prepare_fred(FredOptions(fred))
+
+
+def test_frames_without_a_partner_are_counted(fred):
+    """One event camera missed a frame, another recorded nothing."""
+    folder = fred / '4' / 'Event' / 'Frames'
+    (folder / 'Video_4_frame_2033333.png').unlink()
+    for path in (fred / '7' / 'Event' / 'Frames').iterdir():
+        path.unlink()
+    summary = prepare_fred(FredOptions(fred, keep_unlabelled=True))
+    assert sum(counts['unpaired'] for counts in summary['fusion'].values()) == 1 + 4
+    assert sum(counts['images'] for counts in summary['fusion'].values()) == 12 - 5
+    assert 'frames without an event frame within half a frame left out' in summarise_fred(summary, fred)
+    assert not sum(counts['unpaired'] for counts in summary['rgb'].values())
 
 
 def test_a_split_by_frame_is_possible_and_the_shares_are_kept(fred):
@@ -202,6 +236,8 @@ def test_other_labels_are_no_objects_and_steps_are_kept(clip, tmp_path):
 def test_clips_that_cannot_be_are_named(clip, tmp_path):
     with pytest.raises(UserError, match=r'train \(0.0, 0.8\) and val \(0.7, 1.0\) overlap'):
         import_clips([clip], tmp_path / 'out', train=(0.0, 0.8))
+    with pytest.raises(UserError, match='step must be at least 1, got 0'):
+        import_clips([clip], tmp_path / 'out', step=0)
     with pytest.raises(UserError, match='same name'):
         import_clips([clip, clip], tmp_path / 'out')
     path = clip.video.with_suffix('.csv')

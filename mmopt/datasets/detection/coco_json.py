@@ -1,0 +1,63 @@
+"""Writing COCO's json format: what the converters of detection data end in."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ['CocoJson']
+
+
+class CocoJson:
+    """Images and boxes of one split; ids count from 1.
+
+    Args:
+        classes: Names of the categories.
+    """
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.classes = list(classes)
+        self.images: list[dict] = []
+        self.annotations: list[dict] = []
+
+    def add(
+        self,
+        file_name: str,
+        size: tuple[int, int],
+        boxes: Iterable[tuple[float, float, float, float, int]],
+        **more: Any,
+    ) -> None:
+        """Add an image.
+
+        Args:
+            file_name: Its path from the data root.
+            size: Height and width.
+            boxes: x, y, width, height in pixels, and index of the class.
+            **more: Further entries of the image.
+        """
+        self.images.append(dict(id=len(self.images) + 1, file_name=file_name, height=size[0], width=size[1], **more))
+        for x, y, width, height, label in boxes:
+            self.annotations.append(
+                dict(
+                    id=len(self.annotations) + 1,
+                    image_id=len(self.images),
+                    category_id=label + 1,
+                    bbox=[x, y, width, height],
+                    area=width * height,
+                    iscrowd=0,
+                )
+            )
+
+    def write(self, path: Path, **info: Any) -> None:
+        """Write the file; it appears complete or not at all.
+
+        Args:
+            path: The file.
+            **info: What the key ``info`` is to hold.
+        """
+        categories = [dict(id=number, name=name) for number, name in enumerate(self.classes, start=1)]
+        content = dict(info=info, images=self.images, annotations=self.annotations, categories=categories)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix('.partial')
+        partial.write_text(json.dumps(content), encoding='utf-8')
+        partial.replace(path)
