@@ -33,7 +33,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--min-iou', type=float, default=0.5, help='overlap that counts as found; default: %(default)s')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--options', '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.num_anchors is not None and args.num_anchors < 1:
+        parser.error(f'--num-anchors must be at least 1, got {args.num_anchors}')
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from mmopt.datasets.common.demo_set import DemoKind, DemoSettings, Made, write_demo, write_demo_image
-from mmopt.datasets.tad.layout import count_frames, read_annotation, write_table, write_tracks, write_videos
+from mmopt.datasets.tad.layout import write_videos
+from mmopt.datasets.tad.tables import count_frames, read_annotation, write_table, write_tracks
 from mmopt.datasets.tad.world import ACTIONS, BODY, DemoLab, lose_points, simulate
 from mmopt.utils.errors import UserError
 from mmopt.utils.timeline import draw_timeline

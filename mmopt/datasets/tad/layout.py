@@ -1,4 +1,4 @@
-"""The on-disk layout of Kaggle's MABe challenge, read and written.
+"""The on-disk layout of Kaggle's MABe challenge, and its train.csv.
 
 ::
 
@@ -9,33 +9,21 @@
 Mice count from 1 on disk and from 0 here. ``self`` as a target is the agent itself. Sessions annotated without agent
 and target (Caltech annotator) have ``all`` in their place, here :data:`ALL`.
 
-Shape letters: T frames, M mice, P body parts, N annotated events, L labelled behaviours.
+Parquet files are read and written by :mod:`mmopt.datasets.tad.tables`.
 """
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mmopt.utils.errors import DataError, DataNotFoundError, UserError
+from mmopt.utils.errors import DataError, DataNotFoundError
 
-__all__ = [
-    'ALL',
-    'Video',
-    'count_frames',
-    'parse_behavior',
-    'read_annotation',
-    'read_tracks',
-    'read_videos',
-    'video_length',
-    'write_table',
-    'write_tracks',
-    'write_videos',
-]
+__all__ = ['ALL', 'COLUMNS', 'MAX_MICE', 'Video', 'parse_behavior', 'parse_mouse', 'read_videos', 'write_videos']
 
 ALL = -1
 """Agent or target of a behaviour that is annotated for the whole session."""
@@ -81,16 +69,6 @@ class Video:
     arena_cm: float
     body_parts: tuple[str, ...]
     labelled: tuple[tuple[int, int, str], ...]
-
-
-def _parquet() -> Any:
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise UserError(
-            "Reading MABe's parquet files needs pyarrow: run `pip install -c requirements/constraints.txt -e '.[tad]'`."
-        ) from error
-    return pyarrow.parquet
 
 
 def parse_mouse(value: str | int, agent: int | None = None) -> int:
@@ -195,169 +173,6 @@ def _parse_video(path: Path, line: int, row: dict[str, str]) -> Video:
     except (ValueError, TypeError) as error:
         raise DataError(f'{path}:{line}: column {column}: {error}.') from error
     return video
-
-
-def _read_columns(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    parquet = _parquet()
-    if not path.is_file():
-        raise DataNotFoundError(f'{path} is missing; check the download with tools/datasets/prepare_mabe.py.')
-    try:
-        file = parquet.ParquetFile(path)
-        missing = [name for name in names if name not in file.schema_arrow.names]
-        if missing:
-            raise DataError(f'{path}: missing column(s) {", ".join(missing)}; found {file.schema_arrow.names}.')
-        table = file.read(columns=list(names))
-    except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f'{path}: not a readable parquet file ({error}).') from error
-    return {name: _to_numpy(table.column(name)) for name in names}
-
-
-def _to_numpy(column: Any) -> np.ndarray:
-    import pyarrow
-
-    is_text = pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type)
-    if not is_text:
-        return column.to_numpy()
-    # 600 000 strings per video: look at the few distinct ones only.
-    encoded = column.combine_chunks().dictionary_encode()
-    words = np.array(encoded.dictionary.to_pylist(), dtype=object)
-    return words[encoded.indices.to_numpy(zero_copy_only=False)]
-
-
-def count_frames(path: str | Path) -> int:
-    """Return the number of frames of a tracking file from its footer, without reading the tracks."""
-    path = Path(path)
-    if not path.is_file():
-        raise DataNotFoundError(f'{path} is missing; check the download with tools/datasets/prepare_mabe.py.')
-    metadata = _parquet().ParquetFile(path).metadata
-    names = [metadata.schema.column(i).name for i in range(metadata.num_columns)]
-    if 'video_frame' in names and metadata.num_row_groups:
-        column = names.index('video_frame')
-        statistics = [metadata.row_group(g).column(column).statistics for g in range(metadata.num_row_groups)]
-        if all(item is not None and item.has_min_max for item in statistics):
-            return int(max(item.max for item in statistics)) + 1
-    return int(_read_columns(path, ('video_frame',))['video_frame'].max(initial=-1)) + 1
-
-
-def read_tracks(path: str | Path, body_parts: Sequence[str]) -> np.ndarray:
-    """Read a tracking file.
-
-    Args:
-        path: The file.
-        body_parts: Parts to keep, in this order.
-
-    Returns:
-        float32 (T, M, P, 2) in pixels, NaN where a point is missing; M is the largest mouse number.
-
-    Raises:
-        DataNotFoundError: If there is no such file.
-        DataError: If it cannot be read, or holds no part of ``body_parts``.
-    """
-    path = Path(path)
-    columns = _read_columns(path, COLUMNS['tracking'])
-    place = {name: number for number, name in enumerate(body_parts)}
-    names, which = np.unique(columns['bodypart'].astype(str), return_inverse=True)
-    part = np.array([place.get(name, -1) for name in names], dtype=np.int64)[which]
-    if not (part >= 0).any():
-        raise DataError(f'{path}: none of the body parts {list(body_parts)}; found {names.tolist()}.')
-    frame, mouse = columns['video_frame'].astype(np.int64), columns['mouse_id'].astype(np.int64) - 1
-    if frame.min() < 0 or mouse.min() < 0 or mouse.max() >= MAX_MICE:
-        raise DataError(
-            f'{path}: frames must count from 0 and mouse_id from 1 to {MAX_MICE}; found frames from {frame.min()} and '
-            f'mice {mouse.min() + 1} to {mouse.max() + 1}.'
-        )
-    tracks_TMP2 = np.full((frame.max() + 1, mouse.max() + 1, len(body_parts), 2), np.nan, dtype=np.float32)
-    keep = part >= 0
-    xy = np.stack((columns['x'], columns['y']), axis=-1)
-    tracks_TMP2[frame[keep], mouse[keep], part[keep]] = xy[keep]
-    return tracks_TMP2
-
-
-def read_annotation(path: str | Path, classes: Sequence[str]) -> np.ndarray:
-    """Read an annotation file.
-
-    Args:
-        path: The file.
-        classes: Names of the actions.
-
-    Returns:
-        int64 (N, 5): start, stop (excluded), agent, target, action; ordered by start.
-
-    Raises:
-        DataNotFoundError: If there is no such file.
-        DataError: If it cannot be read, an action is unknown, or an event is empty.
-    """
-    path = Path(path)
-    columns = _read_columns(path, COLUMNS['annotation'])
-    number = {name: index for index, name in enumerate(classes)}
-    rows = []
-    for row, (agent_id, target_id, action, start, stop) in enumerate(zip(*columns.values(), strict=True)):
-        action = str(action).strip('\'"')
-        if action not in number:
-            raise DataError(f'{path}: row {row}: unknown action {action!r}; known: {sorted(classes)}.')
-        if not 0 <= start < stop:
-            raise DataError(f'{path}: row {row}: start_frame {start} and stop_frame {stop} make no interval.')
-        try:
-            agent = parse_mouse(agent_id)
-            target = parse_mouse(target_id, agent)
-        except ValueError as error:
-            raise DataError(f'{path}: row {row}: {error}.') from error
-        rows.append((int(start), int(stop), agent, target, number[action]))
-    return np.array(sorted(rows), dtype=np.int64).reshape(-1, 5)
-
-
-def video_length(num_tracked: int, events_N5: np.ndarray, path: str | Path) -> int:
-    """Return the frames of a video whose tracks may end before it does: no animal may be seen at the end.
-
-    Args:
-        num_tracked: Frames up to the last tracked point.
-        events_N5: Its events.
-        path: The annotation, for the message.
-
-    Returns:
-        The last of both ends.
-
-    Raises:
-        DataError: If events go on for more than a twentieth of the video: then the two are not of one video.
-    """
-    last = int(events_N5[:, 1].max(initial=0))
-    if last > 1.05 * num_tracked:
-        raise DataError(f'{path}: an event stops at frame {last}, but the tracks have only {num_tracked} frames.')
-    return max(num_tracked, last)
-
-
-def write_table(path: str | Path, columns: dict[str, Iterable]) -> None:
-    """Write a parquet file, its folder included, through a temporary name: a stopped run leaves no half file."""
-    parquet = _parquet()
-    import pyarrow
-
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table = pyarrow.table({name: v if hasattr(v, 'dtype') else list(v) for name, v in columns.items()})
-    unfinished = path.with_name(f'.{path.name}')
-    parquet.write_table(table, unfinished)
-    unfinished.replace(path)
-
-
-def write_tracks(path: str | Path, tracks_TMP2: np.ndarray, body_parts: Sequence[str]) -> None:
-    """Write a tracking file.
-
-    Args:
-        path: The file.
-        tracks_TMP2: Positions in pixels; what is NaN is left out.
-        body_parts: Names of the P parts.
-    """
-    frame, mouse, part = np.nonzero(np.isfinite(tracks_TMP2).all(-1))
-    columns = dict(
-        video_frame=frame.astype(np.int32),
-        mouse_id=(mouse + 1).astype(np.int8),
-        bodypart=[body_parts[number] for number in part],
-        x=tracks_TMP2[frame, mouse, part, 0],
-        y=tracks_TMP2[frame, mouse, part, 1],
-    )
-    write_table(path, columns)
 
 
 def write_videos(path: str | Path, rows: Iterable[dict]) -> None:

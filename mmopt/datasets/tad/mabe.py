@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from mmopt.datasets.common import SeededDataset, find_transform
-from mmopt.datasets.tad.layout import MAX_MICE, Video, count_frames, read_annotation, read_videos, video_length
+from mmopt.datasets.tad.layout import MAX_MICE, Video, read_videos
 from mmopt.datasets.tad.motion import count_inputs
 from mmopt.datasets.tad.store import TrackStore
+from mmopt.datasets.tad.tables import count_frames, read_annotation, video_length
 from mmopt.registry import DATASETS
 from mmopt.structures import DataSample
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mmopt.datasets.tad.layout import Video, count_frames, read_annotation, read_videos, video_length
+from mmopt.datasets.tad.layout import Video, read_videos
+from mmopt.datasets.tad.tables import count_frames, read_annotation, video_length
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError
 
 __all__ = ['Report', 'prepare']

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mmopt.datasets.tad.layout import write_table, write_tracks, write_videos
+from mmopt.datasets.tad.layout import write_videos
 from mmopt.datasets.tad.readers import read_caltech, read_deeplabcut
+from mmopt.datasets.tad.tables import write_table, write_tracks
 from mmopt.utils.errors import DataError, UserError
 
 __all__ = ['Session', 'import_session']

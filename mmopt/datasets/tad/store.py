@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmopt.datasets.tad.layout import read_tracks
+from mmopt.datasets.tad.tables import read_tracks
 
 __all__ = ['TrackStore']
 

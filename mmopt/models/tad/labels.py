@@ -49,6 +49,9 @@ def collect_labels(data_samples: Sequence[DataSample], num_actions: int, device:
 
     Returns:
         The labels.
+
+    Raises:
+        ValueError: If the data set has more actions than the model.
     """
     counts = [len(sample.segments) for sample in data_samples]
     size, most = len(data_samples), max(counts, default=0)
@@ -60,6 +63,12 @@ def collect_labels(data_samples: Sequence[DataSample], num_actions: int, device:
         segments[b, :count] = sample.segments.cpu()
         triples[b, :count] = torch.stack((sample.agents, sample.targets, sample.actions), dim=-1).cpu()
         agent_L, target_L, action_L = sample.labelled.cpu().T
+        num_known = 1 + int(action_L.max()) if len(action_L) else 0
+        if num_known > num_actions:
+            raise ValueError(
+                f'The data set has at least {num_known} actions, the model has num_classes={num_actions}: '
+                'set model.num_classes to the length of metainfo.classes.'
+            )
         # Index -1 (not annotated) marks the extra column at the end, which is cut off.
         agents[b, agent_L], targets[b, target_L], actions[b, action_L] = True, True, True
     real = torch.arange(most)[None] < torch.tensor(counts)[:, None]

@@ -56,7 +56,7 @@ class IntervalDetector(BaseModel):
         init_cfg: Passed to MMEngine.
 
     Raises:
-        ValueError: If ``window`` is not a multiple of the encoder's stride.
+        ValueError: If ``window`` is not a multiple of the encoder's stride, or an anchor has no length.
     """
 
     def __init__(
@@ -80,6 +80,8 @@ class IntervalDetector(BaseModel):
         self.encoder = MODELS.build(encoder)
         if window % self.encoder.stride:
             raise ValueError(f'window must be a multiple of the stride {self.encoder.stride}, got {window}.')
+        if not anchor_lengths or min(anchor_lengths) <= 0:
+            raise ValueError(f'anchor_lengths must be positive, at least one; got {tuple(anchor_lengths)}.')
         self.num_classes = num_classes
         self.window = window
         self.num_lengths = len(anchor_lengths)

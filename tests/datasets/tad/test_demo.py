@@ -102,13 +102,17 @@ def test_preparing_counts_and_splits_every_laboratory(download):
 
 
 def test_missing_files_are_listed_and_can_be_left_out(download):
-    for path in list((download / 'train_annotation').rglob('*.parquet'))[:2]:
-        path.unlink()
+    for name in ('100001', '100003'):
+        (download / 'train_annotation' / 'DemoHeron' / f'{name}.parquet').unlink()
     with pytest.raises(DataError, match=r'2 labelled video.s. cannot be used:(.|\n)*is missing(.|\n)*--skip-missing'):
         prepare(download)
+    broken = download / 'train_tracking' / 'DemoOtter' / '100000.parquet'
+    broken.write_bytes(broken.read_bytes()[:500])
+    with pytest.raises(DataError, match=f'{broken}: not a readable parquet file'):
+        prepare(download)
     report = prepare(download, skip_missing=True)
-    assert len(report.skipped) == 2
-    assert report.num_labelled == 8
+    assert sorted(report.skipped) == ['100000', '100001', '100003']
+    assert report.num_labelled == 7
 
 
 def test_an_unfinished_download_names_the_folder(download):

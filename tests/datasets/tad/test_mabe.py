@@ -6,16 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from mmopt.datasets.tad.layout import (
-    count_frames,
-    parse_behavior,
-    read_annotation,
-    read_tracks,
-    read_videos,
-    write_table,
-)
+from mmopt.datasets.tad.layout import parse_behavior, read_videos
 from mmopt.datasets.tad.mabe import window_starts
 from mmopt.datasets.tad.motion import fill_gaps, motion_features
+from mmopt.datasets.tad.tables import count_frames, read_annotation, read_tracks, write_table
 from mmopt.utils.errors import DataError, DataNotFoundError
 from mmopt.utils.seeding import SampleIndex
 from tests.datasets.tad.conftest import PARTS
@@ -239,6 +233,8 @@ def test_a_file_that_is_no_parquet_is_named(tmp_path):
     (tmp_path / 'a.parquet').write_text('hello')
     with pytest.raises(DataError, match=r'a.parquet: not a readable parquet file'):
         read_tracks(tmp_path / 'a.parquet', ['nose'])
+    with pytest.raises(DataError, match=r'a.parquet: not a readable parquet file'):
+        count_frames(tmp_path / 'a.parquet')
 
 
 def test_an_unknown_action_names_file_and_row(tmp_path):

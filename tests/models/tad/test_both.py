@@ -123,6 +123,12 @@ def test_another_number_of_channels_names_the_setting(build, batch):
 
 
 @BUILDERS
+def test_a_data_set_with_more_actions_names_the_setting(build, batch):
+    with pytest.raises(ValueError, match='at least 2 actions, the model has num_classes=1: set model.num_classes'):
+        build(num_classes=1)(**batch, mode='loss')
+
+
+@BUILDERS
 def test_a_model_learns_to_find_a_bump(build):
     """Channel 0 is high during events of mouse 0, channel 1 during those of mouse 1; noise elsewhere."""
     generator = torch.Generator().manual_seed(0)

@@ -105,6 +105,12 @@ def test_a_window_that_is_no_multiple_of_the_stride_is_refused():
         build_v7(window=202)
 
 
+@pytest.mark.parametrize('lengths', [(), (10, 0)])
+def test_anchors_without_length_are_refused(lengths):
+    with pytest.raises(ValueError, match='anchor_lengths must be positive, at least one; got'):
+        build_v7(anchor_lengths=lengths)
+
+
 def test_windows_of_another_length_are_refused(batch):
     with pytest.raises(ValueError, match=r'windows have 200 frames, model.window is 400'):
         build_v7(window=400)(**batch)
