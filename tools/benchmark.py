@@ -37,9 +37,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     for letter in 'cd':
         group.add_argument(f'--options-{letter}', help=argparse.SUPPRESS, **many)
     group.add_argument('--precision', nargs='+', choices=PRECISIONS, default=[], help='every setting in each of these')
-    group = parser.add_argument_group('exported models')
+    group = parser.add_argument_group('exported models', '--warmup and --iters count forward passes of each in turn')
     group.add_argument('--exported', nargs='+', choices=EXPORTED, default=[], help='time forward passes, not training')
-    group.add_argument('--batch', type=int, default=1, help='with --exported: batch size; default %(default)s')
+    group.add_argument('--batch', type=int, help='with --exported: batch size; default 1')
     group.add_argument(
         '--input-size', type=int, nargs=2, metavar=('HEIGHT', 'WIDTH'), help='with --exported: of random images'
     )
@@ -63,6 +63,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error('a table has its own settings; --options changes them all')
     if args.exported and (args.table or has_variants):
         parser.error('--exported times models as they are, in float32: give configs and --options alone')
+    if args.exported and args.metric:
+        parser.error('--exported trains nothing, so there is no --metric')
+    if not args.exported and (args.batch is not None or args.input_size):
+        parser.error('--batch and --input-size belong to --exported; for a training: --options data.samples_per_gpu=N')
     if args.demo and not args.table:
         parser.error('--demo belongs to --table; for a config: --options data.data_root=data/demo/...')
     for name, least in dict(rounds=1, warmup=0, iters=1, val_batches=0).items():
@@ -124,7 +128,7 @@ def compare_exported(args: argparse.Namespace) -> int:
         table = compare_exported(
             load_config(config, options=args.options),
             [f'.{name}' for name in args.exported],
-            batch_size=args.batch,
+            batch_size=1 if args.batch is None else args.batch,
             input_size=None if args.input_size is None else tuple(args.input_size),
             rounds=args.iters,
             warmup=args.warmup,

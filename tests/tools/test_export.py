@@ -11,5 +11,12 @@ def test_the_tools_print_it(tool, write_config, tmp_path, capsys):
     text = (tmp_path / 'report.md').read_text()
     assert "| torch.export's archive | 2 |" in text
     assert text.strip() == capsys.readouterr().out.strip()
+
+
+@pytest.mark.parametrize(
+    'argv',
+    [['--table', 'bev', '--exported', 'pt2'], ['x.py', '--batch', '2'], ['x.py', '--exported', 'pt2', '--metric']],
+)
+def test_options_that_would_do_nothing_are_refused(tool, argv):
     with pytest.raises(SystemExit):
-        tool('benchmark').main(['--table', 'bev', '--exported', 'pt2'])
+        tool('benchmark').main(argv)
