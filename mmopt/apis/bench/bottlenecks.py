@@ -28,7 +28,9 @@ def find_bottleneck(row: Mapping[str, Any], trial: Mapping[str, Any]) -> dict[st
     hours = row['hours'] or dict(train=row['step_s']['median'] / 3600, evaluate=0.0, save=0.0)
     seconds = dict.fromkeys(PARTS, 0.0)
     scale = 3600 * hours['train'] / sum(row['parts_s'].values())
-    for part, of in _OF_STEP.items():
+    # Without a GPU nothing is copied to one: normalising and distorting a batch is computed where the rest is.
+    of_step = _OF_STEP if trial['settings'].get('device') == 'GPU' else _OF_STEP | dict(copy='compute')
+    for part, of in of_step.items():
         seconds[of] += scale * row['parts_s'][part]
     seconds |= dict(evaluation=3600 * hours['evaluate'], checkpoints=3600 * hours['save'])
     schedule = trial['schedule']
@@ -42,7 +44,7 @@ def find_bottleneck(row: Mapping[str, Any], trial: Mapping[str, Any]) -> dict[st
 
 
 def markdown_bottlenecks(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Write what the first setting and the fastest one wait for, and below it all of them.
+    """Write what the first setting and the fastest one wait for (once, where they are one), and below it all of them.
 
     Args:
         rows: Rows of the report with a ``bottleneck``.
@@ -52,10 +54,8 @@ def markdown_bottlenecks(rows: Sequence[Mapping[str, Any]]) -> str:
     """
     runs = [Bottleneck(**row['bottleneck']) for row in rows]
     fastest = max(range(len(rows)), key=lambda index: rows[index]['speed']['median'] or 0.0)
-    lines = [
-        f'- {when} ({run.name}): {run.split}. Change first: {run.verdict}.'
-        for when, run in (('Before', runs[0]), ('After', runs[fastest]))
-    ]
+    compared = (('Before', runs[0]), ('After', runs[fastest])) if fastest else (('The fastest', runs[0]),)
+    lines = [f'- {when} ({run.name}): {run.split}. Change first: {run.verdict}.' for when, run in compared]
     body = [
         [run.name, *(f'{run.share(part):.0%}' for part in PARTS), run.advice.what if run.advice else 'a faster step']
         for run in runs

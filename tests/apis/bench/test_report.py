@@ -8,6 +8,7 @@ import pytest
 from mmengine.config import Config
 
 from mmopt.apis.bench import command
+from mmopt.apis.bench.bottlenecks import find_bottleneck
 from mmopt.apis.bench.cells import Cell, TrialSettings, make_cells
 from mmopt.apis.bench.report import make_rows, make_sums, write_report
 from mmopt.apis.bench.rounds import CellResult, benchmark, loss_difference
@@ -121,6 +122,26 @@ def test_a_report_says_what_to_change_before_and_after(cells, tmp_path):
     assert '- After (fast): 4 s: compute 100.0%. Change first: nothing around the computation' in text
     assert "| slow | 25% | 0% | 50% | 25% | 0% | 0% | --options data.workers_per_gpu='auto' |" in text
     assert '| fast | 0% | 0% | 100% | 0% | 0% | 0% | a faster step |' in text
+
+
+@pytest.mark.parametrize(('device', 'waits'), [('CPU', 0.0), ('GPU', 0.4)])
+def test_what_prepares_a_batch_is_a_copy_to_a_gpu_or_computed_where_there_is_none(device, waits):
+    parts = dict.fromkeys(PARTS, 0.0) | dict(copy=0.4, forward=0.6)
+    row = dict(name='x', hours={}, step_s=dict(median=1.0), parts_s=parts)
+    schedule = dict(iters=1, evaluations=1)
+    found = find_bottleneck(row, dict(settings=settings(device=device), schedule=schedule))
+    assert found['seconds']['copy'] == pytest.approx(waits)
+    assert found['seconds']['compute'] == pytest.approx(1.0 - waits)
+
+
+def test_a_first_setting_that_is_the_fastest_stands_there_once(cells, tmp_path):
+    plan = dict(slow=[trial(0.5, settings=settings())], fast=[trial(1.0, settings=settings())])
+    for parts in plan.values():
+        parts[0] |= dict(schedule=dict(num_train=24, num_val=6, iters=8, evaluations=2))
+    rows = make_rows(benchmark(cells, TrialSettings(), tmp_path, rounds=1, run=run_by_plan(plan)))
+    text = write_report(rows, dict(cpu='a CPU'), tmp_path / 'report', 'Two settings')
+    assert '- The fastest (slow): ' in text
+    assert 'Before' not in text
 
 
 def test_without_fp16_arithmetic_a_report_says_that_speeds_mean_nothing(cells, tmp_path):
