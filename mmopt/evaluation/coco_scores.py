@@ -10,7 +10,7 @@ import numpy as np
 
 from mmopt.utils.errors import UserError
 
-__all__ = ['ConfidenceCurve', 'ImageBoxes', 'coco_scores', 'confidence_curve']
+__all__ = ['ConfidenceCurve', 'ImageBoxes', 'coco_scores', 'confidence_curve', 'to_coco']
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class ImageBoxes:
     size: tuple[int, int]
 
 
-def _wide(boxes_N4: np.ndarray) -> list[list[float]]:
+def _xywh(boxes_N4: np.ndarray) -> list[list[float]]:
     """Return x, y, width, height as COCO writes them."""
     boxes = boxes_N4.astype(np.float64)
     return np.concatenate((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), axis=1).tolist()
@@ -51,7 +51,7 @@ def to_coco(images: Sequence[ImageBoxes], classes: Sequence[str]) -> tuple[dict,
     annotations, predictions = [], []
     for number, image in enumerate(images, start=1):
         for box, label, crowd in zip(
-            _wide(image.truth_M6[:, :4]), *image.truth_M6[:, 4:].astype(int).T.tolist(), strict=True
+            _xywh(image.truth_M6[:, :4]), *image.truth_M6[:, 4:].astype(int).T.tolist(), strict=True
         ):
             annotations.append(
                 dict(
@@ -63,7 +63,7 @@ def to_coco(images: Sequence[ImageBoxes], classes: Sequence[str]) -> tuple[dict,
                     iscrowd=crowd,
                 )
             )
-        rows = zip(_wide(image.boxes_N4), image.scores_N.tolist(), image.labels_N.tolist(), strict=True)
+        rows = zip(_xywh(image.boxes_N4), image.scores_N.tolist(), image.labels_N.tolist(), strict=True)
         predictions += [
             dict(image_id=number, category_id=int(label) + 1, bbox=box, score=score) for box, score, label in rows
         ]

@@ -113,10 +113,10 @@ def import_clips(
 def _import_clip(
     clip: Clip, out: Path, files: dict[str, CocoJson], shares: dict[str, tuple[float, float]], step: int
 ) -> None:
-    path = clip.boxes or clip.video.with_suffix('.csv')
-    boxes = read_boxes(path)
     if not clip.video.is_file():
         raise DataNotFoundError(f'{clip.video} does not exist.')
+    path = clip.boxes or clip.video.with_suffix('.csv')
+    boxes = read_boxes(path)
     folder = out / 'images' / clip.video.stem
     folder.mkdir(parents=True, exist_ok=True)
     capture = cv2.VideoCapture(str(clip.video))

@@ -10,7 +10,7 @@ from mmopt.utils.errors import UserError
 
 __all__ = ['example_detection', 'host_bytes_detection']
 
-NUM_BOXES = 32
+_NUM_BOXES = 32
 """Boxes of an image unless told: two mosaics, mixed, of four images with four drones each."""
 
 
@@ -33,12 +33,12 @@ def example_detection(config: Mapping, name: str, max_items: int | None = None) 
     Args:
         config: Part of a lowered config.
         name: The data set's, for errors.
-        max_items: Boxes; :data:`NUM_BOXES` unless given.
+        max_items: Boxes; 32 unless given.
 
     Returns:
         The sample.
     """
-    (height, width), num_boxes = _size(config, name), NUM_BOXES if max_items is None else max_items
+    (height, width), num_boxes = _size(config, name), _NUM_BOXES if max_items is None else max_items
     sample = DataSample(metainfo=dict(img_shape=(height, width), is_mosaic=True, is_mixed=True))
     # From 4 pixels to a third of the image, so that every level of a pyramid has its share of positives.
     side = 4 * (min(height, width) / 12) ** (torch.arange(num_boxes) / max(num_boxes - 1, 1))

@@ -12,7 +12,7 @@ import numpy as np
 
 from mmopt.registry import TRANSFORMS
 
-__all__ = ['Letterbox', 'RandomLetterbox', 'fit_scale', 'paste']
+__all__ = ['FILL', 'Letterbox', 'RandomLetterbox', 'as_size', 'fit_scale', 'paste', 'resize', 'scale_boxes']
 
 FILL = 114
 """Grey of the border."""

@@ -240,6 +240,8 @@ def test_clips_that_cannot_be_are_named(clip, tmp_path):
         import_clips([clip], tmp_path / 'out', step=0)
     with pytest.raises(UserError, match='same name'):
         import_clips([clip, clip], tmp_path / 'out')
+    with pytest.raises(DataNotFoundError, match='nowhere.mp4 does not exist'):
+        import_clips([Clip(tmp_path / 'nowhere.mp4')], tmp_path / 'out')
     path = clip.video.with_suffix('.csv')
     text = path.read_text()
     path.write_text(text + '\n12,DRONE,1,1,5,5')
