@@ -1,4 +1,4 @@
-"""V6 on one annotated session, made as in tad_v7_session.py: the steadier of the two on so little data."""
+"""V6 on one annotated session, made as in tad_v7_session.py."""
 
 _base_ = ['./tad_v7_session.py']
 model = dict(
