@@ -58,8 +58,8 @@ class Orientation:
             return cls(swap=True, flip_rows=b < 0, flip_columns=c < 0)
         raise DataError(
             f'{path}: the file asks to be shown turned by {math.degrees(math.atan2(b, a)):.0f} degrees clockwise '
-            f'(display matrix {a}, {b}, {c}, {d}); only multiples of 90 are possible. `ffmpeg -i IN OUT.mp4` writes the '
-            'frames as they are shown.'
+            f'(display matrix {a}, {b}, {c}, {d}); only multiples of 90 are possible. `ffmpeg -i IN OUT.mp4` writes '
+            'the frames as they are shown.'
         )
 
     def size(self, height: int, width: int) -> tuple[int, int]:
