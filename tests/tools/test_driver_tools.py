@@ -72,6 +72,16 @@ def test_the_memory_guide_is_estimated_without_measuring_anything(tool, monkeypa
 
 
 @pytest.mark.slow
+def test_the_demo_learns_actions_from_keypoints_of_other_persons(tool):
+    """Half of the demo; pictures are small, because nobody looks at them."""
+    make = ['driver', '--num-train', '6', '--num-val', '2', '--image-size', '64', '64', '--workers', '2']
+    tool('datasets/make_demo').main(make)
+    config = REPO / 'configs' / 'demo' / 'video_stgcn_driver.py'
+    argv = [str(config), '--work-dir', 'run', '--options', 'runner.max_epochs=20', 'expect.margin=0.4']
+    assert tool('train').main(argv) == 0  # 1 if it misses what the config expects
+
+
+@pytest.mark.slow
 def test_accumulation_halves_what_is_estimated_and_more():
     """Batch 1 x 4 instead of 4: a quarter of the activations, the same weights."""
     config = str(REPO / 'configs' / 'baseline' / 'video_transformer_driver.py')

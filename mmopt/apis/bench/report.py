@@ -180,7 +180,7 @@ def markdown(
         blocks.append('## What the whole schedule waits for\n\n' + markdown_bottlenecks(known))
     estimated = [row for row in rows if row.get('estimate')]
     if estimated:
-        blocks.append('## Estimated, without a GPU\n\n' + _table(*estimates_table(estimated)))
+        blocks.append('## Estimated, without a GPU\n\n' + markdown_table(*estimates_table(estimated)))
     failures = [
         f'- {row["name"]}{what}: {part["failure"]}'
         for row in rows

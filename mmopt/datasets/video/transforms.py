@@ -103,6 +103,8 @@ class ShiftDriverClip:
         self.max_tint = max_tint
 
     def __call__(self, results: dict) -> dict:
+        if 'clips' not in results:
+            raise ValueError('ShiftDriverClip moves clips, and load_rgb=False: take it out of the pipeline.')
         rng: np.random.Generator = results['rng']
         gain = (1 + self.max_gain) ** rng.uniform(-1, 1) * (1 + self.max_tint) ** rng.uniform(-1, 1, 3)
         levels_3L = np.rint(np.clip(gain[:, None] * np.arange(256), 0, 255)).astype(np.uint8)

@@ -315,3 +315,9 @@ def test_the_light_of_all_views_and_frames_changes_by_one_factor_per_colour():
 def test_impossible_shifts_are_refused(options):
     with pytest.raises(ValueError, match=r'max_shift must be in \[0, 0\.5\)'):
         ShiftDriverClip(**options)
+
+
+def test_shifting_without_clips_is_refused(root):
+    pipeline = [dict(type='LoadDriverClip'), dict(type='ShiftDriverClip'), dict(type='PackDriverClip')]
+    with pytest.raises(ValueError, match='ShiftDriverClip moves clips, and load_rgb=False'):
+        make(root, load_rgb=False, load_kpt=True, pipeline=pipeline)[0]

@@ -31,6 +31,15 @@ def test_the_default_token_models_make_14_by_14_tokens_of_224_pixels(cls):
         assert model.stem(torch.zeros(1, 3, 2, 224, 224)).shape[2:] == (2, 14, 14)
 
 
+@pytest.mark.parametrize('strides', [(8, 2), (4, 4), (2, 2, 4), (2, 2, 2, 2)])
+def test_a_stem_of_any_number_of_steps_makes_tokens_of_their_product(strides):
+    model = VideoTransformer(channels=16, depth=1, num_heads=2, strides=strides, time_stride=2)
+    with torch.no_grad():
+        assert model.stem(torch.zeros(1, 3, 4, 32, 48)).shape == (1, 16, 2, 2, 3)
+    with pytest.raises(ValueError, match=r'strides must be two steps or more, got \(4,\)'):
+        VideoTransformer(strides=(4,))
+
+
 def test_positions_of_tokens_differ_and_are_bounded():
     positions = sincos_positions((4, 5, 6), 20)
     assert positions.shape == (4, 5, 6, 20)
