@@ -48,6 +48,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     group.add_argument('--warmup', type=int, default=5, help='iterations before the timed ones; default %(default)s')
     group.add_argument('--iters', type=int, default=20, help='timed iterations of a trial; default %(default)s')
     group.add_argument('--val-batches', type=int, default=4, help='evaluation batches to time; 0: no projected hours')
+    group.add_argument('--estimate', action='store_true', help='also estimate the GPU memory; --rounds 0: nothing else')
     group.add_argument('--metric', action='store_true', help='also train to the end, and compare the metrics')
     group.add_argument('--num-train', type=int, metavar='N', help='training samples of the whole data set')
     group.add_argument('--num-val', type=int, metavar='N', help='validation samples of the whole data set')
@@ -69,7 +70,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error('--batch and --input-size belong to --exported; for a training: --options data.samples_per_gpu=N')
     if args.demo and not args.table:
         parser.error('--demo belongs to --table; for a config: --options data.data_root=data/demo/...')
-    for name, least in dict(rounds=1, warmup=0, iters=1, val_batches=0).items():
+    for name, least in dict(rounds=0, warmup=0, iters=1, val_batches=0).items():
         if vars(args)[name] < least:
             parser.error(f'--{name.replace("_", "-")} must be at least {least}')
     return args
@@ -88,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         table = load_table(TABLES / f'{args.table}.py', options=args.options, demo=args.demo, root=_root())
         cells, sums, title, notes = table.cells, table.sums, table.title, [f'Claimed by {table.source}.']
         num_train, num_val = args.num_train or table.num_train, args.num_val or table.num_val
-        name = args.table
+        name, estimate = args.table, args.estimate or table.estimate
         if args.demo and table.make_demo:
             print(f'demo data: {table.make_demo}', file=sys.stderr)
     else:
@@ -98,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             variants = {'as it is': [], **variants}
         cells = make_cells(args.configs, variants, args.precision, args.options)
         name, sums, title, notes = Path(args.configs[0]).stem, (), ', '.join(args.configs), []
-        num_train, num_val = args.num_train, args.num_val
+        num_train, num_val, estimate = args.num_train, args.num_val, args.estimate
     settings = TrialSettings(args.warmup, args.iters, args.val_batches, seed=args.seed, timeout_s=args.timeout)
     folder = Path('work_dirs/benchmark', name)
     out = args.out or folder / 'report'
@@ -113,6 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sums=sums,
         rounds=args.rounds,
         metric=args.metric,
+        estimate=estimate,
         num_train=num_train,
         num_val=num_val,
         again=args.again,

@@ -4,6 +4,7 @@ title = 'Transformer on three views: FP16, accumulation, checkpointing, image si
 source = 'the memory guide to the driver task: 14 GB, 7 with FP16, 4 with accumulation, 2 with both'
 config = 'configs/baseline/video_transformer_driver.py'
 make_demo = 'python tools/datasets/make_demo.py driver'
+estimate = True  # of a GPU's memory, as it would be with the options given
 demo_options = ['data.data_root=data/demo/driver']
 accumulation = ['data.samples_per_gpu=1', 'runner.accumulative_counts=4']
 checkpointing = ['optimize.checkpointing=blocks']

@@ -4,8 +4,12 @@ import json
 from pathlib import Path
 
 import cv2
+import pytest
 
+from mmopt.apis.bench.cells import Cell
+from mmopt.apis.bench.estimates import estimate_cells
 from mmopt.apis.bench.tables import load_table
+from mmopt.utils.errors import UserError
 from tests.conftest import REPO
 
 CONFIG = REPO / 'configs' / 'demo' / 'video_conv3d_driver.py'
@@ -43,3 +47,47 @@ def test_the_table_of_the_memory_guide_names_configs_and_options_that_exist():
     assert 'data.val.img_size=112' in by_name['112 pixels'].options
     assert by_name['preset extreme'].config.endswith('video_transformer_driver_extreme.py')
     assert all('data.data_root=data/demo/driver' in cell.options for cell in table.cells)
+
+
+def test_the_memory_guide_is_estimated_without_measuring_anything(tool, monkeypatch, capsys):
+    """Both precisions and options reach the estimate; here it only counts what it is asked."""
+
+    class Report:
+        def __init__(self, config, options, precisions):
+            size = (2 if precisions == ['fp16'] else 4) * 2**30 // (4 if 'data.samples_per_gpu=1' in options else 1)
+            if 'aggressive' in config:
+                raise UserError('this one cannot be estimated')
+            self.cases = [dict(reserved=size // 2), dict(reserved=size)]
+            self.host = type('Host', (), dict(total=3 * 2**30))
+
+    monkeypatch.setattr('mmopt.apis.bench.estimates.estimate_memory', Report)
+    assert tool('benchmark').main(['--table', 'video', '--demo', '--rounds', '0']) == 1
+    text = capsys.readouterr().out
+    assert '| batch 4 | 14.0 GiB | 4.00 GiB | - | 1.00x | 3.0 GiB |' in text
+    assert '| + FP16, accumulation | 2.0 GiB | 0.50 GiB | - | 0.12x | 3.0 GiB |' in text
+    assert '- preset aggressive, estimate: this one cannot be estimated' in text
+    assert 'samples/s' not in text
+    with pytest.raises(UserError, match='--rounds 0 measures nothing: with --estimate'):
+        tool('benchmark').main([str(CONFIG), '--rounds', '0'])
+
+
+@pytest.mark.slow
+def test_the_demo_learns_actions_from_keypoints_of_other_persons(tool):
+    """Half of the demo; pictures are small, because nobody looks at them."""
+    make = ['driver', '--num-train', '6', '--num-val', '2', '--image-size', '64', '64', '--workers', '2']
+    tool('datasets/make_demo').main(make)
+    config = REPO / 'configs' / 'demo' / 'video_stgcn_driver.py'
+    argv = [str(config), '--work-dir', 'run', '--options', 'runner.max_epochs=20', 'expect.margin=0.4']
+    assert tool('train').main(argv) == 0  # 1 if it misses what the config expects
+
+
+@pytest.mark.slow
+def test_accumulation_halves_what_is_estimated_and_more():
+    """Batch 1 x 4 instead of 4: a quarter of the activations, the same weights."""
+    config = str(REPO / 'configs' / 'baseline' / 'video_transformer_driver.py')
+    small = ('model.encoder.depth=2', *(f'data.{split}.img_size=112' for split in ('train', 'val', 'test')))
+    accumulated = ('data.samples_per_gpu=1', 'runner.accumulative_counts=4')
+    four, one = estimate_cells([Cell('4', config, small), Cell('1 x 4', config, (*small, *accumulated))])
+    assert four['relative'] == 1
+    assert 0.1 < one['relative'] < 0.5
+    assert one['host_gib'] < four['host_gib']

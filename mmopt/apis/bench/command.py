@@ -11,9 +11,11 @@ import torch
 from tqdm import tqdm
 
 from mmopt.apis.bench.cells import Cell, TrialSettings
-from mmopt.apis.bench.report import make_rows, make_sums, write_report
+from mmopt.apis.bench.estimates import estimate_cells
+from mmopt.apis.bench.report import NOT_MEASURED, make_rows, make_sums, write_report
 from mmopt.apis.bench.rounds import CellResult, benchmark
 from mmopt.apis.bench.tables import Sum
+from mmopt.utils.errors import UserError
 from mmopt.utils.machine import describe_machine
 from mmopt.utils.terminal import number
 
@@ -43,6 +45,7 @@ def compare(
     sums: Sequence[Sum] = (),
     rounds: int = 3,
     metric: bool = False,
+    estimate: bool = False,
     num_train: int | None = None,
     num_val: int | None = None,
     again: bool = False,
@@ -57,15 +60,21 @@ def compare(
         title: Its head line.
         notes: Sentences below its tables.
         sums: Cells that are phases of one training, to be added up.
-        rounds: Trials per cell.
+        rounds: Trials per cell; 0 only estimates.
         metric: Whether to train each to the end as well, once per round with another seed.
+        estimate: Whether to estimate what each takes of a GPU.
         num_train: Training samples of the whole data set.
         num_val: Its validation samples.
         again: Run also what is finished.
 
     Returns:
-        0, or 1 if a cell failed.
+        0, or 1 if a cell or its estimate failed.
+
+    Raises:
+        UserError: If a config or option is wrong, or nothing is to be done.
     """
+    if not (rounds or estimate):
+        raise UserError('--rounds 0 measures nothing: with --estimate it only estimates the memory.')
     for cell in cells:
         cell.load()  # a wrong path or option is found now, not after an hour
     if not torch.cuda.device_count():  # through NVML: does not start CUDA
@@ -83,11 +92,16 @@ def compare(
             whole = replace(settings, metric=True, seed=seed)
             _add_metrics(results, benchmark(cells, whole, folder, rounds=1, again=again, report=report))
     rows = make_rows(results, num_train=num_train, num_val=num_val)
+    if estimate:
+        print(f'estimating the GPU memory of {len(cells)} settings', file=sys.stderr)
+        for row, estimated in zip(rows, estimate_cells(cells), strict=True):
+            row['estimate'] = estimated
     rows += make_sums(rows, sums)
     machine = next((result.trials[0]['machine'] for result in results if result.trials), describe_machine())
     print(write_report(rows, machine, out, title, notes))
     print(f'{out}.md, .json, .png', file=sys.stderr)
-    return int(any('failure' in row for row in rows))
+    parts = [*rows, *(row['estimate'] for row in rows if 'estimate' in row)]
+    return int(any(part.get('failure', NOT_MEASURED) != NOT_MEASURED for part in parts))
 
 
 def _add_metrics(results: Sequence[CellResult], trained: Sequence[CellResult]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from mmopt.apis.bench.bottlenecks import find_bottleneck, markdown_bottlenecks
 from mmopt.apis.bench.claims import QUANTITIES, format_range
+from mmopt.apis.bench.estimates import estimates_table
 from mmopt.apis.bench.plot import plot_rows
 from mmopt.apis.bench.rounds import CellResult, Spread, loss_difference
 from mmopt.apis.bench.schedule import project_hours
@@ -17,11 +18,19 @@ from mmopt.apis.bench.text import format_spread, markdown_table
 from mmopt.engine.bench import PARTS
 from mmopt.utils.terminal import number
 
-__all__ = ['make_rows', 'make_sums', 'markdown', 'write_report']
+__all__ = ['NOT_MEASURED', 'make_rows', 'make_sums', 'markdown', 'write_report']
+
+NOT_MEASURED = 'not measured'
+"""The failure of a row of which no trial was wanted."""
 
 _OF_TRIALS = (
     'speed', 'gpu_gib', 'memory_ratio', 'host_gib', 'hours', 'schedule_speed', 'metric', 'metric_loss', 'busy',
 )  # fmt: skip
+
+_ESTIMATES = (
+    'Estimated: what PyTorch would reserve of a GPU, by a run of two steps on a simulated one '
+    '(`tools/estimate_memory.py`); not calibrated. Relative estimates count from the first row.'
+)
 
 
 def make_rows(
@@ -82,7 +91,7 @@ def _row(result: CellResult, base: CellResult, num_train: int | None, num_val: i
         name=cell.name, config=cell.config, options=list(cell.options), precision=cell.precision, claimed=cell.claimed
     )
     if result.failure or not result.trials:
-        return row | dict(failure=result.failure or 'not measured')
+        return row | dict(failure=result.failure or NOT_MEASURED)
     first, (kind, peak) = result.trials[0], result.peak_gib()
     compares = not base.failure and bool(base.trials)
     step = Spread.of(result.step_s())
@@ -159,7 +168,7 @@ def markdown(
     """
     measured = [row for row in rows if 'failure' not in row and not row.get('is_sum')]
     blocks = [f'# {title}', ', '.join(f'{key} {value}' for key, value in machine.items())]
-    if any(row['claimed'] for row in rows):
+    if any(row['claimed'] for row in rows) and any(row.get('failure') != NOT_MEASURED for row in rows):
         blocks.append('## Claimed and measured\n\n' + _claims_table(rows))
     if measured:
         blocks += [
@@ -169,10 +178,19 @@ def markdown(
     known = [row for row in measured if row['bottleneck']]
     if known:
         blocks.append('## What the whole schedule waits for\n\n' + markdown_bottlenecks(known))
-    failures = [f'- {row["name"]}: {row["failure"]}' for row in rows if 'failure' in row]
+    estimated = [row for row in rows if row.get('estimate')]
+    if estimated:
+        blocks.append('## Estimated, without a GPU\n\n' + markdown_table(*estimates_table(estimated)))
+    failures = [
+        f'- {row["name"]}{what}: {part["failure"]}'
+        for row in rows
+        for what, part in (('', row), (', estimate', row.get('estimate', {})))
+        if part.get('failure', NOT_MEASURED) != NOT_MEASURED
+    ]
     if failures:
         blocks.append('## Not measured\n\n' + '\n'.join(failures))
-    blocks.append('\n'.join(f'- {note}' for note in [*notes, *_explanations(measured)]))
+    explained = [*_explanations(measured), *([_ESTIMATES] if estimated else [])]
+    blocks.append('\n'.join(f'- {note}' for note in [*notes, *explained]))
     return '\n\n'.join(blocks) + '\n'
 
 

@@ -46,6 +46,7 @@ class Table:
         num_train: Training samples of the whole data set, for the projected hours; None: of what is there.
         num_val: Its validation samples.
         make_demo: Command that makes data to measure on, without the data set.
+        estimate: Whether what each row takes of a GPU is estimated as well.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Table:
     num_train: int | None
     num_val: int | None
     make_demo: str
+    estimate: bool
 
 
 def table_names(folder: Path) -> list[str]:
@@ -93,6 +95,7 @@ def load_table(path: Path, *, options: Sequence[str] = (), demo: bool = False, r
         num_train=content.get('num_train'),
         num_val=content.get('num_val'),
         make_demo=content.get('make_demo', ''),
+        estimate=content.get('estimate', False),
     )
 
 

@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 
 from mmopt.datasets.common import SeededDataset
 from mmopt.datasets.common.pictures import text_size, write_text
-from mmopt.datasets.video.chunks import cut_chunks, segments_in_chunk
+from mmopt.datasets.video.chunks import cut_chunks, sample_frames, segments_in_chunk
 from mmopt.datasets.video.example import example_driver, host_bytes_driver
 from mmopt.datasets.video.frame_index import count_frames
 from mmopt.datasets.video.layout import (
@@ -137,7 +137,8 @@ class DriverActionDataset(SeededDataset):
         segments = read_segments(recording.label_path, self._metainfo['classes'], self.label_first_frame)
         start, stop = span or (0, np.iinfo(np.int64).max)
         if self._options['load_rgb']:
-            stop = min(stop, count_frames(recording.video_path(self._options['views'][0])))
+            first = self._options['views'][0]
+            stop = min(stop, count_frames(recording.video_path(first), recording.index_path(first)))
         beyond = segments[segments[:, 0] >= stop] if span is None else segments[:0]
         if len(beyond):
             raise DataError(
@@ -153,8 +154,17 @@ class DriverActionDataset(SeededDataset):
         return (0, last) if span is None else (span[0], min(span[1], max(last, span[0])))
 
     def get_data_info(self, idx: int) -> dict:
-        """Return what the pipeline starts from: one segment, and what of it to load."""
-        return super().get_data_info(idx) | self._options
+        """Return what the pipeline starts from: one segment, its frames, and what of them to load.
+
+        ``source_files`` are all files that the sample is made of: a cache of samples has to notice when one changes.
+        """
+        info = super().get_data_info(idx) | self._options
+        recording = info['recording']
+        frames_T = info['chunk'][0] + sample_frames(*info['segment'], info['uniform_temporal_subsample_num'])
+        files = [recording.video_path(view) for view in info['views']] if info['load_rgb'] else []
+        if info['load_kpt']:
+            files += [recording.keypoint_path(frame) for frame in frames_T.tolist()]
+        return info | dict(frames=frames_T, source_files=[str(path) for path in files])
 
     @classmethod
     def example_sample(cls, config: Mapping, max_items: int | None = None) -> dict:

@@ -61,15 +61,19 @@ def open_video(path: str | Path):
     return container, container.streams.video[0]
 
 
-def count_frames(path: str | Path) -> int:
-    """Return the number of frames: from the header where it says it (1 ms), else by reading the file.
+def count_frames(path: str | Path, stored: str | Path | None = None) -> int:
+    """Return the number of frames: from the stored index or the header (1 ms), else by reading the file.
 
     Args:
         path: The video.
+        stored: Its index, where :meth:`FrameIndex.save` may have put it. A header can count frames that are not shown.
 
     Returns:
         The number.
     """
+    index = FrameIndex.load(path, stored)
+    if index is not None:
+        return len(index.pts_N)
     container, stream = open_video(path)
     with container:
         number = stream.frames
@@ -143,23 +147,38 @@ class FrameIndex:
         np.savez(path, pts=self.pts_N, key_pts=self.key_pts_K, key_seek=self.key_seek_K, numbers=numbers)
 
     @classmethod
-    def of(cls, path: str | Path, stored: str | Path | None = None) -> Self:
-        """Return the index of a video: the stored one if it is there and of this very file, else a new one.
+    def load(cls, path: str | Path, stored: str | Path | None) -> Self | None:
+        """Return the stored index of a video, if it is there and of this very file.
 
         Args:
             path: The video.
             stored: Where :meth:`save` may have put it.
 
         Returns:
+            The index, or None.
+        """
+        if stored is None or not Path(stored).is_file() or not Path(path).is_file():
+            return None
+        with np.load(stored) as arrays:
+            numerator, denominator, num_bytes = arrays['numbers'].tolist()
+            if Path(path).stat().st_size != num_bytes:
+                return None
+            columns = (arrays[name] for name in ('pts', 'key_pts', 'key_seek'))
+            return cls(*columns, Fraction(numerator, denominator), num_bytes)
+
+    @classmethod
+    def of(cls, path: str | Path, stored: str | Path | None = None) -> Self:
+        """Return the index of a video: the stored one, else a new one.
+
+        Args:
+            path: The video.
+            stored: See :meth:`load`.
+
+        Returns:
             The index.
         """
-        if stored is not None and Path(stored).is_file():
-            with np.load(stored) as arrays:
-                numerator, denominator, num_bytes = arrays['numbers'].tolist()
-                if Path(path).is_file() and Path(path).stat().st_size == num_bytes:
-                    columns = (arrays[name] for name in ('pts', 'key_pts', 'key_seek'))
-                    return cls(*columns, Fraction(numerator, denominator), num_bytes)
-        return cls.scan(path)
+        index = cls.load(path, stored)
+        return cls.scan(path) if index is None else index
 
     def time_s(self, frame: int) -> Fraction:
         """Return when a frame is shown, in exact seconds after the first."""

@@ -1,7 +1,7 @@
 """Frames of a video by number: decode what is needed, resize at once, hold nothing else.
 
 Frame k is the k-th frame that is shown. To reach it, decoding begins at the last key frame at or before it, or goes on
-from where it stands if that is nearer.
+from where it stands if that is nearer. Frames are upright: what the file says of turning and mirroring them is done.
 """
 
 import os
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from mmopt.datasets.video.frame_index import FrameIndex, import_av, open_video
+from mmopt.datasets.video.orientation import Orientation
 from mmopt.utils.errors import DataError
 
 __all__ = ['ReaderPool', 'VideoReader']
@@ -55,26 +56,32 @@ class VideoReader:
 
         Args:
             frames: Numbers in any order, repeated or not.
-            size: Height and width to scale to, by area; None keeps the video's.
+            size: Height and width to scale the upright frame to, by area; None keeps the video's.
 
         Returns:
             uint8 RGB (len(frames), H, W, 3).
 
         Raises:
-            DataError: If a number is out of range or the file is broken there.
+            DataError: If a number is out of range, the file is broken there, or its frames are to be shown askew.
         """
         wanted = np.asarray(frames, dtype=np.int64)
         if not len(wanted) or wanted.min() < 0 or wanted.max() >= len(self):
             raise DataError(f'{self.path}: frames {list(frames)} were asked for, the video has 0 to {len(self) - 1}.')
-        height, width = size or (self._stream.codec_context.height, self._stream.codec_context.width)
-        clip_THW3 = np.empty((len(wanted), height, width, 3), dtype=np.uint8)
+        clip_THW3 = None
         for frame in np.unique(wanted):
-            decoded = self._decode(int(self.index.pts_N[frame]), int(frame))
-            scaled = self._scaler.reformat(
-                decoded, width=width, height=height, format='rgb24', interpolation='AREA', threads=1
-            )
-            clip_THW3[wanted == frame] = scaled.to_ndarray()
+            image_HW3 = self._to_image(self._decode(int(self.index.pts_N[frame]), int(frame)), size)
+            if clip_THW3 is None:
+                clip_THW3 = np.empty((len(wanted), *image_HW3.shape), dtype=np.uint8)
+            clip_THW3[wanted == frame] = image_HW3
         return clip_THW3
+
+    def _to_image(self, decoded, size: tuple[int, int] | None) -> np.ndarray:
+        orientation = Orientation.of_frame(decoded, self.path)
+        height, width = (decoded.height, decoded.width) if size is None else orientation.size(*size)
+        scaled = self._scaler.reformat(
+            decoded, width=width, height=height, format='rgb24', interpolation='AREA', threads=1
+        )
+        return orientation.apply(scaled.to_ndarray())
 
     def _decode(self, pts: int, frame: int):
         key = int(np.searchsorted(self.index.key_pts_K, pts, side='right')) - 1

@@ -10,23 +10,22 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-from mmopt.datasets.video.chunks import sample_frames
 from mmopt.datasets.video.layout import Recording, read_keypoints
 from mmopt.datasets.video.reader import ReaderPool
 from mmopt.registry import TRANSFORMS
 from mmopt.structures import DataSample
 from mmopt.utils.errors import DataError
 
-__all__ = ['LoadDriverClip', 'PackDriverClip']
+__all__ = ['LoadDriverClip', 'PackDriverClip', 'ShiftDriverClip']
 
 
 @TRANSFORMS.register_module()
 class LoadDriverClip:
-    """Choose frames of the segment, decode them from every view and read their keypoints.
+    """Decode a sample's ``frames`` from every view and read their keypoints.
 
     Labels count frames of the first view. Another view shows, at a frame's exact time, its own nearest frame, so views
-    of different rates or with lost frames stay together. Writes ``frames`` (T,) and, of what the data set's
-    ``load_rgb`` and ``load_kpt`` ask for, ``clips`` (uint8 (T, H, W, 3) by view) and ``keypoints`` (float32 (T, K, 3)).
+    of different rates or with lost frames stay together. Writes, of what the data set's ``load_rgb`` and ``load_kpt``
+    ask for, ``clips`` (uint8 (T, H, W, 3) by view) and ``keypoints`` (float32 (T, K, 3)).
 
     Args:
         num_points: Keypoints K of a frame.
@@ -44,9 +43,7 @@ class LoadDriverClip:
 
     def __call__(self, results: dict) -> dict:
         recording: Recording = results['recording']
-        chunk_start, (start, stop) = results['chunk'][0], results['segment']
-        frames_T = chunk_start + sample_frames(start, stop, results['uniform_temporal_subsample_num'])
-        results['frames'] = frames_T
+        frames_T = results['frames']
         each = self._mapper(results['num_io_threads'], results['max_open_videos'])
         if results['load_rgb']:
             views = results['views']
@@ -78,6 +75,48 @@ class LoadDriverClip:
 def _check_frames(frames: Sequence[int], num_frames: int, path: object) -> None:
     if max(frames) >= num_frames:
         raise DataError(f'{path}: a label reaches frame {max(frames)}, the video has {num_frames}.')
+
+
+@TRANSFORMS.register_module()
+class ShiftDriverClip:
+    """Move the picture of every view a little and change its light, as other seats, mounts and hours would.
+
+    All frames of a clip alike; edges are repeated. The light is one factor for all views and one per colour.
+
+    Args:
+        max_shift: Largest move in either direction, as a share of height and width.
+        max_gain: Largest change of brightness: factors lie in 1 / (1 + max_gain) to 1 + max_gain.
+        max_tint: The same for each colour by itself.
+
+    Raises:
+        ValueError: If a number is negative, or the shift a half or more.
+    """
+
+    def __init__(self, max_shift: float = 0.08, max_gain: float = 0.3, max_tint: float = 0.15) -> None:
+        if not 0 <= max_shift < 0.5 or min(max_gain, max_tint) < 0:
+            raise ValueError(
+                f'ShiftDriverClip: max_shift must be in [0, 0.5), max_gain and max_tint at least 0, got {max_shift}, '
+                f'{max_gain}, {max_tint}.'
+            )
+        self.max_shift = max_shift
+        self.max_gain = max_gain
+        self.max_tint = max_tint
+
+    def __call__(self, results: dict) -> dict:
+        if 'clips' not in results:
+            raise ValueError('ShiftDriverClip moves clips, and load_rgb=False: take it out of the pipeline.')
+        rng: np.random.Generator = results['rng']
+        gain = (1 + self.max_gain) ** rng.uniform(-1, 1) * (1 + self.max_tint) ** rng.uniform(-1, 1, 3)
+        levels_3L = np.rint(np.clip(gain[:, None] * np.arange(256), 0, 255)).astype(np.uint8)
+        moved = {}
+        for view, clip_THW3 in results['clips'].items():
+            places = []
+            for length in clip_THW3.shape[1:3]:
+                most = round(self.max_shift * length)
+                places.append(np.clip(np.arange(length) + rng.integers(-most, most + 1), 0, length - 1))
+            shifted_THW3 = clip_THW3[:, places[0][:, None], places[1]]
+            moved[view] = np.stack([levels_3L[colour][shifted_THW3[..., colour]] for colour in range(3)], axis=-1)
+        return results | dict(clips=moved)
 
 
 @TRANSFORMS.register_module()

@@ -15,15 +15,21 @@ __all__ = ['Stem3D', 'sincos_positions']
 
 
 class Stem3D(nn.Sequential):
-    """Two 3D convolutions from pixels to tokens.
+    """3D convolutions from pixels to tokens, a norm and an activation between them.
+
+    The last one's windows touch; those of the others overlap, because edges between patches would alias.
 
     Args:
         in_channels: Channels of the frames.
         out_channels: Channels of a token.
-        strides: Step of either convolution in space; a token covers their product in pixels.
-        time_stride: Frames that a token covers, by the second convolution's step.
-        norm_cfg: Normalisation between the two; its groups must divide a quarter of ``out_channels``.
+        strides: Step of every convolution in space, two or more; a token covers their product in pixels. More and
+            smaller steps learn faster from little (Xiao et al., https://arxiv.org/abs/2106.14881).
+        time_stride: Frames that a token covers, by the last convolution's step.
+        norm_cfg: Normalisation between; its groups must divide a quarter of ``out_channels``.
         act_cfg: Activation after it.
+
+    Raises:
+        ValueError: If there are fewer than two steps.
     """
 
     def __init__(
@@ -35,22 +41,30 @@ class Stem3D(nn.Sequential):
         norm_cfg: dict,
         act_cfg: dict,
     ) -> None:
-        first, second = strides
-        hidden = out_channels // 4
-        super().__init__(
-            # Windows overlap in the first step: edges between patches would alias.
-            nn.Conv3d(
-                in_channels,
-                hidden,
-                (3, 2 * first - 1, 2 * first - 1),
-                (1, first, first),
-                (1, first - 1, first - 1),
-                bias=False,  # the norm takes it away or has its own
-            ),
-            build_norm(norm_cfg, hidden),
-            build_activation_layer(act_cfg),
-            nn.Conv3d(hidden, out_channels, (3, second, second), (time_stride, second, second), (1, 0, 0)),
-        )
+        if len(strides) < 2:
+            raise ValueError(f'Stem3D: strides must be two steps or more, got {tuple(strides)}.')
+        *firsts, last = strides
+        layers: list[nn.Module] = []
+        width = in_channels
+        for place, step in enumerate(firsts):
+            # A quarter of the channels at first, half from then on.
+            hidden = out_channels // (4 if place == 0 else 2)
+            time = 3 if place == 0 else 1
+            layers += [
+                nn.Conv3d(
+                    width,
+                    hidden,
+                    (time, 2 * step - 1, 2 * step - 1),
+                    (1, step, step),
+                    (time // 2, step - 1, step - 1),
+                    bias=False,  # the norm takes it away or has its own
+                ),
+                build_norm(norm_cfg, hidden),
+                build_activation_layer(act_cfg),
+            ]
+            width = hidden
+        layers.append(nn.Conv3d(width, out_channels, (3, last, last), (time_stride, last, last), (1, 0, 0)))
+        super().__init__(*layers)
 
 
 def sincos_positions(size: Sequence[int], channels: int, device: torch.device | None = None) -> Tensor:

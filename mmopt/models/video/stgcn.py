@@ -2,7 +2,8 @@
 
 Paper: Yan et al., "Spatial Temporal Graph Convolutional Networks for Skeleton-Based Action Recognition",
 https://arxiv.org/abs/1801.07455, with the spatial partition (a point, its neighbour toward the body, those away from
-it) and learned edge weights. Deviation: time is never shortened, so that features meet those of the videos.
+it) and learned edge weights. Deviations: time is never shortened, so that features meet those of the videos; points
+that were not found are filled in, and all are counted from one of them.
 
 Shape letters: B clips, T frames, K keypoints, C channels, P = 3 partitions.
 """
@@ -45,6 +46,21 @@ def partition_graph(edges: Sequence[tuple[int, int]], num_points: int) -> Tensor
     return graph_PKK / graph_PKK.sum(dim=2, keepdim=True).clamp(min=1)
 
 
+def _complete(points_BTKC: Tensor, center: int | None) -> Tensor:
+    """Put points that were not found at the mean of where the clip has them, and count all from one of them.
+
+    Left at 0, a wrist missing in one frame in fifty is many standard deviations from where it always is: such jumps
+    outweigh all that moves. A point that a clip never shows is 0.
+    """
+    found_BTK1 = points_BTKC.any(dim=-1, keepdim=True)
+    count_B1K1 = found_BTK1.sum(dim=1, keepdim=True)
+    mean_B1KC = points_BTKC.sum(dim=1, keepdim=True) / count_B1K1.clamp(min=1)
+    points_BTKC = torch.where(found_BTK1, points_BTKC, mean_B1KC)
+    if center is not None:
+        points_BTKC = (points_BTKC - mean_B1KC[:, :, center, None]) * (count_B1K1 > 0)
+    return points_BTKC
+
+
 class _Block(nn.Module):
     def __init__(
         self,
@@ -85,6 +101,8 @@ class STGCN(BaseModule):
         num_points: Keypoints K.
         edges: Pairs (outer, inner) of points; None: the driver's 52.
         in_channels: Numbers per keypoint.
+        center: Point from whose mean place in the clip all others are counted, so that a seat or a camera that was
+            moved changes nothing; None: they stay where they are.
         kernel_size: Frames that a block looks at; odd.
         drop_rate: Dropout in each block.
         norm_cfg: Every normalisation layer of the blocks.
@@ -92,7 +110,7 @@ class STGCN(BaseModule):
         init_cfg: Passed to MMEngine.
 
     Raises:
-        ValueError: If ``kernel_size`` is even or there is no graph for the number of points.
+        ValueError: If ``kernel_size`` is even, or graph or ``center`` do not fit the number of points.
     """
 
     def __init__(
@@ -101,6 +119,7 @@ class STGCN(BaseModule):
         num_points: int = len(DRIVER_KEYPOINTS),
         edges: Sequence[tuple[int, int]] | None = None,
         in_channels: int = 3,
+        center: int | None = DRIVER_KEYPOINTS.index('neck'),
         kernel_size: int = 9,
         drop_rate: float = 0.1,
         norm_cfg: dict | None = None,
@@ -112,9 +131,11 @@ class STGCN(BaseModule):
             raise ValueError(f'STGCN: kernel_size must be odd, so that it is centred, got {kernel_size}.')
         if edges is None and num_points != len(DRIVER_KEYPOINTS):
             raise ValueError(f'STGCN: num_points={num_points} needs edges=[(outer, inner), ...] of its own.')
+        if center is not None and not 0 <= center < num_points:
+            raise ValueError(f'STGCN: center={center} must be one of the points 0 to {num_points - 1}, or None.')
         norm_cfg, act_cfg = norm_cfg or dict(type='BN'), act_cfg or dict(type='ReLU')
         graph_PKK = partition_graph(DRIVER_EDGES if edges is None else edges, num_points)
-        self.num_points, self.in_channels = num_points, in_channels
+        self.num_points, self.in_channels, self.center = num_points, in_channels, center
         # Brings pixels, metres or whatever the keypoints are in to the same scale, point by point.
         self.input_norm = nn.BatchNorm1d(in_channels * num_points)
         widths = [in_channels, *channels]
@@ -128,7 +149,7 @@ class STGCN(BaseModule):
         """Encode keypoints.
 
         Args:
-            points_BTKC: Keypoints; a missing one is 0.
+            points_BTKC: Keypoints; one that is 0 was not found and is put where the clip's other frames have it.
 
         Returns:
             Features (B, T, C), averaged over the keypoints.
@@ -141,7 +162,7 @@ class STGCN(BaseModule):
                 f'The keypoints are {tuple(points_BTKC.shape[2:])} (points, numbers), the model has '
                 f'num_points={self.num_points}, in_channels={self.in_channels}: set these and edges.'
             )
-        flat_BKCT = points_BTKC.flatten(2).transpose(1, 2)
+        flat_BKCT = _complete(points_BTKC, self.center).flatten(2).transpose(1, 2)
         x_BCTK = self.input_norm(flat_BKCT).unflatten(1, points_BTKC.shape[2:]).permute(0, 2, 3, 1)
         for block in self.blocks:
             x_BCTK = block(x_BCTK)

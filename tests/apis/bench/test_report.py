@@ -245,3 +245,17 @@ def test_every_row_of_a_shipped_table_is_a_config_that_can_be_run(name):
     unlike = {repr({key: value for key, value in cfg.items() if key != 'work_dir'}) for cfg in lowered}
     differ_in_evaluation_only = sum(not cell.validate for cell in table.cells)
     assert len(unlike) + differ_in_evaluation_only >= len(table.cells)
+
+
+def test_estimates_stand_beside_the_claims_and_failures_are_named(cells, tmp_path):
+    run = run_by_plan(dict(slow=[trial(1.0)], fast=[trial(0.5)]))
+    rows = make_rows(benchmark(cells, TrialSettings(), tmp_path, rounds=1, run=run))
+    rows[0]['estimate'] = dict(gpu_gib=4.0, relative=1.0, host_gib=5.25)
+    rows[1]['estimate'] = dict(gpu_gib=1.0, relative=0.25, host_gib=3.0)
+    text = write_report(rows, dict(cpu='a CPU'), tmp_path / 'report', 'Two settings')
+    assert '| slow | - | 4.00 GiB | - | 1.00x | 5.2 GiB |' in text
+    assert '| fast | - | 1.00 GiB | 0.40x - 0.50x | 0.25x | 3.0 GiB |' in text
+    rows[1]['estimate'] = dict(failure='no model here')
+    text = write_report(rows, dict(cpu='a CPU'), tmp_path / 'report', 'Two settings')
+    assert '| fast | - | - | 0.40x - 0.50x | - | - |' in text
+    assert '- fast, estimate: no model here' in text

@@ -3,16 +3,18 @@
 import json
 import pickle
 import shutil
+import threading
 
 import numpy as np
 import pytest
 import torch
 
-from mmopt.datasets.video import DriverActionDataset, LoadDriverClip
+from mmopt.datasets.video import DriverActionDataset, LoadDriverClip, ShiftDriverClip
 from mmopt.datasets.video.layout import DRIVER_ACTIONS
 from mmopt.datasets.video.prepare import prepare
+from mmopt.datasets.video.reader import VideoReader
 from mmopt.utils.errors import DataError, DataNotFoundError
-from tests.datasets.video.conftest import SEGMENTS, SIZE, number_of, write_labels
+from tests.datasets.video.conftest import SEGMENTS, SIZE, number_of, write_labels, write_video
 
 
 def make(root, **options) -> DriverActionDataset:
@@ -89,6 +91,27 @@ def test_threads_and_copies_for_workers_change_nothing(root):
         for other in (threaded, copy):
             got = other[index]['inputs']
             assert all(torch.equal(got[name], want[name]) for name in want)
+
+
+def test_as_many_views_are_read_at_once_as_there_are_threads(root, monkeypatch):
+    """Each view waits until three are being read: one after the other they would wait in vain."""
+    meeting, read = threading.Barrier(3), VideoReader.read
+
+    def read_together(reader, *args):
+        meeting.wait(timeout=20)
+        return read(reader, *args)
+
+    monkeypatch.setattr(VideoReader, 'read', read_together)
+    assert len(make(root, num_io_threads=3)[1]['inputs']) == 3
+
+
+@pytest.mark.parametrize(('options', 'most'), [(dict(), 3), (dict(max_open_videos=4), 4), (dict(views=['left']), 1)])
+def test_a_worker_keeps_as_many_videos_open_as_it_may(root, options, most):
+    dataset = make(root, **options)
+    for index in (0, len(SEGMENTS)):  # one of each recording
+        dataset[index]
+    pool = dataset.pipeline.transforms[0]._pool
+    assert (pool.max_open, len(pool)) == (most, most)
 
 
 def test_a_worker_process_opens_files_of_its_own(root):
@@ -233,3 +256,68 @@ def test_prepare_is_used_by_the_index(root, tmp_path):
     want, got = make(root)[3]['inputs'], make(tmp_path / 'copy')[3]['inputs']
     assert (tmp_path / 'copy' / 'index' / 'person_01' / 'day_high' / 'left.npz').is_file()
     assert all(torch.equal(got[name], want[name]) for name in want)
+
+
+def test_a_cache_gives_the_same_samples_and_notices_a_changed_file(small):
+    want = make(small, load_kpt=True)[1]['inputs']
+    for part in ('nothing', 'video', 'keypoints'):
+        if part == 'video':
+            write_video(small / 'videos_split' / 'person_01' / 'day_high' / 'left.mp4', 100, tint=4)
+        elif part == 'keypoints':
+            np.savez(small / 'keypoints' / 'person_01' / 'day_high' / '000020.npz', np.zeros((52, 3)))
+        cached = make(small, load_kpt=True)
+        cached.prepare_cache('disk', num_workers=0)
+        got = cached[1]['inputs']
+        assert [name for name in want if not torch.equal(got[name], want[name])] == dict(
+            nothing=[], video=['left'], keypoints=['left', 'keypoints']
+        )[part]
+
+
+def shifted(clips: dict, seed: int = 0, **options) -> dict:
+    return ShiftDriverClip(**options)(dict(clips=clips, rng=np.random.default_rng(seed)))['clips']
+
+
+def test_clips_are_moved_as_a_whole_by_at_most_what_is_said():
+    """Two frames with one bright pixel each: both move alike, each view by itself, and no further than 8 % of 50."""
+    clip = np.zeros((2, 50, 100, 3), np.uint8)
+    clip[0, 20, 30] = clip[1, 25, 60] = 100
+    moves = set()
+    for seed in range(60):
+        views = shifted(dict(front=clip, left=clip), seed, max_gain=0, max_tint=0)
+        for moved in views.values():
+            (first, second) = (np.argwhere(frame[..., 0])[0] - place for frame, place in zip(
+                moved, ((20, 30), (25, 60)), strict=True,
+            ))  # fmt: skip
+            assert first.tolist() == second.tolist()
+            moves.add(tuple(first.tolist()))
+    assert {move[0] for move in moves} == set(range(-4, 5))
+    assert {move[1] for move in moves} <= set(range(-8, 9))
+    assert len({move[1] for move in moves}) > 10
+
+
+def test_the_light_of_all_views_and_frames_changes_by_one_factor_per_colour():
+    clips = dict(front=np.full((2, 4, 4, 3), 100, np.uint8), left=np.full((2, 4, 4, 3), 250, np.uint8))
+    factors = []
+    for seed in range(40):
+        moved = shifted(clips, seed, max_gain=0.2, max_tint=0.1)
+        levels = moved['front'].reshape(-1, 3)
+        assert (levels == levels[0]).all()
+        factors.append(levels[0] / 100)
+        np.testing.assert_allclose(moved['left'][0, 0, 0], np.minimum(250 * factors[-1], 255), atol=2)
+    assert np.min(factors) >= round(100 / 1.2 / 1.1) / 100
+    assert 1.15 < np.max(factors) <= 1.32
+    assert np.ptp(factors, axis=1).max() > 0.05
+    for view, clip in shifted(clips, 1, max_shift=0, max_gain=0, max_tint=0).items():
+        np.testing.assert_array_equal(clip, clips[view])
+
+
+@pytest.mark.parametrize('options', [dict(max_shift=0.5), dict(max_gain=-0.1)])
+def test_impossible_shifts_are_refused(options):
+    with pytest.raises(ValueError, match=r'max_shift must be in \[0, 0\.5\)'):
+        ShiftDriverClip(**options)
+
+
+def test_shifting_without_clips_is_refused(root):
+    pipeline = [dict(type='LoadDriverClip'), dict(type='ShiftDriverClip'), dict(type='PackDriverClip')]
+    with pytest.raises(ValueError, match='ShiftDriverClip moves clips, and load_rgb=False'):
+        make(root, load_rgb=False, load_kpt=True, pipeline=pipeline)[0]

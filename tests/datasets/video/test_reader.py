@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -71,8 +72,13 @@ def test_a_stored_index_is_used_for_the_same_file_only(tmp_path):
     assert again.time_base == index.time_base
     np.testing.assert_array_equal(again.pts_N, index.pts_N)
     np.testing.assert_array_equal(again.key_seek_K, index.key_seek_K)
+    assert count_frames(path, stored) == 30
     write_video(path, 40)
-    assert len(FrameIndex.of(path, stored).pts_N) == 40
+    assert len(FrameIndex.of(path, stored).pts_N) == count_frames(path, stored) == 40
+    # What was found by reading the file counts, not what its header says.
+    index = FrameIndex.scan(path)
+    replace(index, pts_N=index.pts_N[:39]).save(stored)
+    assert count_frames(path, stored) == 39
 
 
 def test_going_on_decodes_each_frame_once_and_a_jump_begins_at_a_key_frame(tmp_path):

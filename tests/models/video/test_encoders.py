@@ -31,6 +31,15 @@ def test_the_default_token_models_make_14_by_14_tokens_of_224_pixels(cls):
         assert model.stem(torch.zeros(1, 3, 2, 224, 224)).shape[2:] == (2, 14, 14)
 
 
+@pytest.mark.parametrize('strides', [(8, 2), (4, 4), (2, 2, 4), (2, 2, 2, 2)])
+def test_a_stem_of_any_number_of_steps_makes_tokens_of_their_product(strides):
+    model = VideoTransformer(channels=16, depth=1, num_heads=2, strides=strides, time_stride=2)
+    with torch.no_grad():
+        assert model.stem(torch.zeros(1, 3, 4, 32, 48)).shape == (1, 16, 2, 2, 3)
+    with pytest.raises(ValueError, match=r'strides must be two steps or more, got \(4,\)'):
+        VideoTransformer(strides=(4,))
+
+
 def test_positions_of_tokens_differ_and_are_bounded():
     positions = sincos_positions((4, 5, 6), 20)
     assert positions.shape == (4, 5, 6, 20)
@@ -76,6 +85,8 @@ def test_wrong_graphs_and_points_are_named():
         STGCN(num_points=17)
     with pytest.raises(ValueError, match='kernel_size must be odd'):
         STGCN(kernel_size=4)
+    with pytest.raises(ValueError, match='center=51 must be one of the points 0 to 16, or None'):
+        STGCN(num_points=17, edges=[(1, 0)])
     with pytest.raises(ValueError, match=r'keypoints are \(17, 3\) .* num_points=52'):
         STGCN(channels=(4,))(torch.zeros(1, 2, 17, 3))
     with pytest.raises(ValueError, match='num_heads=5 must divide channels=384'):
@@ -99,3 +110,25 @@ def test_library_versions_with_broken_3d_convolutions_are_named(torch_version, c
 @pytest.mark.parametrize('cudnn', [None, 8902, 90701, 91500, 92000])
 def test_sound_versions_say_nothing(cudnn):
     assert find_broken_conv3d('2.13.0', cudnn) is None
+
+
+def test_a_missing_keypoint_is_where_the_clip_has_it_otherwise():
+    model = STGCN(channels=(4,), kernel_size=3).eval()
+    points = torch.randn(2, 5, 52, 3)
+    points[0, 3, 7] = 0
+    points[1, :, 9] = 0  # never seen
+    by_hand = points.clone()
+    by_hand[0, 3, 7] = points[0, [0, 1, 2, 4], 7].mean(dim=0)
+    torch.testing.assert_close(model(points), model(by_hand))
+    assert not torch.allclose(model(points), model(torch.where(points == 0, points + 1, points)))
+
+
+def test_keypoints_are_counted_from_the_neck():
+    """Moving the camera, and with it all points that are there, changes nothing; without a centre it does."""
+    points = torch.randn(2, 5, 52, 3)
+    points[1, :, 9] = points[0, 2, 3] = 0
+    moved = torch.where(points == 0, points, points + torch.tensor([0.3, -0.2, 1.0]))
+    for center, is_same in ((51, True), (None, False)):
+        model = STGCN(channels=(4,), kernel_size=3, center=center).eval()
+        assert torch.allclose(model(points), model(moved), atol=1e-5) == is_same
+    assert STGCN().center == DRIVER_KEYPOINTS.index('neck')

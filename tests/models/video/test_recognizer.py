@@ -23,6 +23,7 @@ MODELS = [
     dict(encoder='conv3d', early_fusion='concat'),
     dict(early_fusion='concat', keypoints=True),
     dict(encoder=None, keypoints=True),
+    dict(encoder=CONFIGS['transformer'] | dict(strides=(2, 2, 2), time_stride=2)),
 ]
 EVERY = pytest.mark.parametrize('options', MODELS, ids=lambda options: '-'.join(map(str, options.values())))
 
@@ -144,6 +145,20 @@ def test_predictions_are_probabilities_with_the_likeliest_class(batch):
     for sample in build().eval().requires_grad_(False)(**batch, mode='predict'):
         assert sample.pred_scores.sum() == pytest.approx(1, abs=1e-5)
         assert sample.pred_label == sample.pred_scores.argmax()
+
+
+@pytest.mark.parametrize('late', LATE)
+def test_a_head_norm_takes_away_what_all_clips_have_in_common(batch, late):
+    """In training BatchNorm gives the classifier a mean of zero, whatever is added to all features."""
+    fusion = build(fusion=dict(type=f'mmopt.{late}', drop_rate=0.0, head_norm_cfg=dict(type='BN1d'))).fusion
+    streams = [torch.randn(4, 2, 16) for _ in VIEWS]
+    seen = []
+    for classifier in getattr(fusion, 'classifiers', None) or [fusion.classifier]:
+        classifier[-1].register_forward_hook(lambda module, args, output: seen.append(args[0]))
+    fusion(streams)
+    assert len(seen) == (3 if late in ('LogitFusion', 'ProbabilityFusion') else 1)
+    for features in seen:
+        torch.testing.assert_close(features.mean(dim=0), torch.zeros(features.shape[1]), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize('late', ['LogitFusion', 'ProbabilityFusion'])

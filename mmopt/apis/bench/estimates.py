@@ -1,0 +1,69 @@
+"""What each setting would take of a GPU, estimated without one: any machine can fill this part of a memory guide."""
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from mmopt.apis.bench.cells import Cell
+from mmopt.apis.bench.claims import QUANTITIES, format_range
+from mmopt.apis.estimate import estimate_memory
+from mmopt.utils.errors import UserError
+from mmopt.utils.memory import GIB
+
+__all__ = ['estimate_cells', 'estimates_table']
+
+_CLAIMS = dict(gpu_gib='memory_gib', relative='memory_ratio')
+
+
+def estimate_cells(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """Estimate the memory of every cell, as ``tools/estimate_memory.py`` does, several at a time.
+
+    Args:
+        cells: The settings; ``relative`` counts from the first.
+
+    Returns:
+        For each ``gpu_gib`` (reserved by PyTorch, the same as ``torch.cuda.max_memory_reserved``), ``relative`` and
+        ``host_gib``; or ``failure``, the reason why there is no estimate.
+    """
+    # Each is a process of its own; more of them than cores would only wait.
+    with ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), 4)) as threads:
+        estimates = list(threads.map(_estimate, cells))
+    base = estimates[0].get('gpu_gib')
+    for estimate in estimates:
+        if base and 'gpu_gib' in estimate:
+            estimate['relative'] = estimate['gpu_gib'] / base
+    return estimates
+
+
+def _estimate(cell: Cell) -> dict[str, Any]:
+    try:
+        report = estimate_memory(
+            cell.config, options=cell.options, precisions=[cell.precision] if cell.precision else []
+        )
+    except UserError as error:
+        return dict(failure=str(error))
+    reserved = max(case['reserved'] for case in report.cases)  # a config with phases has several
+    return dict(gpu_gib=reserved / GIB, host_gib=report.host.total / GIB)
+
+
+def estimates_table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Lay the estimates out.
+
+    Args:
+        rows: Rows of the report, with what :func:`estimate_cells` returned as ``estimate``.
+
+    Returns:
+        Head and body of the table.
+    """
+    head = ['setting', 'GPU memory: claimed', 'estimated', 'relative: claimed', 'estimated', 'host memory: estimated']
+    body = []
+    for row in rows:
+        cells = [row['name']]
+        for key, claim in _CLAIMS.items():
+            claimed, value = row['claimed'].get(claim), row['estimate'].get(key)
+            cells += ['-' if claimed is None else format_range(QUANTITIES[claim], claimed)]
+            cells += ['-' if value is None else f'{value:.2f} GiB' if key == 'gpu_gib' else f'{value:.2f}x']
+        host_gib = row['estimate'].get('host_gib')
+        body.append([*cells, '-' if host_gib is None else f'{host_gib:.1f} GiB'])
+    return head, body
