@@ -4,6 +4,7 @@ import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,14 +84,16 @@ def compare(
     seeds = range(settings.seed, settings.seed + rounds) if metric else ()
     with tqdm(total=len(cells) * (rounds + len(seeds)), unit='trial', disable=None, leave=False) as bar:
 
-        def report(cell: Cell, repeat: int, trial: dict[str, Any]) -> None:
+        def report(cell: Cell, repeat: int, trial: dict[str, Any], rounds_before: int = 0) -> None:
             bar.update()
-            bar.write(f'{repeat + 1}/{rounds}  {cell.name}: {describe_trial(trial)}', file=sys.stderr)
+            done = rounds_before + repeat + 1
+            bar.write(f'{done}/{rounds}  {cell.name}: {describe_trial(trial)}', file=sys.stderr)
 
         results = benchmark(cells, settings, folder, rounds=rounds, again=again, report=report)
-        for seed in seeds:
+        for done, seed in enumerate(seeds):
             whole = replace(settings, metric=True, seed=seed)
-            _add_metrics(results, benchmark(cells, whole, folder, rounds=1, again=again, report=report))
+            tell = partial(report, rounds_before=done)
+            _add_metrics(results, benchmark(cells, whole, folder, rounds=1, again=again, report=tell))
     rows = make_rows(results, num_train=num_train, num_val=num_val)
     if estimate:
         print(f'estimating the GPU memory of {len(cells)} settings', file=sys.stderr)
@@ -99,7 +102,8 @@ def compare(
     rows += make_sums(rows, sums)
     machine = next((result.trials[0]['machine'] for result in results if result.trials), describe_machine())
     print(write_report(rows, machine, out, title, notes))
-    print(f'{out}.md, .json, .png', file=sys.stderr)
+    written = [out.with_suffix(suffix) for suffix in ('.md', '.json', '.png')]
+    print(', '.join(str(path) for path in written if path.exists()), file=sys.stderr)
     parts = [*rows, *(row['estimate'] for row in rows if 'estimate' in row)]
     return int(any(part.get('failure', NOT_MEASURED) != NOT_MEASURED for part in parts))
 
