@@ -41,5 +41,5 @@ def test_fifteen_images_of_camvid_teach_its_large_classes(tool, camvid, tmp_path
     argv = [config, '--work-dir', str(tmp_path / 'run'), '--options', f'data.data_root={camvid}']
     assert tool('train').main(argv) in (0, None)  # beats the label that knows no image by the config's margin
     metrics = json.loads((tmp_path / 'run' / 'summary.json').read_text())['metrics']
-    assert metrics['mIoU'] > 0.35
+    assert metrics['mIoU'] > 0.4
     assert metrics['IoU.road'] > 0.75
