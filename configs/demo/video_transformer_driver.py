@@ -1,4 +1,4 @@
-"""The Transformer small enough to learn on two CPU cores in four minutes, on the built-in drivers.
+"""The Transformer small enough to learn on two CPU cores in a minute, on the built-in drivers.
 
 python tools/datasets/make_demo.py driver && python tools/train.py configs/demo/video_transformer_driver.py
 """
