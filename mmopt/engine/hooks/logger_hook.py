@@ -67,12 +67,9 @@ class LoggerHook(_LoggerHook):
 
 def logs_now(runner: Runner, batch_idx: int) -> bool:
     """Tell whether any logger of the run writes a line after this iteration; several hooks ask in each."""
-    hooks, now = runner.hooks, runner.iter
+    asked = (runner.iter, len(runner.hooks))  # a hook may be registered late
     known = getattr(runner, '_log_due', None)
-    if known is None or known[0] != now or known[1] != len(hooks):
-        loggers = known[2] if known is not None and known[1] == len(hooks) else None
-        if loggers is None:
-            loggers = [hook for hook in hooks if isinstance(hook, LoggerHook)]
-        due = any(hook.is_due(runner, batch_idx) for hook in loggers)
-        known = runner._log_due = (now, len(hooks), loggers, due)
-    return known[3]
+    if known is None or known[0] != asked:
+        due = any(hook.is_due(runner, batch_idx) for hook in runner.hooks if isinstance(hook, LoggerHook))
+        known = runner._log_due = (asked, due)
+    return known[1]
