@@ -3,18 +3,7 @@
 python tools/datasets/make_demo.py driver && python tools/train.py configs/demo/video_mamba_driver.py
 """
 
-_base_ = ['./video_conv3d_driver.py']
-data = dict(
-    workers_per_gpu=0,
-    cache='ram',  # decoded once
-    train=dict(
-        pipeline=[
-            dict(type='LoadDriverClip'),
-            dict(type='ShiftDriverClip', max_shift=0.03),
-            dict(type='PackDriverClip'),
-        ]
-    ),
-)
+_base_ = ['./video_transformer_driver.py']
 model = dict(
     encoder=dict(
         _delete_=True,
@@ -25,11 +14,5 @@ model = dict(
         strides=(2, 2, 2),
         time_stride=2,
         drop_rate=0.0,
-    ),
-    fusion=dict(head_norm_cfg=dict(type='BN1d')),
+    )
 )
-optimizer = dict(lr=2e-3)
-runner = dict(max_epochs=24)
-checkpoint_config = dict(interval=12)
-evaluation = dict(interval=6)
-expect = dict(margin=0.3)

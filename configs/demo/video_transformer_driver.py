@@ -7,7 +7,7 @@ _base_ = ['./video_conv3d_driver.py']
 data = dict(
     workers_per_gpu=0,
     cache='ram',  # decoded once
-    # Without it the training clips are learned by heart: 0.22 on other persons.
+    # Against learning the few training clips by heart.
     train=dict(
         pipeline=[
             dict(type='LoadDriverClip'),
