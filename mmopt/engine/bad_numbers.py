@@ -1,15 +1,17 @@
 """Losses that are not finite: found before the optimizer sees their gradient, on any device, without draining it.
 
-The loss is checked on the device and the answer copied to the host while the backward pass is being queued. Before the
-optimizer's step the host waits for that copy alone: for the end of the *forward* pass, with the whole backward pass
-still queued behind it, so a GPU never runs dry for it. Gradients of a finite loss may still be infinite; under fp16 the
+The loss is copied to the host while the backward pass is being queued. Before the optimizer's step the host waits for
+that copy alone: for the end of the *forward* pass, with the whole backward pass still queued behind it, so a GPU never
+runs dry for it. Gradients of a finite loss may still be infinite; under fp16 the
 loss scaler skips those steps, otherwise the next iteration's loss tells.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +22,8 @@ from mmopt.utils.errors import UserError
 __all__ = ['BadNumberError', 'BadNumberGuard', 'BadNumberPolicy', 'RollBack']
 
 ACTIONS = ('raise', 'skip', 'rollback')
+
+_BLOCK = 64  # losses for which memory is taken at once
 
 
 class BadNumberError(UserError, ArithmeticError):
@@ -101,29 +105,37 @@ class BadNumberGuard:
         self._in_a_row = 0
         self.num_skipped = 0
         """Iterations left out in this session."""
-        self._flag: Tensor | None = None
         device = next(module.parameters()).device
         self._event = torch.cuda.Event() if device.type == 'cuda' else None
-        # Page-locked, or the copy would wait for the device.
-        self._host = torch.ones((), dtype=torch.bool, pin_memory=self._event is not None)
-        self._view = self._host.numpy()
+        self._slots: list[Tensor] = []  # the loss of each micro-batch, on the host
+        self._views: list[np.ndarray] = []  # the same
+        self._num_watched = 0
+        self._add_slots()
         # A NaN would stay in running statistics for ever.
         self._buffers = [*module.buffers()] if policy.action == 'skip' else []
         self._before = [buffer.clone() for buffer in self._buffers]
 
-    @torch.no_grad()
+    def _add_slots(self) -> None:
+        # Page-locked, or the copy would wait for the device.
+        block = torch.zeros(_BLOCK, pin_memory=self._event is not None)
+        values = block.numpy()
+        self._slots += [block[place] for place in range(_BLOCK)]
+        self._views += [values[place : place + 1] for place in range(_BLOCK)]
+
     def begin(self) -> None:
         """Start an iteration: to be called before its forward pass."""
-        self._flag = None
-        for before, buffer in zip(self._before, self._buffers, strict=True):
-            before.copy_(buffer)
+        self._num_watched = 0
+        if self._buffers:
+            with torch.no_grad():
+                for before, buffer in zip(self._before, self._buffers, strict=True):
+                    before.copy_(buffer)
 
-    @torch.no_grad()
     def watch(self, loss: Tensor) -> None:
-        """Note whether a loss is finite: to be called after each forward pass, before its backward pass."""
-        finite = loss * 0 == 0  # two kernels where torch.isfinite runs four
-        self._flag = finite if self._flag is None else self._flag & finite
-        self._host.copy_(self._flag, non_blocking=True)
+        """Send a loss to the host: to be called after each forward pass, before its backward pass."""
+        if self._num_watched == len(self._slots):
+            self._add_slots()
+        self._slots[self._num_watched].copy_(loss.detach(), non_blocking=True)
+        self._num_watched += 1
         if self._event is not None:
             self._event.record()
 
@@ -131,7 +143,7 @@ class BadNumberGuard:
         """Tell whether a loss of this iteration was not finite, on any rank where all must act alike."""
         if self._event is not None:
             self._event.synchronize()
-        bad = not self._view
+        bad = not all(math.isfinite(view.item()) for view in self._views[: self._num_watched])
         if self._ask_all is not None:
             bad = bool(self._ask_all(int(bad)))
         if not bad:

@@ -268,6 +268,24 @@ class IterBasedRunner(Runner):
             return autocast(device_type, DTYPES[cfg.get('dtype') or 'float16'])
         return nullcontext()
 
+    @property
+    def train_loop(self) -> BaseLoop | None:
+        """The training loop, built when it is first asked for; None without one."""
+        # MMEngine asks an abstract base class, thrice for each `iter`, and hooks want that a dozen times per iteration.
+        return super().train_loop if isinstance(self._train_loop, dict) else self._train_loop
+
+    @property
+    def iter(self) -> int:
+        """Running iteration, from 0; 0 without a training loop."""
+        loop = self.train_loop
+        return 0 if loop is None else loop.iter
+
+    @property
+    def max_iters(self) -> int:
+        """Iterations of the whole run; 0 without a training loop."""
+        loop = self.train_loop
+        return 0 if loop is None else loop.max_iters
+
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
         """Call the hooks that do something at this point.
 

@@ -8,6 +8,7 @@ every sample counts alike.
 
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from functools import cached_property
 from typing import Any
 
 from mmengine.dist import get_world_size
@@ -19,6 +20,8 @@ from mmopt.engine.optim import OptimWrapper
 from mmopt.structures import batch_size, move_to, split_batch
 
 __all__ = ['TrainStep', 'forward_losses', 'sum_losses', 'unwrap']
+
+_NOTHING = nullcontext()
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -52,7 +55,8 @@ def sum_losses(losses: dict[str, Tensor | list[Tensor]]) -> tuple[Tensor, dict[s
     if not parts:
         raise ValueError(f"The model returned no loss: none of {sorted(scalars)} has 'loss' in its name.")
     total = sum(parts[1:], parts[0])
-    return total, {'loss': total.detach()} | {name: value.detach() for name, value in scalars.items()}
+    log = {name: value.detach() for name, value in scalars.items()}
+    return total, log if 'loss' in log else {'loss': total.detach()} | log
 
 
 class TrainStep:
@@ -74,8 +78,9 @@ class TrainStep:
         """Called once, with the first preprocessed batch and its normalisers, before its forward pass."""
         self.guard: BadNumberGuard | None = None
         """Checks the losses before the optimizer's step; without one, NaN is trained on."""
+        # Asked once: a module that lacks an attribute takes long to say so.
+        self._has_normalizers = hasattr(self.module, 'loss_normalizers')
         # GANs and the like drive several optimizers themselves; MMEngine's BaseModel.train_step is what we replace.
-        self._device_type: str | None = None
         own_step = getattr(type(self.module), 'train_step', None)
         self.model_owns_step = own_step is not None and own_step is not BaseModel.train_step
         if not self.model_owns_step and not isinstance(optim_wrapper, OptimWrapper):
@@ -119,26 +124,33 @@ class TrainStep:
         self, batch: Any, normalizers: dict[str, Tensor] | None, size: int | None, *, reduces: bool
     ) -> dict[str, Tensor]:
         """Run forward and backward in parts of ``size`` samples; the last part reduces gradients over ranks."""
-        optim_wrapper: OptimWrapper = self.optim_wrapper
+        if size is None:
+            return self._run_part(batch, normalizers, 1, reduces=reduces)
         parts, weights = self._split(batch, size, exact=normalizers is not None)
         log: dict[str, Tensor] = {}
-        if self._device_type is None:  # once: looking for the first parameter walks through the modules
-            self._device_type = next(self.module.parameters()).device.type
-        device_type = self._device_type
-        for number, (part, weight) in enumerate(zip(parts, weights, strict=True)):
-            is_reducing = reduces and number == len(parts) - 1
-            no_sync = nullcontext() if is_reducing or not hasattr(self.model, 'no_sync') else self.model.no_sync()
-            with no_sync:
-                with optim_wrapper.autocast(device_type):
-                    losses = forward_losses(self.model, part, normalizers)
-                loss, scalars = sum_losses(losses)
-                if self.guard is not None:
-                    self.guard.watch(loss)
-                optim_wrapper.accumulate(loss if weight == 1 else loss * weight)
+        for number, (part, weight) in enumerate(zip(parts, weights, strict=True), start=1):
+            scalars = self._run_part(part, normalizers, weight, reduces=reduces and number == len(parts))
             for name, value in scalars.items():
-                value = value if weight == 1 else value * weight
                 log[name] = log[name] + value if name in log else value
         return log
+
+    def _run_part(
+        self, part: Any, normalizers: dict[str, Tensor] | None, weight: float, *, reduces: bool
+    ) -> dict[str, Tensor]:
+        """Run forward and backward once; return scalars for the log."""
+        optim_wrapper: OptimWrapper = self.optim_wrapper
+        with _NOTHING if reduces or not hasattr(self.model, 'no_sync') else self.model.no_sync():
+            with optim_wrapper.autocast(self._device_type):
+                losses = forward_losses(self.model, part, normalizers)
+            loss, scalars = sum_losses(losses)
+            if self.guard is not None:
+                self.guard.watch(loss)
+            optim_wrapper.accumulate(loss if weight == 1 else loss * weight)
+        return scalars if weight == 1 else {name: value * weight for name, value in scalars.items()}
+
+    @cached_property
+    def _device_type(self) -> str:
+        return next(self.module.parameters()).device.type
 
     def _preprocess(self, batch: Any) -> Any:
         preprocessor = getattr(self.module, 'data_preprocessor', None)
@@ -148,7 +160,7 @@ class TrainStep:
         return batch if preprocessor is None else preprocessor(batch, True)
 
     def _normalizers(self, batch: Any) -> dict[str, Tensor] | None:
-        if not hasattr(self.module, 'loss_normalizers'):
+        if not self._has_normalizers:
             return None
         normalizers = self.module.loss_normalizers(batch['data_samples'])
         if get_world_size() > 1:
@@ -158,9 +170,7 @@ class TrainStep:
                 value /= get_world_size()
         return normalizers
 
-    def _split(self, batch: Any, size: int | None, *, exact: bool) -> tuple[list[Any], list[float]]:
-        if size is None:
-            return [batch], [1]
+    def _split(self, batch: Any, size: int, *, exact: bool) -> tuple[list[Any], list[float]]:
         parts = split_batch(batch, size)
         if exact or len(parts) == 1:
             return parts, [1] * len(parts)

@@ -201,6 +201,19 @@ def test_a_good_iteration_ends_the_count_in_a_row():
     assert guard.num_skipped == len(said) == 2
 
 
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16, torch.bfloat16])
+def test_one_bad_micro_batch_among_any_number_is_found_and_forgotten(dtype):
+    model = nn.Linear(1, 1)
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+    guard = BadNumberGuard(BadNumberPolicy(), model, wrapper, iters_done=lambda: 0, warn=print)
+    for number in (200, 3, 200):
+        for bad in (None, 0, number // 2, number - 1):
+            guard.begin()
+            for place in range(number):
+                guard.watch(torch.tensor(math.inf if place == bad else 1.0, dtype=dtype, requires_grad=True))
+            assert guard.is_bad() is (bad is not None)
+
+
 @pytest.mark.parametrize(
     ('options', 'text'),
     [

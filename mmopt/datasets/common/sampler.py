@@ -80,17 +80,16 @@ class ResumableSampler(Sampler[SampleIndex]):
         epoch, start = self.epoch, self._start
         if not self.endless:
             order = np.resize(self._order(epoch), self.epoch_length)  # np.resize repeats from the beginning
-            for value in order[start + self.rank :: self.world_size]:
+            for value in order[start + self.rank :: self.world_size].tolist():
                 yield SampleIndex(value, self.seed, epoch)
             return
         position = epoch * self.num_samples + start + self.rank
-        epoch, order = -1, None
         while True:
-            if position // self.num_samples != epoch:
-                epoch = position // self.num_samples
-                order = self._order(epoch)
-            yield SampleIndex(order[position % self.num_samples], self.seed, epoch)
-            position += self.world_size
+            epoch, first = divmod(position, self.num_samples)
+            values = self._order(epoch)[first :: self.world_size].tolist()
+            for value in values:
+                yield SampleIndex(value, self.seed, epoch)
+            position += len(values) * self.world_size
 
     def __len__(self) -> int:
         """Count the samples of one epoch on this rank; an endless sampler, too, reports one epoch."""

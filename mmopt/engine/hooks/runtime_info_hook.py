@@ -1,5 +1,6 @@
 """Bring losses, times and the learning rate to the message hub without waiting for the device at every iteration."""
 
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -75,17 +76,13 @@ class RuntimeInfoHook(_RuntimeInfoHook):
 
     def flush(self, runner: Runner) -> None:
         """Move all pending scalars to the message hub: one transfer for any number of iterations."""
-        rows = [scalars.items() for scalars in self._pending]
-        tensors = [value for row in rows for _, value in row if isinstance(value, Tensor)]
+        rows = self._pending
+        columns = {name: [row[name] for row in rows if name in row] for name in dict.fromkeys(chain(*rows))}
+        measured = [name for name, values in columns.items() if any(isinstance(value, Tensor) for value in values)]
+        tensors = [value for name in measured for value in columns[name] if isinstance(value, Tensor)]
         on_host = iter(torch.stack([_as_float(value) for value in tensors]).tolist() if tensors else ())
-        columns: dict[str, list[float]] = {}
-        measured = set()
-        for row in rows:
-            for name, value in row:
-                if isinstance(value, Tensor):
-                    measured.add(name)
-                    value = next(on_host)
-                columns.setdefault(name, []).append(value)
+        for name in measured:
+            columns[name] = [next(on_host) if isinstance(value, Tensor) else value for value in columns[name]]
         columns |= _mean_over_ranks({name: columns[name] for name in measured})
         hub = runner.message_hub
         for name, values in columns.items():

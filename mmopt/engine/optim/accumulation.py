@@ -17,6 +17,8 @@ from mmopt.registry import OPTIM_WRAPPERS
 
 __all__ = ['OptimWrapper', 'waiting_gradients']
 
+_NOTHING = nullcontext()
+
 
 def waiting_gradients(module: nn.Module) -> dict[str, Tensor]:
     """Return copies of the gradients that wait for their step, on the CPU. All ranks must call it.
@@ -82,7 +84,7 @@ class OptimWrapper(_OptimWrapper):
     def autocast(self, device_type: str) -> AbstractContextManager:
         """Return the context in which the forward pass runs."""
         del device_type
-        return nullcontext()
+        return _NOTHING
 
     def accumulate(self, loss: Tensor) -> None:
         """Add the gradient of one (micro-)batch loss, divided by the length of the accumulation window."""
