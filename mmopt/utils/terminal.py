@@ -64,9 +64,11 @@ def columns(cells: Sequence[str], width: int = 96, gap: int = 3, indent: int = 2
 
 
 def number(value: float, digits: int = 4) -> str:
-    """Write a number as people do: whole ones whole, others with ``digits`` significant digits."""
+    """Write a number as people do: whole and large ones whole, others with ``digits`` significant digits."""
     if isinstance(value, int) or (abs(value) < 1e15 and value == int(value)):
         return f'{int(value):,}'
+    if 10**digits <= abs(value) < 1e15:
+        return f'{value:,.0f}'
     return f'{value:.{digits}g}'
 
 

@@ -63,7 +63,7 @@ def throughput_table(made: Sequence[Exported], rounds: int, warmup: int = 1) -> 
                 str(batch_size),
                 f'{1e3 * Spread.of(own_s).median:.1f}',
                 f'{samples_per_s.median:.1f}',
-                format_spread(asdict(speed), '{:.2f}x'),
+                format_spread(asdict(speed), '{:.2f}x'.format),
             ]
         )
     return markdown_table(['forward pass', 'batch', 'ms', 'samples/s', 'speed'], body)

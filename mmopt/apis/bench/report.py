@@ -4,6 +4,7 @@ import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -207,10 +208,10 @@ def _main_table(rows: Sequence[Mapping[str, Any]]) -> str:
         cells = [
             row['name'],
             f'{row["batch_size"]}{accumulated}',
-            format_spread(row['samples_per_s'], '{:.3g}'),
-            format_spread(row['speed'], '{:.2f}x'),
+            format_spread(row['samples_per_s'], partial(number, digits=3)),
+            format_spread(row['speed'], '{:.2f}x'.format),
             f'{row["peak_gib"]:.2f} {row["peak_kind"]}',
-            '-' if row['mfu'] is None else f'{row["mfu"]:.0%}',
+            '-' if row['mfu'] is None else f'{row["mfu"]:.0%} of {number(row["matmul_flop_per_s"] / 1e12, 3)}',
             'other batch' if row['loss_difference'] is None else f'{row["loss_difference"]:.2%}',
             _hours(row['hours']),
         ]
@@ -224,13 +225,17 @@ def _metric_text(row: Mapping[str, Any]) -> str:
     if not row['metric']:
         return '-'
     lost = '' if row['metric_loss'] is None else f', lost {row["metric_loss"]:.2%}'
-    return f'{row["metric"]["name"]} {format_spread(row["metric"], "{:.4g}")}{lost}'
+    return f'{row["metric"]["name"]} {format_spread(row["metric"], number)}{lost}'
+
+
+_HOUR_DIGITS = dict(total=3, evaluate=2, save=2)
 
 
 def _hours(hours: Mapping[str, float]) -> str:
     if not hours:
         return '-'
-    return f'{hours["total"]:.3g} h (evaluation {hours["evaluate"]:.2g}, saving {hours["save"]:.2g})'
+    total, evaluate, save = (number(hours[part], digits) for part, digits in _HOUR_DIGITS.items())
+    return f'{total} h (evaluation {evaluate}, saving {save})'
 
 
 def _split(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -238,8 +243,8 @@ def _split(rows: Sequence[Mapping[str, Any]]) -> str:
     body = [
         [
             row['name'],
-            format_spread({key: 1000 * value for key, value in row['step_s'].items()}, '{:.4g}'),
-            *(f'{1000 * row["parts_s"][part]:.3g}' for part in PARTS),
+            format_spread({key: 1000 * value for key, value in row['step_s'].items()}, number),
+            *(number(1000 * row['parts_s'][part], 3) for part in PARTS),
         ]
         for row in rows
     ]
@@ -278,9 +283,8 @@ def _explanations(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         'data: the wait for the loader; copy: to the device, and what is prepared there; other: hooks and logs.',
     ]
     if first['mfu'] is not None:
-        rate = ', '.join(sorted({f'{number(row["matmul_flop_per_s"] / 1e12, 3)} TFLOP/s' for row in rows}))
         notes.append(
-            f'MFU: counted operations over the matmul rate of the same process ({rate}); what checkpointing computes '
+            'MFU: counted operations over the matmul rate of the same process, in TFLOP/s; what checkpointing computes '
             'again counts as work.'
         )
     if first['peak_kind'] == 'host':

@@ -1,6 +1,6 @@
 """Tables and spreads as Markdown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ['format_spread', 'markdown_table']
 
@@ -11,17 +11,17 @@ def markdown_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     return '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in lines)
 
 
-def format_spread(value: Mapping[str, float | None], text: str) -> str:
+def format_spread(value: Mapping[str, float | None], write: Callable[[float], str]) -> str:
     """Write a median with the lowest and the highest in brackets, alone where they do not differ.
 
     Args:
         value: ``median``, ``low`` and ``high``.
-        text: How a number is written, as for ``str.format``.
+        write: Writes a number.
 
     Returns:
         The text; a dash where there is no median.
     """
     if value['median'] is None:
         return '-'
-    median, low, high = (text.format(value[key]) for key in ('median', 'low', 'high'))
+    median, low, high = (write(value[key]) for key in ('median', 'low', 'high'))
     return median if low == high else f'{median} ({low} - {high})'
