@@ -67,7 +67,7 @@ def number(value: float, digits: int = 4) -> str:
     """Write a number as people do: whole and large ones whole, others with ``digits`` significant digits."""
     if isinstance(value, int) or (abs(value) < 1e15 and value == int(value)):
         return f'{int(value):,}'
-    if 10**digits <= abs(value) < 1e15:
+    if 10 ** (digits if digits < 4 else digits - 1) <= abs(value) < 1e15:  # beside 12,345 stands 7,594
         return f'{value:,.0f}'
     return f'{value:.{digits}g}'
 

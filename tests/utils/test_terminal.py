@@ -42,6 +42,14 @@ def test_numbers(value, text):
     assert number(value) == text
 
 
+@pytest.mark.parametrize(
+    ('value', 'digits', 'text'),
+    [(13689.4, 4, '13,689'), (7594.2, 4, '7,594'), (759.42, 4, '759.4'), (1137.6, 3, '1,138'), (150.3, 2, '150')],
+)
+def test_large_numbers_have_no_exponent(value, digits, text):
+    assert number(value, digits) == text
+
+
 def test_the_nearest_name_is_found_whatever_its_case():
     assert nearest('adamw', ['AdamW', 'SGD']) == ['AdamW']
     assert nearest('zzz', ['AdamW', 'SGD']) == []
