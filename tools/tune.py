@@ -20,7 +20,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='the config to tune')
     parser.add_argument('--out', type=Path, metavar='FILE', help='default: configs/tuned/<name>.py')
-    parser.add_argument('--budget', metavar='24GiB', help='memory of the card; default: of the one that is there')
+    parser.add_argument('--budget', metavar='24GiB', help='memory of the card (of the host without one); default: all')
     parser.add_argument('--effective-batch', type=int, metavar='N', help="samples per step; default: the config's")
     parser.add_argument('--lr-scaling', choices=('linear', 'sqrt'), default='linear', help='with --effective-batch')
     parser.add_argument('--loss-tolerance', type=float, default=0.05, metavar='X', help='share; default %(default)s')

@@ -168,7 +168,7 @@ def _undo(
     undone = True
     while undone:
         undone = False
-        for name, value in found.space.changes(best).items():
+        for name in found.space.changes(best):
             simpler = dict(best, **{name: found.space.base[name]})
             if simpler not in candidates or model.predict(simpler)[0] > model.predict(best)[0] + _WORTHWHILE:
                 continue
@@ -180,6 +180,5 @@ def _undo(
             seconds = found.outcome(simpler).seconds_per_sample
             if seconds is not None and seconds <= (1 + _WORTHWHILE) * found.outcome(best).seconds_per_sample:
                 best, undone = simpler, True
-                del value
                 break
     found.best = best

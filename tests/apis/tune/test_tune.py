@@ -90,6 +90,18 @@ def test_a_budget_is_kept(config, tmp_path):
     assert found.best['batch'] == 4
 
 
+def test_without_a_gpu_the_budget_is_of_the_host(config, tmp_path):
+    class OnCpu(Trials):
+        def __call__(self, cell, settings, folder, repeat=0, *, again=False):
+            trial = super().__call__(cell, settings, folder, repeat)
+            return trial | dict(peak_gib=dict(host=trial['batch_size'] / 2)) if 'failed' not in trial else trial
+
+    out = tmp_path / 'x.py'
+    found = tuned(config, out, OnCpu(), effective_batch=8, budget_bytes=3 * 1024**3)
+    assert found.best['batch'] == 4
+    assert '4.0 GiB (host) are over the budget' in out.read_text()
+
+
 def test_a_gain_that_the_confirmation_does_not_see_is_none(config, tmp_path):
     class Fickle(Trials):
         def __call__(self, cell, settings, folder, repeat=0, *, again=False):
