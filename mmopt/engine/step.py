@@ -96,7 +96,7 @@ class TrainStep:
             batch: A batch as the loader gives it.
 
         Returns:
-            Scalars for the log, still on the device. Of it only the guard's flag is read back.
+            Scalars for the log, still on the device. Only the loss is read back, by the guard.
         """
         if self.model_owns_step:
             return self.model.train_step(batch, optim_wrapper=self.optim_wrapper)
