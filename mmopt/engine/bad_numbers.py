@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,8 +21,6 @@ from mmopt.utils.errors import UserError
 __all__ = ['BadNumberError', 'BadNumberGuard', 'BadNumberPolicy', 'RollBack']
 
 ACTIONS = ('raise', 'skip', 'rollback')
-
-_BLOCK = 64  # losses for which memory is taken at once
 
 
 class BadNumberError(UserError, ArithmeticError):
@@ -107,24 +104,17 @@ class BadNumberGuard:
         """Iterations left out in this session."""
         device = next(module.parameters()).device
         self._event = torch.cuda.Event() if device.type == 'cuda' else None
-        self._slots: list[Tensor] = []  # the loss of each micro-batch, on the host
-        self._views: list[np.ndarray] = []  # the same
-        self._num_watched = 0
-        self._add_slots()
+        self._sum: Tensor | None = None
+        # Page-locked, or the copy would wait for the device.
+        self._host = torch.zeros((), pin_memory=self._event is not None)
+        self._view = self._host.numpy()
         # A NaN would stay in running statistics for ever.
         self._buffers = [*module.buffers()] if policy.action == 'skip' else []
         self._before = [buffer.clone() for buffer in self._buffers]
 
-    def _add_slots(self) -> None:
-        # Page-locked, or the copy would wait for the device.
-        block = torch.zeros(_BLOCK, pin_memory=self._event is not None)
-        values = block.numpy()
-        self._slots += [block[place] for place in range(_BLOCK)]
-        self._views += [values[place : place + 1] for place in range(_BLOCK)]
-
     def begin(self) -> None:
         """Start an iteration: to be called before its forward pass."""
-        self._num_watched = 0
+        self._sum = None
         if self._buffers:
             with torch.no_grad():
                 for before, buffer in zip(self._before, self._buffers, strict=True):
@@ -132,10 +122,10 @@ class BadNumberGuard:
 
     def watch(self, loss: Tensor) -> None:
         """Send a loss to the host: to be called after each forward pass, before its backward pass."""
-        if self._num_watched == len(self._slots):
-            self._add_slots()
-        self._slots[self._num_watched].copy_(loss.detach(), non_blocking=True)
-        self._num_watched += 1
+        # What is not finite stays so in a sum of micro-batches; half precision could overflow in it.
+        loss = loss.detach().float()
+        self._sum = loss if self._sum is None else self._sum + loss
+        self._host.copy_(self._sum, non_blocking=True)
         if self._event is not None:
             self._event.record()
 
@@ -143,7 +133,7 @@ class BadNumberGuard:
         """Tell whether a loss of this iteration was not finite, on any rank where all must act alike."""
         if self._event is not None:
             self._event.synchronize()
-        bad = not all(math.isfinite(view.item()) for view in self._views[: self._num_watched])
+        bad = not math.isfinite(self._view.item())
         if self._ask_all is not None:
             bad = bool(self._ask_all(int(bad)))
         if not bad:
