@@ -271,7 +271,7 @@ class IterBasedRunner(Runner):
     @property
     def train_loop(self) -> BaseLoop | None:
         """The training loop, built when it is first asked for; None without one."""
-        # MMEngine asks an abstract base class, thrice for each `iter`, and hooks want that a dozen times per iteration.
+        # MMEngine asks an abstract base class three times for each `iter`, which hooks read again and again.
         return super().train_loop if isinstance(self._train_loop, dict) else self._train_loop
 
     @property

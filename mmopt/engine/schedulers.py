@@ -61,7 +61,6 @@ class _ClosedForm(_ParamScheduler):
             raise ValueError(f'{type(self).__name__}: begin must be 0, got {begin}: it covers the whole run.')
         self.optimizer = optimizer
         self.param_name = 'momentum' if self.momentum else 'lr'
-        self._initial_key = f'initial_{self.param_name}'
         self.policy: Policy = make_policy(policy, keys, momentum=self.momentum)
         if by_epoch and self.policy.iteration_only:
             raise ValueError(f'{type(self).__name__}: policy {policy} runs by iteration only; write by_epoch=False.')
@@ -125,8 +124,8 @@ class _ClosedForm(_ParamScheduler):
 
     def _record_initial_values(self) -> None:
         # Loading an optimizer's state replaces its groups, so this is asked again at every use.
-        key = self._initial_key
         for index, group in enumerate(self.optimizer.param_groups):
+            key = f'initial_{self.param_name}'
             if key not in group:
                 group[key] = self._default_initial(group, index)
 
@@ -142,7 +141,7 @@ class _ClosedForm(_ParamScheduler):
                 self.last_step,
                 self.horizon,
                 by_epoch=self.policy_by_epoch,
-                initial=group[self._initial_key],
+                initial=group[f'initial_{self.param_name}'],
                 group=index,
                 momentum=self.momentum,
             )

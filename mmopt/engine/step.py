@@ -21,8 +21,6 @@ from mmopt.structures import batch_size, move_to, split_batch
 
 __all__ = ['TrainStep', 'forward_losses', 'sum_losses', 'unwrap']
 
-_NOTHING = nullcontext()
-
 
 def unwrap(model: nn.Module) -> nn.Module:
     """Return the model inside a distributed wrapper, or the model itself."""
@@ -37,7 +35,7 @@ def sum_losses(losses: dict[str, Tensor | list[Tensor]]) -> tuple[Tensor, dict[s
             ``loss`` in their name make the loss; the others are only logged.
 
     Returns:
-        The loss, and everything as detached scalars for the log, the total under ``loss``.
+        The loss, and everything as detached scalars for the log; the total under ``loss``, unless a part is named so.
 
     Raises:
         TypeError: If an entry is neither a tensor nor a list of tensors.
@@ -55,8 +53,7 @@ def sum_losses(losses: dict[str, Tensor | list[Tensor]]) -> tuple[Tensor, dict[s
     if not parts:
         raise ValueError(f"The model returned no loss: none of {sorted(scalars)} has 'loss' in its name.")
     total = sum(parts[1:], parts[0])
-    log = {name: value.detach() for name, value in scalars.items()}
-    return total, log if 'loss' in log else {'loss': total.detach()} | log
+    return total, {'loss': total.detach()} | {name: value.detach() for name, value in scalars.items()}
 
 
 class TrainStep:
@@ -139,7 +136,7 @@ class TrainStep:
     ) -> dict[str, Tensor]:
         """Run forward and backward once; return scalars for the log."""
         optim_wrapper: OptimWrapper = self.optim_wrapper
-        with _NOTHING if reduces or not hasattr(self.model, 'no_sync') else self.model.no_sync():
+        with nullcontext() if reduces or not hasattr(self.model, 'no_sync') else self.model.no_sync():
             with optim_wrapper.autocast(self._device_type):
                 losses = forward_losses(self.model, part, normalizers)
             loss, scalars = sum_losses(losses)

@@ -34,7 +34,7 @@ class SampleIndex(int):
     epoch: int
 
     def __new__(cls, value: int, seed: int = 0, epoch: int = 0) -> Self:
-        index = int.__new__(cls, value)  # one per sample: `super()` takes as long as all the rest
+        index = super().__new__(cls, value)
         index.seed = seed
         index.epoch = epoch
         return index

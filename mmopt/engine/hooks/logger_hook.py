@@ -1,6 +1,5 @@
 """When a log line is written: mmcv's points, and the run's last iteration."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from mmengine.hooks import LoggerHook as _LoggerHook
@@ -68,20 +67,9 @@ class LoggerHook(_LoggerHook):
 
 def logs_now(runner: Runner, batch_idx: int) -> bool:
     """Tell whether any logger of the run writes a line after this iteration; several hooks ask in each."""
-    hooks, known = runner.hooks, getattr(runner, '_log_due', None)
-    if known is None or known.num_hooks != len(hooks):  # a hook may be registered late
-        known = runner._log_due = _LogDue(len(hooks), [hook for hook in hooks if isinstance(hook, LoggerHook)])
-    if known.iteration != runner.iter:
-        known.iteration = runner.iter
-        known.is_due = any(logger.is_due(runner, batch_idx) for logger in known.loggers)
-    return known.is_due
-
-
-@dataclass
-class _LogDue:
-    """What :func:`logs_now` answered last."""
-
-    num_hooks: int
-    loggers: list[LoggerHook]
-    iteration: int = -1
-    is_due: bool = False
+    asked = (runner.iter, len(runner.hooks))  # a hook may be registered late
+    known = getattr(runner, '_log_due', None)
+    if known is None or known[0] != asked:
+        due = any(hook.is_due(runner, batch_idx) for hook in runner.hooks if isinstance(hook, LoggerHook))
+        known = runner._log_due = (asked, due)
+    return known[1]

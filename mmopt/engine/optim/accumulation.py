@@ -17,8 +17,6 @@ from mmopt.registry import OPTIM_WRAPPERS
 
 __all__ = ['OptimWrapper', 'waiting_gradients']
 
-_NOTHING = nullcontext()
-
 
 def waiting_gradients(module: nn.Module) -> dict[str, Tensor]:
     """Return copies of the gradients that wait for their step, on the CPU. All ranks must call it.
@@ -84,7 +82,7 @@ class OptimWrapper(_OptimWrapper):
     def autocast(self, device_type: str) -> AbstractContextManager:
         """Return the context in which the forward pass runs."""
         del device_type
-        return _NOTHING
+        return nullcontext()
 
     def accumulate(self, loss: Tensor) -> None:
         """Add the gradient of one (micro-)batch loss, divided by the length of the accumulation window."""
