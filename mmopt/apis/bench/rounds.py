@@ -9,7 +9,7 @@ from typing import Any
 from mmopt.apis.bench.cells import Cell, TrialSettings
 from mmopt.apis.bench.launch import run_fresh
 
-__all__ = ['CellResult', 'Spread', 'benchmark', 'loss_difference']
+__all__ = ['CellResult', 'Spread', 'benchmark', 'loss_difference', 'peak_gib']
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,21 @@ class CellResult:
 
     def peak_gib(self) -> tuple[str, float]:
         """Return what kind of memory was measured, and the highest peak."""
-        kind = 'reserved' if 'reserved' in self.trials[0]['peak_gib'] else 'host'
-        return kind, max(trial['peak_gib'][kind] for trial in self.trials)
+        peaks = [peak_gib(trial) for trial in self.trials]
+        return peaks[0][0], max(peak for _, peak in peaks)
+
+
+def peak_gib(trial: Mapping[str, Any]) -> tuple[str, float]:
+    """Return what kind of memory a trial measured, and its peak.
+
+    Args:
+        trial: What a trial that did not fail gave.
+
+    Returns:
+        ``'reserved'`` of a GPU; without one ``'host'``, of the process and its workers; and GiB.
+    """
+    kind = 'reserved' if 'reserved' in trial['peak_gib'] else 'host'
+    return kind, trial['peak_gib'][kind]
 
 
 def loss_difference(own: Mapping[str, Any], base: Mapping[str, Any]) -> float | None:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from mmopt.apis.bench.cells import Cell, TrialSettings
 from mmopt.apis.bench.command import describe_trial
 from mmopt.apis.bench.launch import run_fresh
-from mmopt.apis.bench.rounds import Spread, benchmark, loss_difference
+from mmopt.apis.bench.rounds import Spread, benchmark, loss_difference, peak_gib
 from mmopt.apis.config import load_config, read_config, samples_per_step
 from mmopt.apis.doctor.machine import look_at_machine
 from mmopt.apis.tune.edits import as_options, make_edits
@@ -96,9 +96,9 @@ class _Tuner:
     def _judge(self, trial: dict[str, Any]) -> Outcome:
         if 'failed' in trial:
             return Outcome(None, f'{trial["failed"]}: {trial["message"]}', too_large=trial['failed'] == 'out of memory')
-        budget, (kind, peak_gib) = self.settings.budget_bytes, _peak(trial)
-        if budget is not None and peak_gib * GIB > budget:
-            return Outcome(None, f'{peak_gib:.1f} GiB ({kind}) are over the budget', too_large=True)
+        budget, (kind, peak) = self.settings.budget_bytes, peak_gib(trial)
+        if budget is not None and peak * GIB > budget:
+            return Outcome(None, f'{peak:.1f} GiB ({kind}) are over the budget', too_large=True)
         if self.base_trial is None:
             self.base_trial = trial
         difference = loss_difference(trial, self.base_trial)
@@ -120,12 +120,6 @@ class _Tuner:
         # The GPU as the trial saw it: looking at it from here would take a part of its memory.
         machine = replace(look_at_machine(with_gpus=False), gpus=_gpus(trial.get('machine', {})))
         return Situation(machine, num_train, self.effective, share)
-
-
-def _peak(trial: dict[str, Any]) -> tuple[str, float]:
-    """Return the memory that a budget is about: of the GPU, or of the process and its workers where there is none."""
-    kind = 'reserved' if 'reserved' in trial['peak_gib'] else 'host'
-    return kind, trial['peak_gib'][kind]
 
 
 def _gpus(machine: dict[str, Any]) -> tuple:
@@ -224,11 +218,11 @@ def _write(tuner: _Tuner, found: Search, speed: Spread, base: Path, out: Path, c
     trial = tuner.trials[tuple(found.best.items())]
     machine = trial['machine']
     spread = '' if speed.low == speed.high else f' ({speed.low:.2f} - {speed.high:.2f})'
-    kind, peak_gib = _peak(trial)
+    kind, peak = peak_gib(trial)
     head = [
         f'{base.stem}, tuned by tools/tune.py: {speed.median:.2f}{spread} times the samples per second.',
         f'On {machine.get("gpu", machine["cpu"])}, torch {machine["torch"]}; '
-        f'{tuner.effective} samples per step, peak memory {peak_gib:.1f} GiB ({kind}).',
+        f'{tuner.effective} samples per step, peak memory {peak:.1f} GiB ({kind}).',
         f'{len(found.trials)} of {len(found.space)} settings tried, {found.pruned} ruled out by the memory estimate.',
         *([command] if command else []),
     ]
