@@ -228,14 +228,11 @@ def _metric_text(row: Mapping[str, Any]) -> str:
     return f'{row["metric"]["name"]} {format_spread(row["metric"], number)}{lost}'
 
 
-_HOUR_DIGITS = dict(total=3, evaluate=2, save=2)
-
-
 def _hours(hours: Mapping[str, float]) -> str:
     if not hours:
         return '-'
-    total, evaluate, save = (number(hours[part], digits) for part, digits in _HOUR_DIGITS.items())
-    return f'{total} h (evaluation {evaluate}, saving {save})'
+    evaluate, save = (number(hours[part], 2) for part in ('evaluate', 'save'))
+    return f'{number(hours["total"], 3)} h (evaluation {evaluate}, saving {save})'
 
 
 def _split(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -317,10 +314,13 @@ def write_report(
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     text = markdown(rows, machine, title, notes)
-    out.with_suffix('.md').write_text(text, encoding='utf-8')
     content = dict(title=title, machine=dict(machine), notes=list(notes), rows=list(rows))
     out.with_suffix('.json').write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
     measured = [row for row in rows if 'failure' not in row and not row.get('is_sum')]
+    picture = out.with_suffix('.png')
     if measured:
-        plot_rows(measured, out.with_suffix('.png'), title)
+        plot_rows(measured, picture, title)
+    # For readers of the file; a terminal shows no picture.
+    shown = f'\n![Samples per second, time per sample and memory]({picture.name})\n' if measured else ''
+    out.with_suffix('.md').write_text(text + shown, encoding='utf-8')
     return text

@@ -104,6 +104,7 @@ def test_a_report_has_claims_beside_figures_and_a_picture(cells, tmp_path):
     saved = json.loads((tmp_path / 'new' / 'report.json').read_text())
     assert saved['rows'][1]['speed']['median'] == 2.0
     assert cv2.imread(str(tmp_path / 'new' / 'report.png')).shape[1] > 1000
+    assert (tmp_path / 'new' / 'report.md').read_text().endswith('(report.png)\n')
 
 
 def settings(**changes) -> dict:
