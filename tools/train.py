@@ -42,14 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if warning := select_gpus(gpu_ids(args)):
         print(f'warning: {warning}', file=sys.stderr)
     from mmopt.apis.config import load_config, without_validation
-    from mmopt.apis.run import iters_done, preflight, set_start, train
+    from mmopt.apis.run import preflight, set_start, start_of, train
 
     cfg = load_config(**config_arguments(args))
     set_start(cfg, load_from=args.load_from, resume_from=args.resume_from, auto_resume=args.auto_resume)
     if args.no_validate:
         without_validation(cfg)
     if args.dry_run:
-        print(preflight(cfg, iters_done(cfg)))
+        print(preflight(cfg, start_of(cfg)))
         if args.memory:
             from mmopt.apis.estimate import estimate_memory
             from mmopt.apis.memory_table import plan_memory

@@ -6,7 +6,7 @@ python tools/datasets/make_demo.py cityscapes && python tools/train.py configs/d
 _base_ = [
     '../_base_/models/bisenetv2.py',
     '../_base_/datasets/cityscapes.py',
-    '../_base_/default_runtime_bf16.py',  # with the next line faster than fp32 where the CPU has bf16 arithmetic
+    '../_base_/default_runtime_auto.py',
     '../_base_/schedules/schedule_150k_cityscapes.py',
 ]
 optimize = dict(channels_last='2d')

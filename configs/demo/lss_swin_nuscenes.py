@@ -3,7 +3,7 @@
 _base_ = [
     '../_base_/models/lss_swin.py',
     '../_base_/datasets/nuscene.py',
-    '../_base_/default_runtime_bf16.py',  # on a CPU with bf16 arithmetic twice as fast as fp32
+    '../_base_/default_runtime_auto.py',
     '../_base_/schedules/schedule_200k_nuscenes.py',
 ]
 data_root = 'data/demo/nuscenes'

@@ -1,6 +1,6 @@
 """V7 on the demo's mice (`python tools/datasets/make_demo.py mabe`): four behaviours, two laboratories."""
 
-_base_ = ['../_base_/default_runtime.py']
+_base_ = ['../_base_/default_runtime_auto.py']
 
 data_root = 'data/demo/mabe'
 body_parts = ['nose', 'ear_left', 'ear_right', 'neck', 'body_center', 'hip_left', 'hip_right', 'tail_base']

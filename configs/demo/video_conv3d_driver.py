@@ -4,6 +4,7 @@ python tools/datasets/make_demo.py driver && python tools/train.py configs/demo/
 """
 
 _base_ = ['../baseline/video_conv3d_driver.py']
+precision = 'auto'
 data_root = 'data/demo/driver'
 # A head that looks somewhere is seen in 4 small frames. All 36 short videos stay open: each opening costs a scan.
 small = dict(data_root=data_root, img_size=64, uniform_temporal_subsample_num=4, max_open_videos=36)

@@ -4,6 +4,7 @@ python tools/datasets/make_demo.py driver && python tools/train.py configs/demo/
 """
 
 _base_ = ['../baseline/video_stgcn_driver.py']
+precision = 'auto'
 data_root = 'data/demo/driver'
 data = dict(
     samples_per_gpu=12,

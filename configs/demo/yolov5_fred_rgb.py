@@ -3,7 +3,7 @@
 _base_ = [
     '../_base_/models/yolov5n.py',
     '../_base_/datasets/fred_rgb.py',
-    '../_base_/default_runtime.py',
+    '../_base_/default_runtime_auto.py',
     '../_base_/schedules/schedule_12e_yolov5_small.py',
 ]
 data_root = 'data/demo/fred'

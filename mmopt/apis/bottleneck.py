@@ -126,9 +126,10 @@ def _possible(run: Bottleneck) -> Iterator[Advice]:
     if settings.get('log_interval'):
         why = f'logging and hooks took {seconds(run.seconds["hooks"])}; half as many lines'
         yield Advice(f'--options log_config.interval={2 * settings["log_interval"]}', why, run.share('hooks') / 2)
-    if settings.get('device') == 'GPU' and settings.get('precision') == 'float32':
-        why = 'fp32 leaves the tensor cores idle; half the computing if, as is usual, bf16 is twice as fast'
-        yield Advice('--precision bf16', why, run.share('compute') / 2)
+    half = settings.get('native_half')
+    if settings.get('device') == 'GPU' and settings.get('precision') in ('fp32', 'float32') and half:
+        why = f'fp32 leaves the tensor cores idle; half the computing if, as is usual, {half} is twice as fast'
+        yield Advice(f'--precision {half}', why, run.share('compute') / 2)
 
 
 def _faster_data(settings: Mapping[str, Any], waited: str) -> tuple[str, str]:

@@ -172,7 +172,7 @@ def load_config(
         options: ``key.subkey=value`` texts; they speak the dialect of the file.
         preset: See :func:`read_preset`.
         work_dir: Default: the config's own, else ``work_dirs/<config name>``.
-        precision: ``fp32``, ``fp16`` or ``bf16``: replaces what the config says.
+        precision: ``fp32``, ``fp16``, ``bf16`` or ``auto``: replaces what the config says.
         seed: Replaces the config's.
         deterministic: Ask for deterministic kernels.
         allow_pickle: Load checkpoints that hold arbitrary Python objects, which runs whatever code they name.
@@ -207,7 +207,7 @@ def set_precision(cfg: Config, precision: str) -> None:
 
     Args:
         cfg: A lowered config; is changed.
-        precision: ``fp32``, ``fp16`` or ``bf16``.
+        precision: ``fp32``, ``fp16``, ``bf16`` or ``auto``.
 
     Raises:
         UserError: If the config trains nothing, so has no ``optim_wrapper``.

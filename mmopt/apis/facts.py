@@ -11,11 +11,27 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 
+from mmopt.config.precision import resolve_precision
+from mmopt.engine.optim.half_on_cpu import emulation_cost
 from mmopt.registry import DATASETS
 from mmopt.utils.host import usable_cores
 from mmopt.utils.memory import GIB
+from mmopt.utils.precision import DTYPES, ComputeDevice, this_device
 
-__all__ = ['Facts', 'build_dataset', 'collect_facts', 'data_folders', 'world_size_of']
+__all__ = ['Facts', 'Start', 'build_dataset', 'collect_facts', 'data_folders', 'world_size_of']
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a resumed run goes on.
+
+    Attributes:
+        iter: Iterations done.
+        precision: What it was trained in; None where the checkpoint does not say.
+    """
+
+    iter: int
+    precision: str | None = None
 
 
 @dataclass(frozen=True)
@@ -33,7 +49,10 @@ class Facts:
         num_train: Training samples, an epoch's worth.
         num_val: Validation samples; None without validation.
         folders: Data folders or files and whether each is there.
-        start_iter: Iterations done by the checkpoint that is resumed; None for a new run.
+        compute: What precisions the device computes.
+        emulation_cost: How many times as long as in fp32 the precision of the config takes; None unless a CPU
+            emulates it.
+        start: What the checkpoint that is resumed says; None for a new run.
         datasets: The data sets that were built to count their samples, by loader: the run takes them over.
     """
 
@@ -47,7 +66,9 @@ class Facts:
     num_train: int
     num_val: int | None
     folders: Mapping[str, bool]
-    start_iter: int | None = None
+    compute: ComputeDevice
+    emulation_cost: float | None = None
+    start: Start | None = None
     datasets: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
@@ -96,12 +117,12 @@ def data_folders(dataset: Any) -> dict[str, bool]:
     return {str(path): Path(path).exists() for path in paths}
 
 
-def collect_facts(cfg: Config, start_iter: int | None = None) -> Facts:
+def collect_facts(cfg: Config, start: Start | None = None) -> Facts:
     """Look at the machine and build the data sets to count their samples.
 
     Args:
         cfg: A lowered config.
-        start_iter: Iterations done by the checkpoint that is resumed.
+        start: What the checkpoint that is resumed says.
 
     Returns:
         The facts.
@@ -113,6 +134,9 @@ def collect_facts(cfg: Config, start_iter: int | None = None) -> Facts:
         device = f'{gpu.name}, {gpu.total_memory / GIB:.1f} GiB'
     else:
         device = 'CPU'
+    compute = this_device()
+    precision = resolve_precision(cfg.get('optim_wrapper'), compute)
+    is_emulated = compute.kind == 'cpu' and not compute.support(precision).is_native
     return Facts(
         device=device,
         on_gpu=on_gpu,
@@ -124,6 +148,8 @@ def collect_facts(cfg: Config, start_iter: int | None = None) -> Facts:
         num_train=len(train),
         num_val=None if val is None else len(val),
         folders={**data_folders(train), **({} if val is None else data_folders(val))},
-        start_iter=start_iter,
+        compute=compute,
+        emulation_cost=emulation_cost(DTYPES[precision]) if is_emulated else None,
+        start=start,
         datasets=dict(train_dataloader=train, val_dataloader=val),
     )

@@ -9,7 +9,7 @@ from mmopt.utils.errors import UserError
 
 __all__ = ['add_config_flags', 'check_launch', 'config_arguments', 'prepare_work_dir']
 
-PRECISIONS = ('fp32', 'fp16', 'bf16')
+PRECISIONS = ('auto', 'fp32', 'fp16', 'bf16')
 LAUNCHERS = ('none', 'pytorch', 'slurm')
 
 
@@ -28,7 +28,7 @@ def add_config_flags(parser: argparse.ArgumentParser) -> None:
         help='replace config values, e.g. runner.max_iters=300 data.samples_per_gpu=8',
     )
     group.add_argument('--preset', metavar='NAME', help='standard, aggressive or extreme: how much to trade for memory')
-    group.add_argument('--precision', choices=PRECISIONS, help="replaces the config's fp16 and bf16")
+    group.add_argument('--precision', choices=PRECISIONS, help="replaces the config's; auto: the device's fastest")
     group.add_argument('--seed', type=int, help="replaces the config's seed")
     group.add_argument(
         '--allow-pickle', action='store_true', help='load checkpoints with any Python objects, if you trust them'

@@ -6,13 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from mmopt.apis.config import load_config
+from mmopt.apis.config import load_config, set_precision
 from mmopt.apis.facts import build_dataset
+from mmopt.config.precision import AUTO, precision_of, resolve_precision
 from mmopt.datasets.common import example_dataset
 from mmopt.engine.micro_batch import CheckpointBudget
 from mmopt.engine.optimize import apply_to_model, apply_to_optimizer
@@ -20,6 +22,7 @@ from mmopt.engine.optimize.checkpointing import budget_bytes
 from mmopt.engine.phases import Freezer, Phase, parse_phases
 from mmopt.registry import FUNCTIONS, MODELS
 from mmopt.utils.errors import UserError
+from mmopt.utils.precision import cuda_device, this_device
 
 __all__ = ['MemoryCase', 'batch_maker', 'bytes_of', 'load_case', 'phases_of']
 
@@ -99,10 +102,7 @@ class MemoryCase:
     @property
     def precision(self) -> str:
         """``fp32``, ``fp16`` or ``bf16``."""
-        wrapper = self.cfg.optim_wrapper
-        if not str(wrapper.get('type')).endswith('AmpOptimWrapper'):
-            return 'fp32'
-        return 'bf16' if wrapper.get('dtype') == 'bfloat16' else 'fp16'
+        return precision_of(self.cfg.optim_wrapper)
 
 
 def load_case(
@@ -123,7 +123,8 @@ def load_case(
         config: Config file.
         options: ``key.subkey=value`` texts.
         batch_size: Samples per iteration; None: the config's.
-        precision: ``fp32``, ``fp16`` or ``bf16``; None: the config's.
+        precision: ``fp32``, ``fp16``, ``bf16`` or ``auto``; None: the config's. ``auto`` is what this machine's GPU
+            computes itself, without one what those from Ampere on do.
         checkpointing: ``none``, or what ``optimize.checkpointing`` takes; None and ``config``: the config's.
         optimizer: ``SGD`` or ``AdamW`` with plain settings in place of the config's.
         max_items: Labels per sample.
@@ -139,6 +140,9 @@ def load_case(
     cfg = load_config(config, options=options, precision=precision)
     if not cfg.get('train_dataloader') or not cfg.get('optim_wrapper'):
         raise UserError(f'{cfg.filename}: the config trains nothing, so there is no step to estimate.')
+    if precision_of(cfg.optim_wrapper) == AUTO:
+        gpu = this_device('cuda') if torch.cuda.is_available() else cuda_device((8, 0))
+        set_precision(cfg, resolve_precision(cfg.optim_wrapper, gpu))
     init_default_scope(cfg.get('default_scope', 'mmopt'))
     if optimizer is not None:
         cfg.optim_wrapper['optimizer'] = dict(_OPTIMIZERS[optimizer])

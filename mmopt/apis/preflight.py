@@ -9,15 +9,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from mmopt.apis.facts import Facts
+from mmopt.config.precision import AUTO, allowed_precisions, precision_of
 from mmopt.engine.optimize import lr_factor
 from mmopt.engine.phases import Phase, parse_phases
+from mmopt.utils.precision import Choice, choose_precision
 from mmopt.utils.terminal import number, paint, rows
 
 __all__ = ['Preflight', 'describe_run']
-
-_CPU_FP16 = (
-    'fp16 on a CPU is emulated in fp32, so slower than fp32 itself, where --precision bf16 is about 2 times faster'
-)
 
 
 @dataclass(frozen=True)
@@ -79,14 +77,14 @@ def describe_run(cfg: Mapping, facts: Facts, name: str | None = None) -> Preflig
     length = _length(cfg, facts)
     entries = [
         ('device', _device(facts)),
-        ('precision', _precision(cfg)),
+        ('precision', _precision(cfg, facts)),
         ('batch', _batch(cfg, facts)),
         ('learning rate', _learning_rate(cfg, facts)),
         ('samples', f'{number(facts.num_train)} train' + (f', {number(facts.num_val)} val' if facts.num_val else '')),
         ('length', _length_text(length)),
         ('evaluation', _evaluation(cfg, length, facts)),
     ]
-    if cfg.get('load_from') or facts.start_iter is not None:
+    if cfg.get('load_from') or facts.start is not None:
         entries.append(('start', _start(cfg, facts, length)))
     entries += [('data', _folders(facts.folders)), ('work dir', str(cfg.get('work_dir')))]
     title = name or getattr(cfg, 'filename', None) or 'run'
@@ -99,19 +97,25 @@ def _device(facts: Facts) -> str:
     return f'{facts.device} ({processes}{facts.num_cores} cores, torch {facts.torch_version})'
 
 
-def _precision_name(cfg: Mapping) -> str:
-    wrapper = cfg.get('optim_wrapper') or {}
-    if not str(wrapper.get('type')).endswith('AmpOptimWrapper'):
-        return 'fp32'
-    return {'bfloat16': 'bf16'}.get(wrapper.get('dtype'), 'fp16')
+def _choice(cfg: Mapping, facts: Facts) -> Choice | None:
+    """Return what ``auto`` comes to; None where the config names a precision."""
+    section = cfg.get('optim_wrapper')
+    if precision_of(section) != AUTO:
+        return None
+    if facts.start is not None and facts.start.precision is not None:
+        return Choice(facts.start.precision, 'as the run was begun')
+    return choose_precision(facts.compute, allowed_precisions(section))
 
 
-def _precision(cfg: Mapping) -> str:
-    name = _precision_name(cfg)
+def _precision(cfg: Mapping, facts: Facts) -> str:
+    section, choice = cfg.get('optim_wrapper') or {}, _choice(cfg, facts)
+    name = choice.precision if choice else precision_of(section)
+    text = str(choice or name)
     if name != 'fp16':
-        return name
-    scale = cfg['optim_wrapper'].get('loss_scale', 'dynamic')
-    return f'fp16, static loss scale {number(scale)}' if isinstance(scale, int | float) else 'fp16, dynamic loss scale'
+        return text
+    scale = section.get('loss_scale', 'dynamic')
+    kind = f'static loss scale {number(scale)}' if isinstance(scale, int | float) else 'dynamic loss scale'
+    return f'{text}, {kind}'
 
 
 def _counts(cfg: Mapping, facts: Facts) -> tuple[int, int, int]:
@@ -214,10 +218,10 @@ def _evaluation(cfg: Mapping, length: _Length, facts: Facts) -> str:
 
 
 def _start(cfg: Mapping, facts: Facts, length: _Length) -> str:
-    if facts.start_iter is None:
+    if facts.start is None:
         return f'weights of {cfg["load_from"]}'
-    left = length.max_iters - facts.start_iter
-    return f'after iteration {number(facts.start_iter)}, {number(max(left, 0))} to go: {cfg.get("load_from")}'
+    left = length.max_iters - facts.start.iter
+    return f'after iteration {number(facts.start.iter)}, {number(max(left, 0))} to go: {cfg.get("load_from")}'
 
 
 def _folders(folders: Mapping[str, bool]) -> str:
@@ -247,8 +251,7 @@ def _device_warnings(cfg: Mapping, facts: Facts) -> Iterator[str]:
             )
         else:
             yield 'this machine has a GPU driver, but torch sees no GPU: check nvidia-smi and CUDA_VISIBLE_DEVICES.'
-    if not facts.on_gpu and _precision_name(cfg) == 'fp16':
-        yield f'{_CPU_FP16}.'
+    yield from _precision_warnings(cfg, facts)
     counts = [(cfg.get(key) or {}).get('num_workers', 0) for key in ('train_dataloader', 'val_dataloader')]
     workers = max(0 if count == 'auto' else count for count in counts)
     if workers * facts.world_size > facts.num_cores:
@@ -256,6 +259,24 @@ def _device_warnings(cfg: Mapping, facts: Facts) -> Iterator[str]:
         yield (
             f'{workers} workers{each} on {facts.num_cores} cores: they only take turns '
             f'(--options data.workers_per_gpu={max(facts.num_cores // facts.world_size - 1, 0)}).'
+        )
+
+
+def _precision_warnings(cfg: Mapping, facts: Facts) -> Iterator[str]:
+    choice = _choice(cfg, facts)
+    name = choice.precision if choice else precision_of(cfg.get('optim_wrapper'))
+    support = facts.compute.support(name)
+    if support.is_native:
+        return
+    faster = f'--precision {facts.compute.native_half or "fp32"} is faster'
+    if support.level == 'missing':
+        yield f'{name} cannot be computed here: {support.reason} (--precision {facts.compute.native_half or "fp32"}).'
+    elif facts.emulation_cost is None:
+        yield f'{name} saves memory here, but no time: {support.reason}; {faster}.'
+    else:
+        yield (
+            f'{name} is emulated: {support.reason}. Products and convolutions take {facts.emulation_cost:.1f} times '
+            f'as long as in fp32 (just measured); {faster}.'
         )
 
 
@@ -306,8 +327,8 @@ def _schedule_warnings(cfg: Mapping, facts: Facts, length: _Length) -> Iterator[
                 f'full rate (--options lr_config.warmup_iters={max(length.max_iters // 10, 1)}).'
             )
             break
-    if facts.start_iter is not None and facts.start_iter >= length.max_iters:
+    if facts.start is not None and facts.start.iter >= length.max_iters:
         yield (
-            f'the checkpoint is at iteration {number(facts.start_iter)}, the run ends at {number(length.max_iters)}: '
+            f'the checkpoint is at iteration {number(facts.start.iter)}, the run ends at {number(length.max_iters)}: '
             'nothing is left to train.'
         )

@@ -7,8 +7,10 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmopt.config.precision import resolve_precision
 from mmopt.engine.micro_batch import DoesNotFitError
 from mmopt.utils.memory import GIB
+from mmopt.utils.precision import ComputeDevice, this_device
 
 __all__ = ['estimate_remedies', 'format_remedies', 'with_estimates']
 
@@ -31,19 +33,20 @@ def format_remedies(now_bytes: int, then_bytes: Mapping[str, int]) -> str:
     return '\n'.join(lines)
 
 
-def estimate_remedies(cfg: Config, estimate: Callable[..., Any]) -> str:
+def estimate_remedies(cfg: Config, estimate: Callable[..., Any], device: ComputeDevice | None = None) -> str:
     """Estimate one sample with and without each remedy.
 
     Args:
         cfg: A lowered config.
         estimate: :func:`mmopt.apis.estimate_memory` or what takes its place.
+        device: What the run computes on; None looks at this machine.
 
     Returns:
         What :func:`format_remedies` gives.
     """
-    wrapper, optimize = cfg.get('optim_wrapper') or {}, cfg.get('optimize') or {}
-    is_half = str(wrapper.get('type')).endswith('AmpOptimWrapper')
-    own = {'bfloat16': 'bf16'}.get(wrapper.get('dtype'), 'fp16') if is_half else 'fp32'
+    optimize, device = cfg.get('optimize') or {}, device or this_device()
+    own = resolve_precision(cfg.get('optim_wrapper'), device)
+    half = device.native_half if own == 'fp32' else None
     is_checkpointed = bool(optimize.get('checkpointing'))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, 'config.py')
@@ -52,7 +55,7 @@ def estimate_remedies(cfg: Config, estimate: Callable[..., Any]) -> str:
         report = estimate(
             path,
             batch_sizes=[1],
-            precisions=[own] if is_half else [own, 'bf16'],
+            precisions=[own] if half is None else [own, half],
             checkpointings=[] if is_checkpointed else ['none', 'blocks'],
         )
     cases = {(case['precision'], case['checkpointing'] == 'blocks'): case for case in report.cases}

@@ -18,7 +18,7 @@ from mmopt.apis.config import missing_file
 from mmopt.apis.curves import choose_keys, plot_curves
 from mmopt.apis.estimate import estimate_memory
 from mmopt.apis.expect import check_expectations, parse_expectations
-from mmopt.apis.facts import Facts, collect_facts
+from mmopt.apis.facts import Facts, Start, collect_facts
 from mmopt.apis.logs import RunLog, read_run
 from mmopt.apis.pictures import can_draw, save_pictures
 from mmopt.apis.preflight import Preflight, describe_run
@@ -31,7 +31,7 @@ from mmopt.registry import RUNNERS
 from mmopt.utils.distributed import init_distributed
 from mmopt.utils.errors import UserError
 
-__all__ = ['build_runner', 'evaluate', 'iters_done', 'preflight', 'set_start', 'train']
+__all__ = ['build_runner', 'evaluate', 'preflight', 'set_start', 'start_of', 'train']
 
 NUM_PICTURES = 4
 
@@ -101,14 +101,15 @@ def _check_there(checkpoint: str) -> None:
         raise missing_file(checkpoint, 'checkpoint', suffix='.pth')
 
 
-def iters_done(cfg: Config) -> int | None:
-    """Return the iteration at which a resumed run starts; None for a new run."""
+def start_of(cfg: Config) -> Start | None:
+    """Return where a resumed run starts; None for a new run."""
     if not cfg.get('resume') or not cfg.get('load_from'):
         return None
     checkpoint = checkpoint_io.load(
         Path(cfg.load_from), map_location='cpu', allow_pickle=cfg.get('allow_pickle', False)
     )
-    return checkpoint.get('meta', {}).get('iter', 0)
+    meta = checkpoint.get('meta', {})
+    return Start(meta.get('iter', 0), meta.get('precision'))
 
 
 def _is_first_process(cfg: Config) -> bool:
@@ -117,12 +118,12 @@ def _is_first_process(cfg: Config) -> bool:
     return int(os.environ.get(names.get(cfg.get('launcher'), ''), 0)) == 0
 
 
-def preflight(cfg: Config, start_iter: int | None = None) -> Preflight:
+def preflight(cfg: Config, start: Start | None = None) -> Preflight:
     """Build the data sets, look at the machine, and describe the run.
 
     Args:
         cfg: A lowered config.
-        start_iter: From :func:`iters_done`.
+        start: From :func:`start_of`.
 
     Returns:
         The block to print.
@@ -130,13 +131,13 @@ def preflight(cfg: Config, start_iter: int | None = None) -> Preflight:
     Raises:
         UserError: If the config trains nothing or its data is missing.
     """
-    return describe_run(cfg, _look(cfg, start_iter))
+    return describe_run(cfg, _look(cfg, start))
 
 
-def _look(cfg: Config, start_iter: int | None) -> Facts:
+def _look(cfg: Config, start: Start | None) -> Facts:
     if not cfg.get('train_dataloader') or not cfg.get('train_cfg'):
         raise UserError(f'{cfg.filename}: the config has no training data (data.train), so there is nothing to train.')
-    return collect_facts(cfg, start_iter=start_iter)
+    return collect_facts(cfg, start)
 
 
 def train(cfg: Config, *, num_pictures: int = NUM_PICTURES) -> Summary:
@@ -156,8 +157,8 @@ def train(cfg: Config, *, num_pictures: int = NUM_PICTURES) -> Summary:
     if expectations and not cfg.get('val_cfg'):
         raise UserError(f'{cfg.filename}: expect needs an evaluation: add data.val and evaluation, or drop expect.')
     # Read now: the run may replace the very checkpoint that it goes on from.
-    start_iter = iters_done(cfg)
-    facts = _look(cfg, start_iter)
+    start = start_of(cfg)
+    facts = _look(cfg, start)
     if _is_first_process(cfg):
         print(f'{describe_run(cfg, facts)}\n', flush=True)
     started = time.perf_counter()
@@ -172,7 +173,7 @@ def train(cfg: Config, *, num_pictures: int = NUM_PICTURES) -> Summary:
         except DoesNotFitError as error:
             # Every process has failed; one of them says what would help.
             raise (with_estimates(error, cfg, estimate_memory) if is_main_process() else error) from None
-    return _finish(cfg, runner, start_iter or 0, time.perf_counter() - started, expectations, num_pictures)
+    return _finish(cfg, runner, start.iter if start else 0, time.perf_counter() - started, expectations, num_pictures)
 
 
 def _finish(

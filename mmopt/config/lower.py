@@ -43,6 +43,7 @@ DIALECT_SECTIONS = (
     'runner',
     'total_epochs',
     'total_iters',
+    'precision',
     'fp16',
     'bf16',
     'checkpoint_config',
@@ -98,8 +99,8 @@ def is_native(cfg: Mapping[str, Any]) -> bool:
     if isinstance(loops, Mapping) and {'by_epoch', 'max_epochs', 'max_iters'} & set(loops):
         native.append('train_cfg')
     dialect = [key for key in DIALECT_SECTIONS if key in cfg]
-    # MMEngine's Runner reads these two from native configs as well.
-    dialect = [key for key in dialect if key not in ('find_unused_parameters', 'resume_from')]
+    # MMEngine's Runner reads the first two from native configs as well; the third is a name that users' variables have.
+    dialect = [key for key in dialect if key not in ('find_unused_parameters', 'resume_from', 'precision')]
     if native and dialect:
         raise ConfigError(
             f'The config mixes MMEngine sections ({", ".join(native)}) with MMCV-1.x sections ({", ".join(dialect)}): '

@@ -6,7 +6,7 @@ The list of keys is closed: a key is here only if the engine has its implementat
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from mmopt.config.precision import DTYPES, with_precision
+from mmopt.config.precision import AUTO, DTYPE_NAMES, with_precision
 from mmopt.config.schema import ConfigError, check_keys, nearest
 
 __all__ = ['OPTIMIZE_KEYS', 'Kind', 'check_optimize', 'check_optimize_name', 'merge_optimize']
@@ -74,7 +74,7 @@ OPTIMIZE_KEYS: dict[str, Kind] = {
     'micro_batch': Kind("a positive whole number or 'auto'", lambda value: value == 'auto' or _is_count(value)),
     'offload': Kind('True, False or module patterns', _is_names),
     'optimizer_8bit': _SWITCH,
-    'precision': Kind("'fp32', 'fp16' or 'bf16'", lambda value: value in ('fp32', *DTYPES)),
+    'precision': Kind("'auto', 'fp32', 'fp16' or 'bf16'", lambda value: value in (AUTO, *DTYPE_NAMES)),
     'scale_lr': Kind("'linear' or 'sqrt'", lambda value: value in ('linear', 'sqrt')),
     'tf32': _SWITCH,
 }

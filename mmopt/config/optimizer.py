@@ -1,9 +1,10 @@
-"""`optimizer`, `optimizer_config`, `fp16`, `bf16` and `runner.accumulative_counts` -> `optim_wrapper`."""
+"""`optimizer`, `optimizer_config`, `precision`, `fp16`, `bf16` and `runner.accumulative_counts` -> `optim_wrapper`."""
 
 import copy
 from collections.abc import Mapping
 from typing import Any
 
+from mmopt.config.precision import AUTO, precision_of, with_precision
 from mmopt.config.schema import ConfigError, check_keys
 
 __all__ = ['CONSTRUCTORS', 'lower_optimizer']
@@ -60,7 +61,7 @@ def lower_optimizer(cfg: Mapping[str, Any]) -> dict[str, Any]:
         check_keys('optimizer_config.grad_clip', hook['grad_clip'])
 
     precision = _precision(cfg, hook, fp16_hook=fp16_hook)
-    return dict(
+    wrapper = dict(
         type='AmpOptimWrapper' if precision else 'OptimWrapper',
         optimizer=optimizer,
         constructor=CONSTRUCTORS.get(constructor, constructor),
@@ -69,6 +70,12 @@ def lower_optimizer(cfg: Mapping[str, Any]) -> dict[str, Any]:
         accumulative_counts=_accumulative_counts(cfg, hook, accumulating=accumulating_hook),
         **precision,
     )
+    if cfg.get('precision') is not None:
+        allowed = precision_of(wrapper)
+        wrapper = with_precision(wrapper, cfg['precision'])
+        if cfg['precision'] == AUTO and allowed != 'fp32':
+            wrapper['allow'] = [allowed]
+    return wrapper
 
 
 def _check_paramwise(paramwise_cfg: Mapping[str, Any], optimizer: Mapping[str, Any]) -> None:

@@ -33,7 +33,7 @@ _SOURCES: dict[str, tuple[str, ...]] = {
     'val_evaluator': ('evaluation',),
     'test_evaluator': ('evaluation',),
     'train_cfg': ('runner', 'total_epochs', 'total_iters', 'evaluation', 'phases'),
-    'optim_wrapper': ('optimizer', 'optimizer_config', 'fp16', 'bf16', 'runner'),
+    'optim_wrapper': ('optimizer', 'optimizer_config', 'precision', 'fp16', 'bf16', 'runner'),
     'param_scheduler': ('lr_config', 'momentum_config'),
     'default_hooks': ('checkpoint_config', 'log_config', 'evaluation'),
     'log_processor': ('log_config',),

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from mmopt.config.precision import AUTO, DTYPE_NAMES
+
 __all__ = ['wrong_value']
 
 
@@ -39,6 +41,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     'a number or a list of them': lambda value: _is_number(value) or _all(_is_number)(value),
     'a list of numbers': _all(_is_number),
     "'disk' or 'ram'": lambda value: value in ('disk', 'ram'),
+    "'auto', 'fp32', 'fp16' or 'bf16'": lambda value: value in (AUTO, *DTYPE_NAMES),
 }
 
 # Kind -> keys, at the top level or in any section: a name means the same everywhere but for those that are missing here
@@ -66,6 +69,7 @@ _KEYS: dict[str, str] = {
     'a number or a list of them': 'target_ratio max_lr base_momentum max_momentum',
     'a list of numbers': 'betas restart_weights periods',
     "'disk' or 'ram'": 'cache',
+    "'auto', 'fp32', 'fp16' or 'bf16'": 'precision',
 }
 _KIND_OF = {key: kind for kind, keys in _KEYS.items() for key in keys.split()}
 

@@ -14,11 +14,12 @@ from mmopt.engine import checkpoint_io
 from mmopt.engine.fsdp import is_sharded, scatter_like, scatter_optimizer_state, to_full
 from mmopt.engine.global_batch import check_global_batch
 from mmopt.engine.hooks.runtime_info_hook import RuntimeInfoHook
-from mmopt.engine.optim import OptimWrapper
+from mmopt.engine.optim import AmpOptimWrapper, OptimWrapper
 from mmopt.engine.optim.accumulation import waiting_gradients
 from mmopt.engine.step import unwrap
 from mmopt.structures import move_to
 from mmopt.utils.errors import UserError
+from mmopt.utils.precision import this_device
 
 __all__ = ['collect_state', 'restore_state', 'resume_schedulers', 'scale_learning_rate']
 
@@ -55,6 +56,7 @@ def collect_state(runner: Any) -> dict[str, Any] | None:
             epoch=getattr(loop, 'epochs_done', runner.epoch),
             seed=runner.seed,
             world_size=get_world_size(),
+            precision=getattr(runner.optim_wrapper, 'precision', None),  # a foreign wrapper does not say
             **(
                 dict(
                     samples=loop.samples_done,
@@ -116,6 +118,7 @@ def restore_state(
         loop._iter, loop._epoch = meta['iter'], meta.get('epoch', 0)
     if 'message_hub' in checkpoint:
         checkpoint_io.restore_message_hub(runner.message_hub, checkpoint['message_hub'])
+    _restore_precision(runner, meta.get('precision'))
     if optimizer and checkpoint.get('optimizer') is not None:
         state = checkpoint['optimizer']
         if checkpoint['source_format'] != 'mmopt':  # a group per parameter there, merged ones here
@@ -153,6 +156,24 @@ def _restore_seed(runner: Any, seed: int | None) -> None:
         for loader in getattr(loop, 'loaders', ()) or ([loop.dataloader] if isinstance(loop, BaseLoop) else ()):
             if hasattr(loader.sampler, 'seed'):
                 loader.sampler.seed = seed
+
+
+def _restore_precision(runner: Any, precision: str | None) -> None:
+    """Go on in the precision that was chosen, and say in one line what that costs here, or what has changed."""
+    wrapper = runner.optim_wrapper
+    if precision is None or not isinstance(wrapper, OptimWrapper):
+        return
+    device = this_device(next(runner.model.parameters()).device.type)
+    support = device.support(precision)
+    if isinstance(wrapper, AmpOptimWrapper) and support.level != 'missing':
+        wrapper.keep_precision(precision)
+    if wrapper.precision != precision:
+        runner.logger.warning(f'The checkpoint was trained in {precision}, this run goes on in {wrapper.precision}.')
+    elif getattr(wrapper, 'choice', None) is not None and not support.is_native:
+        runner.logger.warning(
+            f'Going on in {precision}, as the run was begun, though {support.reason}: emulated, so that it stays the '
+            'same run. --precision fp32 is faster here and rounds less.'
+        )
 
 
 def resume_schedulers(schedulers: list | dict | None, states: list | dict | None, iters_done: int) -> None:

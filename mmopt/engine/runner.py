@@ -8,7 +8,7 @@ import copy
 import logging
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,9 +33,9 @@ from mmopt.engine.hooks.runtime_info_hook import RuntimeInfoHook
 from mmopt.engine.loading import build_dataloader
 from mmopt.engine.loops import IterBasedTrainLoop, TrainLoop
 from mmopt.engine.model_wrapper import needs_mmengine, wrap_distributed
-from mmopt.engine.optim import AmpOptimWrapper, OptimWrapper
+from mmopt.engine.optim import OptimWrapper
 from mmopt.engine.optim.half_on_cpu import autocast
-from mmopt.engine.optim.precision import DTYPES
+from mmopt.engine.optim.precision import evaluation_precision
 from mmopt.engine.optimize import (
     apply_to_model,
     apply_to_optimizer,
@@ -52,6 +52,7 @@ from mmopt.engine.time_split import TimeSplit
 from mmopt.registry import RUNNERS
 from mmopt.utils.distributed import init_distributed
 from mmopt.utils.malloc import keep_freed_pages
+from mmopt.utils.precision import DTYPES
 
 __all__ = ['EpochBasedRunner', 'IterBasedRunner']
 
@@ -75,6 +76,8 @@ class IterBasedRunner(Runner):
         self.time_split = TimeSplit()
         """Where the time of the training goes."""
         self._pending_rng: dict | None = None
+        self._trained_in: str | None = None  # the precision of the checkpoint that was loaded
+        self._evaluation_precision: str | None = None
         self.config_text: str | None = None
         self._hook_calls: dict[str, tuple[int, list[Callable]]] = {}
         super().__init__(*args, **kwargs)
@@ -203,7 +206,10 @@ class IterBasedRunner(Runner):
         if isinstance(optim_wrapper, dict):
             optim_wrapper, effects = apply_to_optimizer(optim_wrapper, self.cfg, get_world_size())
             report(effects, self.logger)
-        return super().build_optim_wrapper(optim_wrapper)
+        built = super().build_optim_wrapper(optim_wrapper)
+        if (choice := getattr(built, 'choice', None)) is not None:
+            self.logger.info(f'precision: {choice}')
+        return built
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build our loops also from MMEngine's ``dict(by_epoch=..., max_iters=...)``."""
@@ -263,10 +269,10 @@ class IterBasedRunner(Runner):
         device_type = next(self.model.parameters()).device.type
         if isinstance(wrapper, OptimWrapper):
             return wrapper.autocast(device_type)
-        cfg = self.cfg.get('optim_wrapper') or {}
-        if cfg.get('type') in ('AmpOptimWrapper', AmpOptimWrapper):
-            return autocast(device_type, DTYPES[cfg.get('dtype') or 'float16'])
-        return nullcontext()
+        if self._evaluation_precision is None:
+            section = self.cfg.get('optim_wrapper')
+            self._evaluation_precision = evaluation_precision(section, self._trained_in, device_type)
+        return autocast(device_type, DTYPES[self._evaluation_precision])
 
     @property
     def train_loop(self) -> BaseLoop | None:
@@ -401,6 +407,7 @@ class IterBasedRunner(Runner):
             own = module.state_dict()
             weights = {key: scatter_like(value, own[key]) if key in own else value for key, value in weights.items()}
         checkpoint_io.load_weights(module, weights, strict=strict, logger=self.logger, **options)
+        self._trained_in = checkpoint.get('meta', {}).get('precision')
         self._has_loaded = True
         self.logger.info(f'Loaded the weights of {filename}.')
         return checkpoint

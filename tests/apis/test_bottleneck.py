@@ -8,8 +8,8 @@ from mmopt.apis.bottleneck import Bottleneck, plot_time, read_time
 from mmopt.engine.time_split import PARTS
 
 SETTINGS = dict(
-    device='GPU', precision='bfloat16', batch_size=4, num_workers=4, num_cores=16, pin_memory=True, cache=None,
-    unit='iter', val_interval=500, log_interval=50, checkpoint_interval=1000,
+    device='GPU', precision='bf16', native_half='bf16', batch_size=4, num_workers=4, num_cores=16,
+    pin_memory=True, cache=None, unit='iter', val_interval=500, log_interval=50, checkpoint_interval=1000,
 )  # fmt: skip
 
 
@@ -57,8 +57,12 @@ def test_each_part_has_its_remedy_and_the_largest_gain_goes_first(seconds, optio
 
 
 def test_half_precision_is_expected_to_halve_the_computing_on_a_gpu_alone():
-    assert run(settings=dict(precision='float32'), compute=90, data=10).advice.what == '--precision bf16'
-    assert run(settings=dict(precision='float32', device='CPU'), compute=90, data=10).advice.gain == pytest.approx(0.1)
+    assert run(settings=dict(precision='fp32'), compute=90, data=10).advice.what == '--precision bf16'
+    assert (
+        run(settings=dict(precision='fp32', native_half='fp16'), compute=90, data=10).advice.what == '--precision fp16'
+    )
+    assert run(settings=dict(precision='fp32', native_half=None), compute=90, data=10).advice.gain == pytest.approx(0.1)
+    assert run(settings=dict(precision='fp32', device='CPU'), compute=90, data=10).advice.gain == pytest.approx(0.1)
 
 
 def test_a_run_that_only_computes_is_told_so():

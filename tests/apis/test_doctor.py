@@ -10,10 +10,13 @@ from mmopt.apis.doctor.disk import Disk, read_speed
 from mmopt.apis.doctor.machine import Machine, check_machine
 from mmopt.apis.doctor.settings import check_settings
 from mmopt.apis.doctor.versions import Versions, _cudnn_text, check_versions, parse_version
+from mmopt.utils.precision import cpu_device
 from tests.engine.toy import toy_config
 
 GOOD = Versions('2.13.0+cu128', '12.8', '9.20.0', '580.65', dict(mmengine='0.10.7', setuptools='80.1.0'))
-MACHINE = Machine((('NVIDIA A100', (8, 0), 79.0, 80.0),), 16, 64.0, 8.0, 'glibc', True, False, 65536)
+MACHINE = Machine(
+    (('NVIDIA A100', (8, 0), 79.0, 80.0),), 16, 64.0, 8.0, 'glibc', cpu_device(dict(bf16='AVX512-BF16')), 65536
+)
 DISK = Disk(2000.0, 5.0, 100.0)
 
 
@@ -97,8 +100,8 @@ CPU = dataclasses.replace(MACHINE, gpus=())
         (MACHINE, None, '--precision bf16'),
         (CPU, 'float16', '--precision bf16'),
         (CPU, None, '--precision bf16'),
-        (dataclasses.replace(CPU, cpu_has_bf16=False), 'bfloat16', '--precision fp32'),
-        (dataclasses.replace(CPU, cpu_has_bf16=False), None, ''),
+        (dataclasses.replace(CPU, cpu=cpu_device({})), 'bfloat16', '--precision fp32'),
+        (dataclasses.replace(CPU, cpu=cpu_device({})), None, ''),
     ],
 )
 def test_a_precision_that_the_device_lacks_is_told(tmp_path, machine, precision, remedy):

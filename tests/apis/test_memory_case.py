@@ -1,6 +1,7 @@
 """What is estimated comes from the data where it is asked to: the samples with the most labels, and what lacks."""
 
 import pytest
+import torch
 
 from mmopt.apis.facts import build_dataset
 from mmopt.apis.memory_case import bytes_of, load_case
@@ -33,3 +34,10 @@ def test_a_scan_without_the_data_says_so(tmp_path):
     case = load_case(CONFIG, [f'data.data_root={tmp_path}'], scan=True)
     with pytest.raises(UserError, match='a scan needs the data, and the data cannot be read'):
         case.batch_maker()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='with a GPU its own precision is estimated')
+def test_without_a_gpu_an_automatic_precision_is_estimated_as_on_those_that_have_bf16():
+    assert load_case(CONFIG).precision == 'bf16'
+    assert load_case(CONFIG, precision='auto').precision == 'bf16'
+    assert load_case(CONFIG, precision='fp32').precision == 'fp32'

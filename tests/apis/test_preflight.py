@@ -3,8 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from mmopt.apis.facts import Facts, data_folders, world_size_of
+from mmopt.apis.facts import Facts, Start, data_folders, world_size_of
 from mmopt.apis.preflight import describe_run
+from mmopt.utils.precision import cpu_device, cuda_device, mps_device
 
 CFG = dict(
     train_dataloader=dict(batch_size=8, num_workers=2, drop_last=False),
@@ -27,8 +28,17 @@ FACTS = Facts(
     num_train=1600,
     num_val=80,
     folders={'data/nuscenes/img_dir/train': True, 'data/nuscenes/calib.json': True},
+    compute=cuda_device((9, 0)),
 )
-CPU = replace(FACTS, device='CPU', on_gpu=False, gpu_driver=False, torch_has_cuda=False, world_size=1)
+CPU = replace(
+    FACTS,
+    device='CPU',
+    on_gpu=False,
+    gpu_driver=False,
+    torch_has_cuda=False,
+    world_size=1,
+    compute=cpu_device(dict(bf16='AMX')),
+)
 
 
 def changed(**sections) -> dict:
@@ -93,10 +103,11 @@ def test_epoch_based_runs_count_epochs():
 def test_a_resumed_run_says_where_it_goes_on():
     cfg = changed() | dict(load_from='runs/x/best_mIoU.pth', resume=True)
     assert (
-        entries(cfg, replace(FACTS, start_iter=120))['start'] == 'after iteration 120, 180 to go: runs/x/best_mIoU.pth'
+        entries(cfg, replace(FACTS, start=Start(120)))['start']
+        == 'after iteration 120, 180 to go: runs/x/best_mIoU.pth'
     )
     assert entries(cfg)['start'] == 'weights of runs/x/best_mIoU.pth'
-    assert 'nothing is left to train' in warnings(cfg, replace(FACTS, start_iter=300))
+    assert 'nothing is left to train' in warnings(cfg, replace(FACTS, start=Start(300)))
 
 
 def test_a_cpu_build_of_torch_on_a_gpu_machine_is_noticed():
@@ -104,10 +115,56 @@ def test_a_cpu_build_of_torch_on_a_gpu_machine_is_noticed():
     assert 'torch sees no GPU' in warnings(facts=replace(CPU, gpu_driver=True, torch_has_cuda=True))
 
 
-def test_fp16_on_a_cpu_is_called_slow():
-    cfg = changed(optim_wrapper=dict(type='AmpOptimWrapper', dtype='float16'))
-    assert 'fp16 on a CPU is emulated in fp32, so slower' in warnings(cfg, CPU)
-    assert warnings(cfg) == ''
+AUTO = dict(type='AmpOptimWrapper', dtype='auto', loss_scale='dynamic')
+AVX2 = replace(CPU, compute=cpu_device({}), emulation_cost=1.23)
+
+
+@pytest.mark.parametrize(
+    ('facts', 'section', 'text'),
+    [
+        (CPU, AUTO, 'bf16 (auto: this CPU multiplies it itself (AMX))'),
+        (AVX2, AUTO, 'fp32 (auto: this CPU has no bf16 arithmetic; this CPU has no fp16 arithmetic)'),
+        (AVX2, AUTO | dict(allow=['bf16']), 'fp32 (auto: this CPU has no bf16 arithmetic)'),
+        (
+            replace(FACTS, compute=cuda_device((7, 5))),
+            AUTO,
+            'fp16 (auto: tensor cores multiply it (compute capability 7.5)), dynamic loss scale',
+        ),
+        (replace(AVX2, start=Start(10, 'bf16')), AUTO, 'bf16 (auto: as the run was begun)'),
+        (replace(AVX2, start=Start(10)), AUTO | dict(allow=['fp16']), 'fp32 (auto: this CPU has no fp16 arithmetic)'),
+    ],
+)
+def test_an_automatic_precision_is_named_with_its_reason(facts, section, text):
+    assert entries(changed(optim_wrapper=section), facts)['precision'] == text
+
+
+@pytest.mark.parametrize(
+    ('facts', 'dtype', 'text'),
+    [
+        (
+            AVX2,
+            'bfloat16',
+            'bf16 is emulated: this CPU has no bf16 arithmetic. Products and convolutions take 1.2 times',
+        ),
+        (AVX2, 'float16', '--precision fp32 is faster'),
+        (replace(CPU, emulation_cost=1.1), 'float16', '--precision bf16 is faster'),
+        (
+            replace(FACTS, compute=cuda_device((6, 0))),
+            'float16',
+            'fp16 saves memory here, but no time: GPUs before Volta',
+        ),
+        (replace(FACTS, compute=cuda_device((7, 5))), 'bfloat16', '--precision fp16 is faster'),
+        (replace(FACTS, compute=mps_device(has_bf16=False)), 'bfloat16', 'bf16 needs macOS 14 (--precision fp16)'),
+    ],
+)
+def test_a_precision_that_the_device_does_not_compute_itself_is_warned_of(facts, dtype, text):
+    assert text in warnings(changed(optim_wrapper=dict(type='AmpOptimWrapper', dtype=dtype)), facts)
+
+
+@pytest.mark.parametrize('facts', [FACTS, CPU, AVX2])
+def test_nobody_is_warned_of_what_the_device_computes_itself(facts):
+    assert 'emulated' not in warnings(facts=facts)
+    assert 'emulated' not in warnings(changed(optim_wrapper=AUTO), facts)
 
 
 def test_more_workers_than_cores_are_noticed():

@@ -72,7 +72,7 @@ def test_a_run_that_does_not_fit_ends_with_the_ranked_remedies(monkeypatch, esti
 
     runner = SimpleNamespace(train=train, use_datasets=lambda datasets: None, register_hook=lambda hook: None)
     for name, value in dict(
-        build_runner=runner, _look=SimpleNamespace(datasets={}), describe_run='', iters_done=None
+        build_runner=runner, _look=SimpleNamespace(datasets={}), describe_run='', start_of=None
     ).items():
         monkeypatch.setattr(run, name, lambda *args, value=value: value)
     monkeypatch.setattr(run, 'estimate_memory', estimate)

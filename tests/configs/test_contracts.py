@@ -120,3 +120,13 @@ def registered() -> list[tuple[str, type]]:
 def test_everything_registered_is_documented_and_public(name, item):
     assert item.__doc__, name
     assert item.__name__ in sys.modules[item.__module__].__all__, name
+
+
+@pytest.mark.parametrize('path', [path for path in SHIPPED if 'demo' in path])
+def test_a_demo_trains_in_the_fastest_precision_of_the_device_whichever_that_is(path):
+    from mmopt.apis import load_config
+    from mmopt.config.precision import allowed_precisions, precision_of
+
+    section = load_config(REPO / path).optim_wrapper
+    assert precision_of(section) == 'auto'
+    assert allowed_precisions(section) == ('bf16', 'fp16')

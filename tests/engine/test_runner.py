@@ -125,12 +125,29 @@ RESUME_CASES = {
     ),
     'bf16': dict(optim_wrapper=dict(type='AmpOptimWrapper', dtype='bfloat16')),
     'epochs': dict(by_epoch=True, train_cfg=dict(max_epochs=2)),
+    'auto': dict(optim_wrapper=dict(type='AmpOptimWrapper', dtype='auto')),
 }
+EMULATED_CASES = {
+    f'emulated {name}': dict(
+        optim_wrapper=dict(type='AmpOptimWrapper', dtype=dtype, accumulative_counts=3, clip_grad=dict(max_norm=1.0))
+    )
+    for name, dtype in (('bf16', 'bfloat16'), ('fp16', 'float16'))
+}
+
+
+@pytest.mark.parametrize('changes', EMULATED_CASES.values(), ids=EMULATED_CASES)
+@pytest.mark.parametrize('stop', [4, 5])
+def test_a_killed_run_in_an_emulated_precision_continues_bit_for_bit(tmp_path, changes, stop, no_half_arithmetic):
+    check_resuming(tmp_path, changes, stop)
 
 
 @pytest.mark.parametrize('changes', RESUME_CASES.values(), ids=RESUME_CASES)
 @pytest.mark.parametrize('stop', [4, 5])
 def test_a_killed_run_continues_bit_for_bit(tmp_path, changes, stop):
+    check_resuming(tmp_path, changes, stop)
+
+
+def check_resuming(tmp_path, changes, stop):
     """The stop at 5 loses an iteration after the checkpoint at 4 and must repeat it alike."""
     whole = build(toy_config(tmp_path / 'whole', **changes))
     whole.train()

@@ -170,5 +170,5 @@ def test_a_foreign_optim_wrapper_names_the_remedy():
 
 
 def test_an_unknown_precision_is_refused():
-    with pytest.raises(ValueError, match=r"one of \['bfloat16', 'float16'\], got 'int8'"):
+    with pytest.raises(ValueError, match=r"one of \['auto', 'bfloat16', 'float16'\], got 'int8'"):
         AmpOptimWrapper(torch.optim.SGD(nn.Linear(1, 1).parameters()), dtype='int8')

@@ -127,7 +127,7 @@ def _row(result: CellResult, base: CellResult, num_train: int | None, num_val: i
         metric=_metric(result),
         metric_loss=None,
         rounds=len(result.trials),
-        emulates_fp16=first.get('emulates_fp16', False),
+        emulates=first.get('emulates'),
     )
     return row | dict(bottleneck=find_bottleneck(row, first))
 
@@ -286,11 +286,11 @@ def _explanations(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         )
     if first['peak_kind'] == 'host':
         notes.append('Without a GPU memory is what the process and its workers hold; only ratios mean anything.')
-    emulated = [row['name'] for row in rows if row['emulates_fp16']]
+    emulated = [f'{row["name"]} ({row["emulates"]})' for row in rows if row['emulates']]
     if emulated:
         notes.append(
-            'This processor has no fp16 arithmetic: products are computed in fp32 and rounded, so the speed of these '
-            f'rows says nothing of a GPU: {"; ".join(emulated)}.'
+            'This device emulates the precision of these rows (products in fp32 and rounded), so their speed says '
+            f'nothing of one that does not: {"; ".join(emulated)}.'
         )
     if first['hours']:
         notes.append('Whole schedule: iterations, evaluations and checkpoints of the config times their measured cost.')

@@ -25,10 +25,9 @@ from mmopt.apis.facts import build_dataset
 from mmopt.apis.run import build_runner, train
 from mmopt.engine.bench import EnoughMeasured, MeasureHook, step_flops
 from mmopt.engine.hooks.time_split_hook import run_settings
-from mmopt.engine.optim.half_on_cpu import cpu_multiplies_halves
-from mmopt.engine.optim.precision import DTYPES
 from mmopt.utils.machine import describe_machine, matmul_flop_per_s
 from mmopt.utils.memory import is_out_of_memory
+from mmopt.utils.precision import DTYPES, this_device
 
 __all__ = ['main', 'run_trial']
 
@@ -73,7 +72,7 @@ def run_trial(cell: Cell, settings: TrialSettings, work_dir: Path, parent_pid: i
         losses=hook.losses,
         # The run was shortened; advice is about the whole one.
         settings=run_settings(runner) | dict(val_interval=schedule_cfg['train_cfg'].get('val_interval')),
-        emulates_fp16=_emulates_fp16(runner, hook.device),
+        emulates=_emulated_precision(runner, hook.device),
         peak_gib=hook.peak_gib,
         num_params=sum(param.numel() for param in runner.model.parameters()),
         machine=describe_machine(),
@@ -124,19 +123,14 @@ def _timing(hook: MeasureHook, accumulation: int) -> dict[str, Any]:
     )
 
 
-def _autocast_dtype(runner: Runner) -> torch.dtype:
-    wrapper = runner.cfg.optim_wrapper
-    name = wrapper.get('dtype', 'float16') if str(wrapper.get('type')).endswith('AmpOptimWrapper') else None
-    return DTYPES.get(name, torch.float32)
-
-
-def _emulates_fp16(runner: Runner, device: torch.device) -> bool:
-    return device.type == 'cpu' and _autocast_dtype(runner) is torch.float16 and not cpu_multiplies_halves()
+def _emulated_precision(runner: Runner, device: torch.device) -> str | None:
+    precision = runner.optim_wrapper.precision
+    return precision if this_device(device.type).support(precision).level == 'emulated' else None
 
 
 def _utilisation(runner: Runner, hook: MeasureHook, result: dict) -> dict[str, Any]:
     flops = step_flops(runner.train_loop.step, hook.last_batch)
-    dtype = torch.float32 if result['emulates_fp16'] else _autocast_dtype(runner)
+    dtype = DTYPES['fp32' if result['emulates'] else runner.optim_wrapper.precision]
     rate = matmul_flop_per_s(dtype, hook.device)
     median = statistics.median(result['iter_s'])
     return dict(flops=flops, matmul_dtype=str(dtype).split('.')[-1], matmul_flop_per_s=rate, mfu=flops / rate / median)

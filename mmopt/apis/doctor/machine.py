@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 from mmopt.apis.doctor.check import Check
-from mmopt.engine.optim.half_on_cpu import cpu_multiplies_halves
 from mmopt.utils.host import available_host_bytes, usable_cores
 from mmopt.utils.memory import GIB
+from mmopt.utils.precision import ComputeDevice, cuda_device, this_cpu
 
 __all__ = ['Machine', 'check_machine', 'look_at_machine']
 
@@ -28,8 +28,7 @@ class Machine:
         host_free_gib: Memory that is free or can be freed, within the container's limit.
         shm_gib: Size of ``/dev/shm``, through which workers hand batches over; None where there is none.
         malloc: ``'glibc'``, or what is loaded in its place (``'jemalloc'``), or ``'other'``.
-        cpu_has_bf16: Whether the CPU multiplies bf16 itself.
-        cpu_has_fp16: Whether it multiplies fp16 itself.
+        cpu: What the CPU computes.
         open_files: How many files a process may have open.
     """
 
@@ -38,9 +37,13 @@ class Machine:
     host_free_gib: float
     shm_gib: float | None
     malloc: str
-    cpu_has_bf16: bool
-    cpu_has_fp16: bool
+    cpu: ComputeDevice
     open_files: int
+
+    @property
+    def compute(self) -> ComputeDevice:
+        """What a run computes on: the oldest GPU, else the CPU."""
+        return cuda_device(min(capability for _, capability, *_ in self.gpus)) if self.gpus else self.cpu
 
 
 def look_at_machine(*, with_gpus: bool = True) -> Machine:
@@ -64,18 +67,9 @@ def look_at_machine(*, with_gpus: bool = True) -> Machine:
         host_free_gib=available_host_bytes() / GIB,
         shm_gib=shutil.disk_usage(shm).total / GIB if shm.is_dir() else None,
         malloc=_malloc(),
-        cpu_has_bf16=any(flag in _cpu_flags() for flag in ('avx512_bf16', 'amx_bf16', 'bf16')),
-        cpu_has_fp16=cpu_multiplies_halves(),
+        cpu=this_cpu(),
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
     )
-
-
-def _cpu_flags() -> set[str]:
-    path = Path('/proc/cpuinfo')
-    for line in path.read_text().splitlines() if path.is_file() else ():
-        if line.startswith(('flags', 'Features')):
-            return set(line.split(':', 1)[1].split())
-    return set()
 
 
 def _malloc() -> str:

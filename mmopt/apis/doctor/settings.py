@@ -6,11 +6,12 @@ from typing import Any
 from mmopt.apis.doctor.check import Check
 from mmopt.apis.doctor.disk import Disk
 from mmopt.apis.doctor.machine import Machine
+from mmopt.config.precision import AUTO, allowed_precisions, precision_of
+from mmopt.utils.precision import choose_precision
 
 __all__ = ['check_settings']
 
 _MANY_WORKERS = 16
-_AMPERE, _VOLTA = (8, 0), (7, 0)
 
 
 def check_settings(
@@ -71,23 +72,16 @@ def _accumulation(cfg: Mapping[str, Any], num_train: int) -> Iterator[Check]:
 
 
 def _precision(cfg: Mapping[str, Any], machine: Machine) -> Check:
-    wrapper = cfg['optim_wrapper']
-    is_amp = str(wrapper.get('type')).endswith('AmpOptimWrapper')
-    name = {'bfloat16': 'bf16'}.get(wrapper.get('dtype'), 'fp16') if is_amp else 'fp32'
-    oldest = min((capability for _, capability, *_ in machine.gpus), default=None)
-    if name == 'bf16' and oldest is not None and oldest < _AMPERE:
-        return Check('precision', 'bf16 before Ampere is emulated', 'use --precision fp16', is_fault=False)
-    if name == 'fp16' and oldest is not None and oldest < _VOLTA:
-        return Check('precision', 'fp16 before Volta has no tensor cores', 'use --precision fp32: as fast, and safe')
-    if oldest is None and name == 'fp16' and not machine.cpu_has_fp16:
-        return Check('precision', 'fp16 on this CPU is emulated in fp32', 'use --precision bf16 or fp32')
-    if oldest is None and name == 'bf16' and not machine.cpu_has_bf16:
-        return Check('precision', 'bf16 on this CPU is emulated', 'use --precision fp32')
-    if oldest is None and name == 'fp32' and machine.cpu_has_bf16:
-        return Check('precision', 'fp32; this CPU multiplies bf16 itself', '--precision bf16 is about twice as fast')
-    if oldest is not None and name == 'fp32' and oldest >= _VOLTA:
-        better = 'bf16' if oldest >= _AMPERE else 'fp16'
-        return Check('precision', 'fp32 leaves the tensor cores idle', f'--precision {better} is about twice as fast')
+    device, section = machine.compute, cfg['optim_wrapper']
+    name, half = precision_of(section), device.native_half
+    if name == AUTO:
+        return Check('precision', str(choose_precision(device, allowed_precisions(section))))
+    support = device.support(name)
+    if not support.is_native:
+        return Check('precision', f'{name} is {support.level}: {support.reason}', f'use --precision {half or "fp32"}')
+    if name == 'fp32' and half is not None:
+        text = f'fp32, but for {half}: {device.support(half).reason}'
+        return Check('precision', text, f'--precision {half} is about twice as fast where products prevail')
     return Check('precision', name)
 
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmopt.apis.tune.knobs import precision_of
 from mmopt.config import is_native, lower
+from mmopt.config.precision import precision_of
 from mmopt.engine.tuner import Setting
 
 __all__ = ['Edit', 'as_options', 'make_edits', 'scaled_lr']
@@ -78,7 +78,7 @@ def make_edits(source: Mapping[str, Any], setting: Setting, *, effective: int, l
     if lr is not None and effective != base_effective:
         key = 'optim_wrapper.optimizer.lr' if native else 'optimizer.lr'
         edits.append(Edit(key, scaled_lr(lr, effective, base_effective, lr_rule), 'lr'))
-    if 'precision' in setting and setting['precision'] != precision_of(lowered):
+    if 'precision' in setting and setting['precision'] != precision_of(lowered['optim_wrapper']):
         edits.append(Edit('optimize.precision', setting['precision'], 'precision'))
     optimize = source.get('optimize') or {}
     edits += [

@@ -2,20 +2,21 @@
 
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mmengine.config import Config
 from torch import nn
 
 from mmopt.apis.doctor.machine import Machine
 from mmopt.config.optimize import OPTIMIZE_KEYS
+from mmopt.config.precision import resolve_precision
 from mmopt.engine.tuner import Knob, Space
 from mmopt.utils.errors import UserError
+from mmopt.utils.precision import PRECISIONS
 from mmopt.utils.terminal import nearest
 
-__all__ = ['KNOBS', 'Situation', 'make_space', 'precision_of']
+__all__ = ['KNOBS', 'Situation', 'make_space']
 
 KNOBS = (
     'batch', 'precision', 'channels_last', 'checkpointing', 'compile', 'fused_optimizer', 'tf32', 'workers', 'prefetch',
@@ -29,7 +30,8 @@ _EXPECTED = dict(
     fused_optimizer=(0.98, 0.03),
     tf32=(0.8, 0.15),
 )
-_AMPERE, _VOLTA = (8, 0), (7, 0)
+# Triton, which compiles for GPUs, begins there.
+_VOLTA = (7, 0)
 # A share of the iteration below which waiting for data is no reason for more workers.
 _WAITS = 0.03
 _MAX_BATCHES = 5
@@ -103,7 +105,7 @@ def _useful(cfg: Config, model: nn.Module, situation: Situation) -> set[str]:
     if any(isinstance(module, nn.Conv2d | nn.Conv3d) for module in model.modules()):
         useful.add('channels_last')
     oldest = min((capability for _, capability, *_ in situation.machine.gpus), default=(0, 0))
-    if oldest >= _AMPERE:
+    if situation.machine.compute.support('tf32').is_native:
         useful.add('tf32')
     # On a CPU a compilation takes minutes and gains little: --knobs compile asks for it.
     if oldest >= _VOLTA and shutil.which('cc') is not None:
@@ -125,25 +127,10 @@ def _batch(cfg: Config, situation: Situation) -> Knob:
     return Knob('batch', base, tuple(values), expected, doubt=0.08, is_ordered=True, memory=memory)
 
 
-def precision_of(cfg: Mapping[str, Any]) -> str:
-    """Return ``'fp32'``, ``'fp16'`` or ``'bf16'`` of a lowered config."""
-    wrapper = cfg['optim_wrapper']
-    if not str(wrapper.get('type')).endswith('AmpOptimWrapper'):
-        return 'fp32'
-    return 'bf16' if wrapper.get('dtype') == 'bfloat16' else 'fp16'
-
-
 def _precision(cfg: Config, situation: Situation) -> Knob:
-    base, machine = precision_of(cfg), situation.machine
-    fast = {'fp32'}
-    if situation.on_gpu:
-        oldest = min(capability for _, capability, *_ in machine.gpus)
-        fast |= {'fp16'} if oldest >= _VOLTA else set()
-        fast |= {'bf16'} if oldest >= _AMPERE else set()
-    else:
-        fast |= {'bf16'} if machine.cpu_has_bf16 else set()
-        fast |= {'fp16'} if machine.cpu_has_fp16 else set()
-    values = tuple(name for name in ('fp32', 'fp16', 'bf16') if name in fast | {base})
+    device = situation.machine.compute
+    base = resolve_precision(cfg['optim_wrapper'], device)
+    values = tuple(name for name in PRECISIONS if name == base or device.support(name).is_native)
     times = dict(fp32=1.0, fp16=0.6, bf16=0.6)
     expected = {name: times[name] / times[base] for name in values}
     memory = dict(fp32=1, fp16=0, bf16=0)

@@ -22,8 +22,7 @@ def memory_warning(reserved_gib: float, total_gib: float) -> str | None:
         return None
     return (
         f'{reserved_gib:.1f} of {total_gib:.1f} GiB are taken ({reserved_gib / total_gib:.0%}): a larger batch than '
-        "usual will not fit. optimize.micro_batch='auto' survives that; optimize.checkpointing or --precision bf16 "
-        'make room.'
+        "usual will not fit. optimize.micro_batch='auto' survives that; optimize.checkpointing makes room."
     )
 
 

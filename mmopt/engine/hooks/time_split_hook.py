@@ -11,9 +11,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmopt.engine.hooks.logger_hook import LoggerHook, logs_now
-from mmopt.engine.optim.precision import AmpOptimWrapper
 from mmopt.registry import HOOKS
 from mmopt.utils.host import usable_cores
+from mmopt.utils.precision import this_device
 
 __all__ = ['FILE_NAME', 'TimeSplitHook', 'run_settings']
 
@@ -89,7 +89,8 @@ def run_settings(runner: Runner) -> dict[str, Any]:
     checkpoint = (runner.cfg.get('default_hooks') or {}).get('checkpoint') or {}
     return dict(
         device='GPU' if loop.device_seconds is not None else 'CPU',
-        precision=str(wrapper.cast_dtype).removeprefix('torch.') if isinstance(wrapper, AmpOptimWrapper) else 'float32',
+        precision=getattr(wrapper, 'precision', None),
+        native_half=this_device(next(runner.model.parameters()).device.type).native_half,
         batch_size=loader.batch_size,
         num_workers=loader.num_workers,
         num_cores=usable_cores(),

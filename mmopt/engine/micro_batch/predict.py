@@ -11,6 +11,7 @@ from mmopt.engine.micro_batch.decision import MicroBatchState, SmallestFailedErr
 from mmopt.structures import batch_size, split_batch
 from mmopt.utils.errors import UserError
 from mmopt.utils.memory import is_out_of_memory
+from mmopt.utils.precision import this_device
 
 __all__ = ['Predictor']
 
@@ -76,9 +77,10 @@ class Predictor:
         try:
             self.state = after_failure(self.state, num_samples)
         except SmallestFailedError:
+            half = this_device().native_half
             raise UserError(
-                f'Out of memory while predicting a single sample: {failure}\nWhat would help: --precision bf16, or '
-                'smaller inputs in the pipeline of the evaluation.'
+                f'Out of memory while predicting a single sample: {failure}\nWhat would help: smaller inputs in the '
+                f'pipeline of the evaluation{f", or --precision {half}" if half else ""}.'
             ) from None
         self.logger.warning(
             f'Out of memory while predicting {failed} samples at once: {failure} Going on with {self.state.size}.'

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mmopt.config.precision import resolve_precision
 from mmopt.utils.errors import UserError
+from mmopt.utils.precision import ComputeDevice, this_device
 
 __all__ = ['DoesNotFitError', 'remedies']
 
@@ -21,21 +23,22 @@ class DoesNotFitError(UserError):
         self.failure = failure
 
 
-def remedies(cfg: Mapping[str, Any]) -> str:
+def remedies(cfg: Mapping[str, Any], device: ComputeDevice | None = None) -> str:
     """List what the config does not use yet, in the order in which it usually helps.
 
     Args:
         cfg: A lowered config.
+        device: What the run computes on; None looks at this machine.
 
     Returns:
         Lines for the user, without figures.
     """
-    wrapper, optimize = cfg.get('optim_wrapper') or {}, cfg.get('optimize') or {}
+    optimize, device = cfg.get('optimize') or {}, device or this_device()
     options = []
     if not optimize.get('checkpointing'):
         options.append('--options optimize.checkpointing=blocks: blocks keep their inputs only')
-    if not str(wrapper.get('type')).endswith('AmpOptimWrapper'):
-        options.append('--precision bf16 (or fp16): half of the activations')
+    if resolve_precision(cfg.get('optim_wrapper'), device) == 'fp32' and device.native_half is not None:
+        options.append(f'--precision {device.native_half}: half of the activations')
     options.append('a smaller image, clip or window in the data pipeline: activations shrink with its area')
     if not optimize.get('offload'):
         options.append('--options optimize.offload=True: what blocks keep goes to host memory')

@@ -60,6 +60,9 @@ class OptimWrapper(_OptimWrapper):
             ``clip_grad_value_``); None to leave gradients as they are.
     """
 
+    precision = 'fp32'
+    """What the forward pass is computed in: one of :data:`mmopt.utils.precision.PRECISIONS`."""
+
     def __init__(
         self, optimizer: torch.optim.Optimizer, accumulative_counts: int = 1, clip_grad: dict | None = None
     ) -> None:

@@ -1,24 +1,27 @@
-"""Automatic mixed precision on CPU and CUDA alike.
+"""Automatic mixed precision on CPU and CUDA alike, in a precision that is given or chosen for the device.
 
 fp16 needs a loss scale: static (mmcv's ``fp16 = dict(loss_scale=512.)``), dynamic, or the scaler's own arguments. bf16
 has fp32's range and takes none. Gradients are unscaled before clipping; a step with an infinite gradient is skipped
 and counted, on the device, without waiting for it.
 """
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import torch
+from mmengine.dist import broadcast_object_list
 from torch import Tensor, nn
 
+from mmopt.config.precision import AUTO, DTYPE_NAMES, precision_of, resolve_precision
 from mmopt.engine.optim.accumulation import OptimWrapper
-from mmopt.engine.optim.half_on_cpu import HalfOnCpu, autocast, cpu_multiplies_halves
+from mmopt.engine.optim.half_on_cpu import autocast, emulation
 from mmopt.registry import OPTIM_WRAPPERS
+from mmopt.utils.precision import DTYPES, Choice, choose_precision, this_device
 
-__all__ = ['DTYPES', 'AmpOptimWrapper']
+__all__ = ['AmpOptimWrapper', 'evaluation_precision']
 
-DTYPES = {'float16': torch.float16, 'bfloat16': torch.bfloat16}
-"""What a config may call a precision."""
+_DTYPES = (DTYPE_NAMES['fp16'], DTYPE_NAMES['bf16'], AUTO)
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -27,11 +30,13 @@ class AmpOptimWrapper(OptimWrapper):
 
     Args:
         optimizer: The optimizer.
-        dtype: ``'float16'`` or ``'bfloat16'``.
+        dtype: ``'float16'``, ``'bfloat16'``, or ``'auto'``: the fastest precision that the device computes itself,
+            fp32 where it has no other.
         loss_scale: A float is a static scale; ``'dynamic'`` halves on overflow and doubles after 2000 good steps; a
-            dict holds arguments of :class:`torch.amp.GradScaler`. Without effect for bfloat16.
+            dict holds arguments of :class:`torch.amp.GradScaler`. Without effect in other precisions than fp16.
         accumulative_counts: Iterations per optimizer step.
         clip_grad: Clipping, on unscaled gradients; see :class:`OptimWrapper`.
+        allow: The half precisions that ``'auto'`` may choose.
 
     Raises:
         ValueError: If ``dtype`` is unknown.
@@ -45,25 +50,47 @@ class AmpOptimWrapper(OptimWrapper):
         loss_scale: float | str | dict = 'dynamic',
         accumulative_counts: int = 1,
         clip_grad: dict | None = None,
+        allow: Sequence[str] = ('bf16', 'fp16'),
     ) -> None:
         super().__init__(optimizer, accumulative_counts, clip_grad)
-        if dtype not in DTYPES:
-            raise ValueError(f'AmpOptimWrapper: dtype must be one of {sorted(DTYPES)}, got {dtype!r}.')
-        self.cast_dtype = DTYPES[dtype]
+        name = str(dtype).removeprefix('torch.')
+        if name not in _DTYPES:
+            raise ValueError(f'AmpOptimWrapper: dtype must be one of {sorted(_DTYPES)}, got {dtype!r}.')
+        self._device_type = next(p.device.type for group in optimizer.param_groups for p in group['params'])
         self.static_scale: float | None = None
-        device_type = next(p.device.type for group in optimizer.param_groups for p in group['params'])
-        needs_scale = self.cast_dtype is torch.float16
         if loss_scale == 'dynamic':
-            scaler_args: dict = {}
+            self._scaler_args: dict = {}
         elif isinstance(loss_scale, float):
             self.static_scale = loss_scale
-            scaler_args = dict(init_scale=loss_scale)
+            self._scaler_args = dict(init_scale=loss_scale)
         elif isinstance(loss_scale, dict):
-            scaler_args = dict(loss_scale)
+            self._scaler_args = dict(loss_scale)
         else:
             raise TypeError(f"loss_scale must be a float, 'dynamic' or a dict, got {loss_scale!r}.")
-        self.loss_scaler = torch.amp.GradScaler(device_type, enabled=needs_scale, **scaler_args)
-        self._num_skipped = torch.zeros((), device=device_type)
+        self._num_skipped = torch.zeros((), device=self._device_type)
+        self.choice: Choice | None = None
+        """The precision that was chosen for this device; None where the config names one."""
+        if name == AUTO:
+            # Rank 0 chooses for all: the machines of a run may differ, its gradients must not.
+            choices = [choose_precision(this_device(self._device_type), allow)]
+            broadcast_object_list(choices)
+            self.choice = choices[0]
+        self._use(self.choice.precision if self.choice else precision_of(dict(type='AmpOptimWrapper', dtype=name)))
+
+    def _use(self, precision: str) -> None:
+        self.precision = precision
+        self.cast_dtype = DTYPES[precision]
+        self.loss_scaler = torch.amp.GradScaler(self._device_type, enabled=precision == 'fp16', **self._scaler_args)
+
+    def keep_precision(self, precision: str) -> None:
+        """Go on in the precision that a run was begun in: what ``'auto'`` chooses here must not change it.
+
+        Args:
+            precision: Of the checkpoint. Without effect where the config names one itself.
+        """
+        if self.choice is not None and precision != self.precision:
+            self.choice = Choice(precision, 'as the run was begun')
+            self._use(precision)
 
     @property
     def num_skipped_steps(self) -> int:
@@ -77,7 +104,7 @@ class AmpOptimWrapper(OptimWrapper):
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Enter autocast around the forward pass: what models with a ``train_step`` of their own call."""
-        with super().optim_context(model), self.autocast(self._num_skipped.device.type):
+        with super().optim_context(model), self.autocast(self._device_type):
             yield
 
     def accumulate(self, loss: Tensor) -> None:
@@ -92,8 +119,7 @@ class AmpOptimWrapper(OptimWrapper):
         self._inner_count += 1
 
     def _half_backward(self) -> AbstractContextManager:
-        emulated = self._num_skipped.device.type == 'cpu' and self.cast_dtype is torch.float16
-        return HalfOnCpu() if emulated and not cpu_multiplies_halves() else nullcontext()
+        return emulation(self._device_type, self.cast_dtype)
 
     def step(self, **kwargs) -> None:
         """Unscale, clip, step unless a gradient is infinite, and update the scale."""
@@ -123,3 +149,20 @@ class AmpOptimWrapper(OptimWrapper):
             self.loss_scaler.load_state_dict(scaler_state)
         self._num_skipped.fill_(state_dict.pop('num_skipped_steps', 0))
         super().load_state_dict(state_dict)
+
+
+def evaluation_precision(optim_wrapper: Mapping[str, Any] | None, trained_in: str | None, device_type: str) -> str:
+    """Return what an evaluation without training is computed in.
+
+    Args:
+        optim_wrapper: The section of the config.
+        trained_in: Precision of the checkpoint; None where it does not say.
+        device_type: ``'cpu'`` or ``'cuda'``.
+
+    Returns:
+        The config's precision. For ``auto`` the checkpoint's where this device computes it itself, else its fastest.
+    """
+    device = this_device(device_type)
+    if precision_of(optim_wrapper) == AUTO and trained_in is not None and device.support(trained_in).is_native:
+        return trained_in
+    return resolve_precision(optim_wrapper, device)

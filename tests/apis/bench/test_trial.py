@@ -41,7 +41,7 @@ def test_a_trial_measures_time_memory_operations_and_the_cost_of_the_schedule(co
     assert result['val_batch_s'] > 0
     assert result['checkpoint_mib'] > 0
     assert result['settings']['val_interval'] == 4  # of the whole run, not of the shortened one
-    assert not result['emulates_fp16']
+    assert result['emulates'] is None
     assert result['schedule'] == dict(iters=8, evaluations=2, val_batches=2, saves=4, num_train=24, num_val=6)
 
 

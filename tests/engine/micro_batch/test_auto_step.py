@@ -35,12 +35,12 @@ def sgd(model: nn.Module) -> OptimWrapper:
     return OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
 
 
-def train(step_of, *, num_iters: int = 4, wrapper_type=OptimWrapper, **model_args) -> tuple:
+def train(step_of, *, num_iters: int = 4, wrapper_type=OptimWrapper, dtype='float16', **model_args) -> tuple:
     """Train a fresh model; return its state, what was logged, and the wrapper."""
     torch.manual_seed(3)
     model = HungryModel(**model_args).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.05)
-    extra = dict(dtype='float16', loss_scale=dict(init_scale=256.0)) if wrapper_type is AmpOptimWrapper else {}
+    extra = dict(dtype=dtype, loss_scale=dict(init_scale=256.0)) if wrapper_type is AmpOptimWrapper else {}
     wrapper = wrapper_type(optimizer, accumulative_counts=2, **extra)
     wrapper.initialize_count_status(model, 0, num_iters)
     step = step_of(model, wrapper)
@@ -117,6 +117,15 @@ def test_the_loss_scaler_and_its_counts_are_those_of_a_run_without_failures():
     *_, auto = train(lambda *args: AutoMicroBatchStep(*args, LOGGER), wrapper_type=AmpOptimWrapper, capacity=4)
     assert small.state_dict()['loss_scaler'] == auto.state_dict()['loss_scaler']
     assert small.num_skipped_steps == auto.num_skipped_steps == 0
+
+
+def test_a_repeated_step_in_emulated_bf16_is_bit_equal_to_one_that_started_smaller(no_half_arithmetic):
+    half = dict(wrapper_type=AmpOptimWrapper, dtype='bfloat16')
+    small, small_logs, _ = train(lambda *args: TrainStep(*args, micro_batch=4), **half)
+    auto, auto_logs, _ = train(lambda *args: AutoMicroBatchStep(*args, LOGGER), capacity=4, **half)
+    assert auto.attempts[:3] == [7, 4, 3]
+    assert_same(small.state_dict(), auto.state_dict())
+    assert small_logs == auto_logs
 
 
 def test_without_a_failure_the_step_is_the_plain_one_bit_for_bit():
