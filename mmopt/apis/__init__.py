@@ -4,8 +4,7 @@ Names are imported on first use: a tool parses its arguments and makes the work 
 is loaded.
 """
 
-from importlib import import_module
-from typing import Any
+from mmopt.utils.lazy import lazy_names
 
 _HOME = dict(
     add_config_flags='flags',
@@ -20,9 +19,4 @@ _HOME = dict(
 )
 
 __all__ = list(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    return getattr(import_module(f'{__name__}.{_HOME[name]}'), name)
+__getattr__ = lazy_names(__name__, _HOME)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from mmopt.apis.resume_command import is_first_process, resume_command
+from mmopt.apis.resume_command import resume_command
 from mmopt.utils.errors import UserError
 from mmopt.utils.terminal import nearest, paint
 
@@ -40,7 +40,9 @@ def run_tool(main: Callable[[], int | None]) -> NoReturn:
         text = getattr(stop, 'text', None)  # of a TrainingStopped, whose module is heavy to import
         if text is None:
             raise
-        if is_first_process(os.environ):
+        from mmopt.utils.distributed import rank_to_be  # torch, which the run has loaded by now
+
+        if rank_to_be() == 0:
             sys.stdout.flush()
             command = resume_command(sys.argv, os.environ)
             print(f'\n{paint(text, "yellow", sys.stderr)}\nGo on with: {command}', file=sys.stderr, flush=True)

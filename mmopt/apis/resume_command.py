@@ -3,15 +3,10 @@
 import shlex
 from collections.abc import Mapping, Sequence
 
-__all__ = ['is_first_process', 'resume_command']
+__all__ = ['resume_command']
 
 # With a value, dropped: the newest checkpoint is later than any that the run began with.
 _REPLACED = ('--resume-from',)
-
-
-def is_first_process(environment: Mapping[str, str]) -> bool:
-    """Tell it from what launchers set, whether or not a process group exists."""
-    return int(environment.get('RANK', environment.get('SLURM_PROCID', 0))) == 0
 
 
 def resume_command(argv: Sequence[str], environment: Mapping[str, str]) -> str:

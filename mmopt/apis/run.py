@@ -1,6 +1,5 @@
 """Train and test from a lowered config: what ``tools/train.py`` and ``tools/test.py`` call."""
 
-import os
 import time
 import warnings
 from collections.abc import Mapping
@@ -25,10 +24,11 @@ from mmopt.apis.preflight import Preflight, describe_run
 from mmopt.apis.progress import ProgressBar, ProjectedEnd
 from mmopt.apis.remedies import with_estimates
 from mmopt.apis.summary import Summary, median_iteration
+from mmopt.config.evaluation import main_metric
 from mmopt.engine import checkpoint_io
 from mmopt.engine.micro_batch import DoesNotFitError
 from mmopt.registry import RUNNERS
-from mmopt.utils.distributed import init_distributed
+from mmopt.utils.distributed import init_distributed, rank_to_be
 from mmopt.utils.errors import UserError
 
 __all__ = ['build_runner', 'evaluate', 'preflight', 'set_start', 'start_of', 'train']
@@ -112,12 +112,6 @@ def start_of(cfg: Config) -> Start | None:
     return Start(meta.get('iter', 0), meta.get('precision'))
 
 
-def _is_first_process(cfg: Config) -> bool:
-    """Tell it from the environment: the process group is not started yet."""
-    names = dict(pytorch='RANK', slurm='SLURM_PROCID')
-    return int(os.environ.get(names.get(cfg.get('launcher'), ''), 0)) == 0
-
-
 def preflight(cfg: Config, start: Start | None = None) -> Preflight:
     """Build the data sets, look at the machine, and describe the run.
 
@@ -159,7 +153,7 @@ def train(cfg: Config, *, num_pictures: int = NUM_PICTURES) -> Summary:
     # Read now: the run may replace the very checkpoint that it goes on from.
     start = start_of(cfg)
     facts = _look(cfg, start)
-    if _is_first_process(cfg):
+    if rank_to_be(cfg.get('launcher', 'none')) == 0:
         print(f'{describe_run(cfg, facts)}\n', flush=True)
     started = time.perf_counter()
     runner = build_runner(cfg)
@@ -182,7 +176,7 @@ def _finish(
     work_dir = Path(cfg.work_dir)
     log = read_run(work_dir) if any(work_dir.glob('*/vis_data/scalars.json')) else RunLog(work_dir.name)
     metrics = _scalars(runner.val_loop.metrics) if runner.val_loop is not None else {}
-    main = _main_metric(cfg, metrics)
+    main = main_metric(cfg, metrics)
     rule = ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('rule')
     pictures = _pictures(runner, work_dir / 'pictures', num_pictures)
     times_s = _times_of_this_session(runner, start_iter)
@@ -223,12 +217,6 @@ def _times_of_this_session(runner: Runner, start_iter: int) -> list[float]:
     values, _ = runner.message_hub.get_scalar('train/time').data
     num_iters = runner.iter - start_iter
     return [float(value) for value in values[-num_iters:]] if num_iters > 0 else []
-
-
-def _main_metric(cfg: Config, metrics: Mapping[str, float]) -> str | None:
-    save_best = ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('save_best')
-    named = save_best[0] if isinstance(save_best, list) else save_best
-    return named if named in metrics else next(iter(metrics), None)
 
 
 def _peak_memory(scalars: Mapping[str, Any]) -> tuple[str, float] | None:

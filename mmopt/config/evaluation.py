@@ -1,14 +1,14 @@
 """`evaluation` -> the metrics, when they run, and which checkpoint counts as the best."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from mmopt.config.schedule import RunLength
 from mmopt.config.schema import ConfigError, check_keys
 from mmopt.utils.score_rule import score_rule
 
-__all__ = ['best_rule', 'lower_evaluator', 'lower_validation']
+__all__ = ['best_rule', 'lower_evaluator', 'lower_validation', 'main_metric']
 
 # Keys that steer MMCV's hook; all others go to `dataset.evaluate`.
 _HOOK_KEYS = (
@@ -139,3 +139,18 @@ def best_rule(evaluation: Mapping[str, Any]) -> str | None:
         f"evaluation.save_best={key!r}: the name does not tell whether higher is better; write rule='greater' or "
         "rule='less'."
     )
+
+
+def main_metric(lowered: Mapping[str, Any], metrics: Collection[str]) -> str | None:
+    """Return the metric by which a run is judged.
+
+    Args:
+        lowered: A lowered or native config.
+        metrics: Names of what was measured.
+
+    Returns:
+        The first one that chooses the best checkpoint, else the first that was measured; None where nothing was.
+    """
+    named = ((lowered.get('default_hooks') or {}).get('checkpoint') or {}).get('save_best')
+    first = next(iter(named), None) if isinstance(named, list | tuple) else named
+    return first if first in metrics else next(iter(metrics), None)

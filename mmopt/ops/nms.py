@@ -5,12 +5,14 @@ torchvision's kernel does the same, but its wheel does not import beside every b
 Shape letters: N predictions.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from mmopt.ops.boxes import box_iou
 
-__all__ = ['box_nms', 'keep_greedily']
+__all__ = ['box_nms', 'keep_greedily', 'nms']
 
 
 def keep_greedily(suppress_NN: Tensor) -> Tensor:
@@ -34,22 +36,34 @@ def keep_greedily(suppress_NN: Tensor) -> Tensor:
         stays_N = next_N
 
 
-def box_nms(boxes_N4: Tensor, scores_N: Tensor, threshold: float, groups_N: Tensor | None = None) -> Tensor:
-    """Suppress boxes that overlap a better one.
+def nms(
+    shapes_NX: Tensor,
+    scores_N: Tensor,
+    threshold: float,
+    groups_N: Tensor | None,
+    overlap: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """Suppress what overlaps something better that stays.
 
     Args:
-        boxes_N4: Boxes (x1, y1, x2, y2).
+        shapes_NX: Boxes, segments, or what else ``overlap`` takes.
         scores_N: Scores; among equals the earlier comes first.
-        threshold: A box is dropped when its IoU with a better one is larger.
-        groups_N: int; only boxes of one group (class) suppress each other. None: all are one group.
+        threshold: A prediction is dropped when its overlap with a better one is larger.
+        groups_N: int; only predictions of one group (class) suppress each other. None: all are one group.
+        overlap: Maps (N, X) and (M, X) to the overlaps (N, M).
 
     Returns:
-        Indices of the boxes that stay, best first.
+        Indices of the predictions that stay, best first.
     """
     order_N = scores_N.argsort(descending=True, stable=True)
-    sorted_N4 = boxes_N4[order_N].float()
-    suppress_NN = (box_iou(sorted_N4, sorted_N4) > threshold).triu(diagonal=1)
+    sorted_NX = shapes_NX[order_N].float()
+    suppress_NN = (overlap(sorted_NX, sorted_NX) > threshold).triu(diagonal=1)
     if groups_N is not None:
         group_N = groups_N[order_N]
         suppress_NN &= group_N[:, None] == group_N
     return order_N[keep_greedily(suppress_NN)]
+
+
+def box_nms(boxes_N4: Tensor, scores_N: Tensor, threshold: float, groups_N: Tensor | None = None) -> Tensor:
+    """Suppress boxes (x1, y1, x2, y2) by their IoU; see :func:`nms`."""
+    return nms(boxes_N4, scores_N, threshold, groups_N, box_iou)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mmopt.ops.nms import keep_greedily
+from mmopt.ops.nms import nms
 
 __all__ = [
     'IGNORED',
@@ -120,26 +120,8 @@ def match_anchors(
 
 
 def segment_nms(segments_N2: Tensor, scores_N: Tensor, threshold: float, groups_N: Tensor | None = None) -> Tensor:
-    """Greedy non-maximum suppression without a loop over segments.
-
-    A segment stays unless a better one that stays overlaps it.
-
-    Args:
-        segments_N2: Segments.
-        scores_N: Scores; among equals the earlier comes first.
-        threshold: A segment is dropped when its overlap with a better one is larger.
-        groups_N: int; only segments of one group suppress each other. None: all are one group.
-
-    Returns:
-        Indices of the segments that stay, best first.
-    """
-    order_N = scores_N.argsort(descending=True, stable=True)
-    sorted_N2 = segments_N2[order_N].float()
-    suppress_NN = (segment_iou(sorted_N2, sorted_N2) > threshold).triu(diagonal=1)
-    if groups_N is not None:
-        group_N = groups_N[order_N]
-        suppress_NN &= group_N[:, None] == group_N
-    return order_N[keep_greedily(suppress_NN)]
+    """Suppress segments by their overlap; see :func:`mmopt.ops.nms.nms`."""
+    return nms(segments_N2, scores_N, threshold, groups_N, segment_iou)
 
 
 def join_windows(

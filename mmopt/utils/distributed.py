@@ -2,12 +2,13 @@
 
 import os
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 
 import torch
 from torch import distributed as dist
 
-__all__ = ['first_host', 'init_distributed', 'largest_of_all', 'leave_process_group', 'local_rank']
+__all__ = ['first_host', 'init_distributed', 'largest_of_all', 'leave_process_group', 'local_rank', 'rank_to_be']
 
 _SLURM = dict(RANK='SLURM_PROCID', WORLD_SIZE='SLURM_NTASKS', LOCAL_RANK='SLURM_LOCALID')
 
@@ -20,6 +21,20 @@ def local_rank() -> int:
 def local_world_size() -> int:
     """Return how many processes of the run share this machine; 1 without a launcher."""
     return int(os.environ.get('LOCAL_WORLD_SIZE') or os.environ.get('SLURM_NTASKS_PER_NODE') or 1)
+
+
+def rank_to_be(launcher: str | None = None, environment: Mapping[str, str] = os.environ) -> int:
+    """Return this process's number in its run, also before the process group is started.
+
+    Args:
+        launcher: ``'none'``, ``'pytorch'`` or ``'slurm'``; None where it is not known: the variables then decide.
+        environment: Variables of the process.
+
+    Returns:
+        0 without a launcher.
+    """
+    names = dict(none=(), pytorch=('RANK',), slurm=(_SLURM['RANK'],)).get(launcher or '', ('RANK', _SLURM['RANK']))
+    return next((int(environment[name]) for name in names if name in environment), 0)
 
 
 def first_host(node_list: str) -> str:

@@ -3,8 +3,7 @@
 A *trial* is one short run in a process of its own. A *cell* is a setting, measured by one trial per round.
 """
 
-from importlib import import_module
-from typing import Any
+from mmopt.utils.lazy import lazy_names
 
 _HOME = dict(
     Cell='cells',
@@ -17,9 +16,4 @@ _HOME = dict(
 )
 
 __all__ = list(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    return getattr(import_module(f'{__name__}.{_HOME[name]}'), name)
+__getattr__ = lazy_names(__name__, _HOME)

@@ -23,6 +23,7 @@ from mmopt.apis.cli import explain
 from mmopt.apis.config import samples_per_step
 from mmopt.apis.facts import build_dataset
 from mmopt.apis.run import build_runner, train
+from mmopt.config.evaluation import main_metric
 from mmopt.engine.bench import EnoughMeasured, MeasureHook, step_flops
 from mmopt.engine.hooks.time_split_hook import run_settings
 from mmopt.utils.machine import describe_machine, matmul_flop_per_s
@@ -51,7 +52,7 @@ def run_trial(cell: Cell, settings: TrialSettings, work_dir: Path, parent_pid: i
     cfg.randomness['seed'] = settings.seed
     if settings.metric:
         metrics = train(cfg, num_pictures=0).metrics
-        return dict(metrics=dict(metrics), main_metric=_main_metric(cfg, metrics), machine=describe_machine())
+        return dict(metrics=dict(metrics), main_metric=main_metric(cfg, metrics), machine=describe_machine())
     accumulation = cfg.optim_wrapper.get('accumulative_counts') or 1
     # Whole accumulation windows: the step that ends one is shared by its iterations.
     warmup, iters = (-(-count // accumulation) * accumulation for count in (settings.warmup, settings.iters))
@@ -83,12 +84,6 @@ def run_trial(cell: Cell, settings: TrialSettings, work_dir: Path, parent_pid: i
     if settings.val_batches:
         result |= _evaluation(runner, hook) | _saving(runner, work_dir)
     return result
-
-
-def _main_metric(cfg: Config, metrics: dict[str, float]) -> str | None:
-    named = ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('save_best')
-    named = named[0] if isinstance(named, list) else named
-    return named if named in metrics else next(iter(metrics), None)
 
 
 def _shorten(cfg: Config, iters: int) -> None:

@@ -6,6 +6,7 @@ from importlib import metadata
 from pathlib import Path
 
 from mmopt.apis.doctor.check import Check
+from mmopt.models.video.cudnn import SLOW_TORCH, WRONG_CUDNN
 
 __all__ = ['FAULTS', 'Fault', 'Versions', 'check_versions', 'installed_versions', 'parse_version']
 
@@ -75,14 +76,14 @@ def _has(versions: Versions, *names: str) -> bool:
 FAULTS = (
     Fault(
         'cuDNN',
-        lambda v: _between(v.cudnn, (9, 8), (9, 15)),
+        lambda v: _between(v.cudnn, *WRONG_CUDNN),
         'cuDNN 9.8 to 9.14 computes wrong 3-D convolutions in bf16',
         'for 3-D convolutions use fp16 or fp32 (--precision), or install cuDNN 9.15 (pip install -U nvidia-cudnn-cu12)',
         only_conv3d=True,
     ),
     Fault(
         'torch',
-        lambda v: _between(v.torch, (2, 9, 0), (2, 9, 1)) and v.cuda is not None,
+        lambda v: _between(v.torch, *SLOW_TORCH) and v.cuda is not None,
         'torch 2.9.0 bypasses cuDNN for 3-D convolutions in bf16: about 4 times slower',
         'install torch 2.9.1 or newer',
         is_fault=False,

@@ -7,7 +7,12 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-__all__ = ['find_broken_conv3d', 'warn_of_broken_conv3d']
+__all__ = ['SLOW_TORCH', 'WRONG_CUDNN', 'find_broken_conv3d', 'warn_of_broken_conv3d']
+
+SLOW_TORCH = ((2, 9, 0), (2, 9, 1))
+"""torch from the first version to below the second leaves cuDNN out: about 4 times slower and more memory."""
+WRONG_CUDNN = ((9, 8), (9, 15))
+"""cuDNN from the first version to below the second can compute wrong numbers."""
 
 
 def find_broken_conv3d(torch_version: str, cudnn_version: int | None) -> str | None:
@@ -20,14 +25,16 @@ def find_broken_conv3d(torch_version: str, cudnn_version: int | None) -> str | N
     Returns:
         A sentence with the remedy, or None.
     """
-    if torch_version.split('+')[0] == '2.9.0':
+    version = tuple(int(part) for part in torch_version.split('+')[0].split('.')[:3] if part.isdigit())
+    if SLOW_TORCH[0] <= version < SLOW_TORCH[1]:
         return (
             'torch 2.9.0 leaves cuDNN out for 3D convolutions in bfloat16: about 4 times slower and more memory. '
             'Use torch 2.9.1 or later, or --precision fp16.'
         )
-    if cudnn_version is not None and 90800 <= cudnn_version < 91500:
+    cudnn = None if cudnn_version is None else (cudnn_version // 10000, cudnn_version // 100 % 100)
+    if cudnn is not None and WRONG_CUDNN[0] <= cudnn < WRONG_CUDNN[1]:
         return (
-            f'cuDNN {cudnn_version // 10000}.{cudnn_version // 100 % 100} can compute 3D convolutions in bfloat16 '
+            f'cuDNN {cudnn[0]}.{cudnn[1]} can compute 3D convolutions in bfloat16 '
             'wrongly (9.8 to 9.14 are affected). Install nvidia-cudnn-cu12>=9.15, or use --precision fp16.'
         )
     return None
