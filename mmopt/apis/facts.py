@@ -14,6 +14,7 @@ from mmengine.registry import init_default_scope
 from mmopt.registry import DATASETS
 from mmopt.utils.host import usable_cores
 from mmopt.utils.memory import GIB
+from mmopt.utils.platform import has_gpu_driver
 
 __all__ = ['Facts', 'build_dataset', 'collect_facts', 'data_folders', 'world_size_of']
 
@@ -119,7 +120,7 @@ def collect_facts(cfg: Config, start_iter: int | None = None) -> Facts:
         num_cores=usable_cores(),
         torch_version=torch.__version__,
         torch_has_cuda=torch.version.cuda is not None or torch.version.hip is not None,
-        gpu_driver=Path('/proc/driver/nvidia/version').exists() or Path('/dev/kfd').exists(),
+        gpu_driver=has_gpu_driver(),
         world_size=world_size_of(cfg.get('launcher', 'none')),
         num_train=len(train),
         num_val=None if val is None else len(val),

@@ -3,12 +3,12 @@
 import platform
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from mmopt.utils.memory import GIB
+from mmopt.utils.platform import read_kernel_file
 
 __all__ = ['MatmulRate', 'describe_machine', 'matmul_flop_per_s']
 
@@ -18,8 +18,7 @@ _SIZE = dict(cpu=2048, cuda=8192)
 
 def describe_machine() -> dict[str, Any]:
     """Return processor, GPU and versions: a figure without them means nothing."""
-    info = Path('/proc/cpuinfo')
-    lines = info.read_text().splitlines() if info.is_file() else []
+    lines = read_kernel_file('cpuinfo').splitlines()
     names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
     machine = dict(
         cpu=names[0] if names else platform.processor() or platform.machine(),
