@@ -29,6 +29,7 @@ except ImportError:  # Windows
     resource = None
 
 __all__ = [
+    'SHARED_MEMORY',
     'STOPPING_SIGNALS',
     'allowed_cores',
     'anonymous_file',
