@@ -113,7 +113,7 @@ def collect_facts(cfg: Config, start_iter: int | None = None) -> Facts:
         gpu = torch.cuda.get_device_properties(torch.cuda.current_device())
         device = f'{gpu.name}, {gpu.total_memory / GIB:.1f} GiB'
     else:
-        device = 'CPU'
+        device = "Apple's GPU (MPS)" if torch.backends.mps.is_available() else 'CPU'
     return Facts(
         device=device,
         on_gpu=on_gpu,
