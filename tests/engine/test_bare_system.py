@@ -66,10 +66,11 @@ def test_a_run_computes_with_the_threads_that_it_may_use(tmp_path, monkeypatch):
     monkeypatch.delenv('MKL_NUM_THREADS', raising=False)
     monkeypatch.setattr(torch, 'get_num_threads', lambda: threads[-1])
     monkeypatch.setattr(torch, 'set_num_threads', threads.append)
-    monkeypatch.setattr('mmopt.utils.host.usable_cores', lambda: 3)
+    monkeypatch.setattr('mmopt.utils.host.cpu_quota', lambda: 3.0)
+    monkeypatch.setattr('mmopt.utils.host.allowed_cores', lambda: 64)
     build(toy_config(tmp_path))
     assert threads == [64, 3]
-    assert 'threads: 3 instead of 64: this process may use 3 cores.' in next(tmp_path.glob('*.log')).read_text()
+    assert 'threads: 3 instead of 64: there are 3 cores for this process.' in next(tmp_path.glob('*.log')).read_text()
 
 
 @pytest.mark.parametrize(('given', 'expected'), [(None, ':4096:8'), (':16:8', ':16:8')])

@@ -48,14 +48,21 @@ def eight_threads(monkeypatch):
 
 def test_torch_computes_with_no_more_threads_than_it_may_use(cores, eight_threads):
     cores(8, 3.0)
-    assert limit_threads() == 'threads: 3 instead of 8: this process may use 3 cores.'
+    assert limit_threads() == 'threads: 3 instead of 8: there are 3 cores for this process.'
     assert eight_threads == [8, 3]
     assert limit_threads() is None
 
 
+@pytest.mark.parametrize(('quota', 'expected'), [(2.5, 2), (0.5, 1)])
+def test_a_part_of_a_core_gets_no_thread(cores, eight_threads, quota, expected):
+    cores(8, quota)
+    assert f'there are {quota} cores' in limit_threads()
+    assert eight_threads[-1] == expected
+
+
 def test_processes_of_one_machine_share_its_cores(cores, eight_threads):
     cores(8, 4.0)
-    assert 'threads: 2 instead of 8: this process may use 4 cores for 2 processes' in limit_threads(2)
+    assert 'threads: 2 instead of 8: there are 4 cores for 2 processes.' in limit_threads(2)
     assert limit_threads(16) is not None
     assert eight_threads[-1] == 1
 
