@@ -16,4 +16,5 @@ workflow = [('train', 1)]
 cudnn_benchmark = True
 # One OpenCV thread per worker; more of them fight over the cores.
 opencv_num_threads = 0
+# Where a process can fork and go on (Linux); elsewhere the run spawns its workers and says so in the log.
 mp_start_method = 'fork'

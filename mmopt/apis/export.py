@@ -20,6 +20,7 @@ from mmopt.apis.export_formats import require_onnx, tracing, write_onnx, write_p
 from mmopt.engine import checkpoint_io
 from mmopt.registry import DATASETS, FUNCTIONS, MODELS
 from mmopt.utils.errors import UserError
+from mmopt.utils.host import limit_threads
 
 __all__ = ['Exported', 'export_graph', 'export_model']
 
@@ -104,6 +105,7 @@ def export_model(
         UserError: If the format is unknown, onnxruntime is missing, the model cannot be traced, or the graph deviates.
     """
     _check_format(Path(out))
+    limit_threads()  # it is timed, too
     init_default_scope(cfg.get('default_scope', 'mmopt'))
     model = MODELS.build(cfg.model).eval()
     if checkpoint is not None:

@@ -16,6 +16,7 @@ from mmopt.engine.optim.half_on_cpu import emulation_cost
 from mmopt.registry import DATASETS
 from mmopt.utils.host import usable_cores
 from mmopt.utils.memory import GIB
+from mmopt.utils.platform import has_gpu_driver
 from mmopt.utils.precision import DTYPES, ComputeDevice, this_device
 
 __all__ = ['Facts', 'Start', 'build_dataset', 'collect_facts', 'data_folders', 'world_size_of']
@@ -133,7 +134,7 @@ def collect_facts(cfg: Config, start: Start | None = None) -> Facts:
         gpu = torch.cuda.get_device_properties(torch.cuda.current_device())
         device = f'{gpu.name}, {gpu.total_memory / GIB:.1f} GiB'
     else:
-        device = 'CPU'
+        device = "Apple's GPU (MPS)" if torch.backends.mps.is_available() else 'CPU'
     compute = this_device()
     precision = resolve_precision(cfg.get('optim_wrapper'), compute)
     is_emulated = compute.kind == 'cpu' and not compute.support(precision).is_native
@@ -143,7 +144,7 @@ def collect_facts(cfg: Config, start: Start | None = None) -> Facts:
         num_cores=usable_cores(),
         torch_version=torch.__version__,
         torch_has_cuda=torch.version.cuda is not None or torch.version.hip is not None,
-        gpu_driver=Path('/proc/driver/nvidia/version').exists() or Path('/dev/kfd').exists(),
+        gpu_driver=has_gpu_driver(),
         world_size=world_size_of(cfg.get('launcher', 'none')),
         num_train=len(train),
         num_val=None if val is None else len(val),

@@ -30,6 +30,7 @@ from mmopt.engine.micro_batch import DoesNotFitError
 from mmopt.registry import RUNNERS
 from mmopt.utils.distributed import init_distributed, rank_to_be
 from mmopt.utils.errors import UserError
+from mmopt.utils.seeding import prepare_determinism
 
 __all__ = ['build_runner', 'evaluate', 'preflight', 'set_start', 'start_of', 'train']
 
@@ -45,6 +46,7 @@ def build_runner(cfg: Config) -> Runner:
     Returns:
         The runner, ready to train or test.
     """
+    prepare_determinism(cfg.get('randomness'))
     init_default_scope(cfg.get('default_scope', 'mmopt'))
     name = cfg.get('runner_type', 'IterBasedRunner')
     runner_class = RUNNERS.get(name)
@@ -88,6 +90,7 @@ def _newest_of_first_process(cfg: Config) -> Path | None:
     """Let rank 0 look: the others might see a file that it is about to replace, or another disk."""
     if cfg.get('launcher', 'none') == 'none':
         return checkpoint_io.find_latest(Path(cfg.work_dir))
+    prepare_determinism(cfg.get('randomness'))
     if not distributed.is_initialized():
         dist_cfg = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
         init_distributed(cfg.launcher, dist_cfg.get('backend'), dist_cfg.get('timeout', 1800))
@@ -131,6 +134,7 @@ def preflight(cfg: Config, start: Start | None = None) -> Preflight:
 def _look(cfg: Config, start: Start | None) -> Facts:
     if not cfg.get('train_dataloader') or not cfg.get('train_cfg'):
         raise UserError(f'{cfg.filename}: the config has no training data (data.train), so there is nothing to train.')
+    prepare_determinism(cfg.get('randomness'))  # looking at a GPU starts CUDA
     return collect_facts(cfg, start)
 
 

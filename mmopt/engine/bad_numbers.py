@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from mmopt.engine.diagnose import Diagnosis
 from mmopt.engine.optim import OptimWrapper
 from mmopt.utils.errors import UserError
+from mmopt.utils.mps import copies_in_order
 
 __all__ = ['BadNumberError', 'BadNumberGuard', 'BadNumberPolicy', 'RollBack']
 
@@ -125,7 +126,7 @@ class BadNumberGuard:
         # What is not finite stays so in a sum of micro-batches; half precision could overflow in it.
         loss = loss.detach().float()
         self._sum = loss if self._sum is None else self._sum + loss
-        self._host.copy_(self._sum, non_blocking=True)
+        self._host.copy_(self._sum, non_blocking=copies_in_order(self._sum.device))
         if self._event is not None:
             self._event.record()
 

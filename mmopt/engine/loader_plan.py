@@ -9,6 +9,8 @@ import math
 import random
 import statistics
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +22,18 @@ from torch import Tensor
 from mmopt.utils.host import available_host_bytes, free_shared_memory_bytes, usable_cores
 from mmopt.utils.memory import GIB
 
-__all__ = ['Change', 'Host', 'LoaderPlan', 'LoaderTuner', 'SampleCost', 'measure_samples', 'plan_for', 'plan_loader']
+__all__ = [
+    'TORCH_PREFETCH',
+    'Change',
+    'Host',
+    'LoaderPlan',
+    'LoaderTuner',
+    'SampleCost',
+    'bytes_of',
+    'measure_samples',
+    'plan_for',
+    'plan_loader',
+]
 
 # A worker's own memory once it has loaded some samples: the interpreter's pages that it has touched, decoders, buffers.
 _WORKER_BYTES = 300 * 2**20
@@ -30,7 +43,8 @@ _SHARED_MEMORY_SHARE = 0.8
 _MAX_WORKERS = 32
 # A batch that takes less is loaded in the loop itself: handing it over between processes costs as much.
 _HAND_OVER_S = 0.5e-3
-_TORCH_PREFETCH = 2
+TORCH_PREFETCH = 2
+"""Batches that a worker is ahead where nobody says otherwise."""
 # Workers must be faster than the steps, as both vary.
 _RESERVE = 1.25
 
@@ -106,10 +120,9 @@ def measure_samples(dataset: Any, max_samples: int = 16, max_s: float = 2.0) -> 
     Returns:
         What one costs.
     """
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
     times_s, sizes = [], []
     places = np.linspace(0, len(dataset) - 1, min(max_samples, len(dataset))).astype(int).tolist()
-    try:
+    with _generators_kept():
         dataset[places[0]]  # opens files and fills caches once
         for place in places:
             started = time.perf_counter()
@@ -118,12 +131,35 @@ def measure_samples(dataset: Any, max_samples: int = 16, max_s: float = 2.0) -> 
             sizes.append(_num_bytes(sample))
             if sum(times_s) > max_s:
                 break
+    mean_s = statistics.mean(times_s)
+    return SampleCost(mean_s, sorted(times_s)[-2 if len(times_s) > 3 else -1] / mean_s, max(sizes))
+
+
+def bytes_of(dataset: Any) -> int | None:
+    """Load one sample and return the size of its tensors; random generators stay as they were.
+
+    Args:
+        dataset: The data set.
+
+    Returns:
+        Bytes; None if it is empty or the sample cannot be read, which the loader will say.
+    """
+    if not len(dataset):
+        return None
+    with _generators_kept(), suppress(Exception):
+        return _num_bytes(dataset[0])
+    return None
+
+
+@contextmanager
+def _generators_kept() -> Iterator[None]:
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
     finally:
         random.setstate(before[0])
         np.random.set_state(before[1])
         torch.set_rng_state(before[2])
-    mean_s = statistics.mean(times_s)
-    return SampleCost(mean_s, sorted(times_s)[-2 if len(times_s) > 3 else -1] / mean_s, max(sizes))
 
 
 def _num_bytes(part: Any) -> int:
@@ -276,5 +312,5 @@ def plan_for(
         batch_size,
         Host.look(num_processes),
         num_workers=None if num_workers == 'auto' else num_workers,
-        prefetch_factor=None if prefetch_factor == 'auto' else prefetch_factor or _TORCH_PREFETCH,
+        prefetch_factor=None if prefetch_factor == 'auto' else prefetch_factor or TORCH_PREFETCH,
     )

@@ -1,6 +1,7 @@
 """Data loaders with a private generator, workers that neither share threads nor draw from the run's random state."""
 
 import copy
+import logging
 import random
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +16,8 @@ from torch.utils.data import DataLoader
 
 from mmopt.engine.bad_samples import skip_bad_samples
 from mmopt.engine.loader_plan import plan_for
-from mmopt.engine.signals import outlive_first_signal
+from mmopt.engine.shared_memory import warning_for
+from mmopt.engine.signals import end_workers_at_exit, outlive_first_signal
 from mmopt.registry import DATASETS, FUNCTIONS
 from mmopt.utils.distributed import local_world_size
 from mmopt.utils.errors import UserError
@@ -85,7 +87,11 @@ def build_dataloader(loader_cfg: DataLoader | Mapping[str, Any], seed: int) -> D
         print_log(f'workers_per_gpu: {plan.text}.', logger='current')
         cfg |= dict(num_workers=plan.num_workers, prefetch_factor=plan.prefetch_factor)
     num_workers = cfg['num_workers']
-    if not num_workers:
+    if num_workers:
+        end_workers_at_exit()
+        if text := warning_for(dataset, cfg.get('batch_size') or 1, num_workers, cfg.get('prefetch_factor')):
+            print_log(text, logger='current', level=logging.WARNING)
+    else:
         cfg.pop('persistent_workers', None)
         cfg.pop('prefetch_factor', None)
     if not torch.cuda.is_available():

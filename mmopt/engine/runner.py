@@ -50,9 +50,12 @@ from mmopt.engine.step import unwrap
 from mmopt.engine.sync_batch_norm import fit_sync_batch_norm
 from mmopt.engine.time_split import TimeSplit
 from mmopt.registry import RUNNERS
-from mmopt.utils.distributed import init_distributed
+from mmopt.utils.distributed import init_distributed, local_world_size
+from mmopt.utils.host import limit_threads
 from mmopt.utils.malloc import keep_freed_pages
+from mmopt.utils.platform import point_link, start_method
 from mmopt.utils.precision import DTYPES
+from mmopt.utils.seeding import prepare_determinism
 
 __all__ = ['EpochBasedRunner', 'IterBasedRunner']
 
@@ -73,6 +76,7 @@ class IterBasedRunner(Runner):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._keeps_pages = False
+        self._machine_notes: list[str] = []
         self.time_split = TimeSplit()
         """Where the time of the training goes."""
         self._pending_rng: dict | None = None
@@ -80,6 +84,7 @@ class IterBasedRunner(Runner):
         self._evaluation_precision: str | None = None
         self.config_text: str | None = None
         self._hook_calls: dict[str, tuple[int, list[Callable]]] = {}
+        prepare_determinism(kwargs.get('randomness'))
         super().__init__(*args, **kwargs)
         # While building, the console shows warnings only: environment, config and hooks are for the log file.
         self._console_level(logging.INFO)
@@ -94,6 +99,7 @@ class IterBasedRunner(Runner):
         Returns:
             The runner.
         """
+        prepare_determinism(cfg.get('randomness'))  # the first line that is logged looks for a GPU
         cfg = copy.deepcopy(cfg)
         check_optimize(cfg.get('optimize'))
         merge_optimize(cfg)
@@ -101,7 +107,10 @@ class IterBasedRunner(Runner):
 
     # ---------------------------------------------------------------- environment
     def setup_env(self, env_cfg: dict) -> None:
-        """Start the process group on whatever device there is, then let MMEngine do the rest."""
+        """Start the process group on whatever device there is and fit threads and workers to the machine.
+
+        MMEngine does the rest.
+        """
         if self._launcher != 'none' and not torch.distributed.is_initialized():
             dist_cfg = env_cfg.get('dist_cfg', {})
             init_distributed(self._launcher, dist_cfg.get('backend'), dist_cfg.get('timeout', 1800))
@@ -109,7 +118,10 @@ class IterBasedRunner(Runner):
             self._keeps_pages = keep_freed_pages()
         # More workers than cores: the preflight block says so in one line; torch says it at every iterator.
         warnings.filterwarnings('ignore', 'This DataLoader will create')
-        super().setup_env(env_cfg)
+        mp_cfg = dict(env_cfg.get('mp_cfg') or {})
+        mp_cfg['mp_start_method'], note = start_method(mp_cfg.get('mp_start_method', 'fork'))
+        self._machine_notes = [text for text in (note, limit_threads(local_world_size())) if text]
+        super().setup_env({**env_cfg, 'mp_cfg': mp_cfg})
         self._timestamp = self._unused_timestamp()
 
     def _unused_timestamp(self) -> str:
@@ -130,12 +142,11 @@ class IterBasedRunner(Runner):
         self._log_level = log_level
         if is_main_process():
             link = Path(self.work_dir, 'latest.log')
-            link.unlink(missing_ok=True)
-            try:
-                link.symlink_to(path.name)
-            except OSError:  # file systems without links: the log itself is there
+            if not point_link(link, path.name):  # the log itself is there
                 logger.debug(f'no link latest.log: {link.parent} allows none')
         self.logger = logger
+        for note in self._machine_notes:
+            logger.info(note)
         self._console_level(logging.WARNING)
         return logger
 

@@ -6,7 +6,6 @@ agree on the iteration after which they stop. The agreement is a reduction over 
 and read after the next, so nothing waits for a device, and a stop comes at most one iteration later.
 """
 
-import atexit
 import multiprocessing.util
 import os
 import signal
@@ -19,14 +18,20 @@ import torch
 from mmengine.dist import get_world_size
 from torch import distributed
 
+from mmopt.utils.platform import STOPPING_SIGNALS
 from mmopt.utils.terminal import paint
 
-__all__ = ['EXIT_STOPPED', 'StopSignals', 'TrainingStopped', 'end_workers', 'outlive_first_signal']
+__all__ = [
+    'EXIT_STOPPED',
+    'StopSignals',
+    'TrainingStopped',
+    'end_workers',
+    'end_workers_at_exit',
+    'outlive_first_signal',
+]
 
 EXIT_STOPPED = 75
 """Exit code of a run that was asked to stop and has saved: ``EX_TEMPFAIL``, "try again later"."""
-
-STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 _PATIENCE_S = 2.0
 
@@ -61,7 +66,7 @@ def outlive_first_signal() -> None:
     def survive(signum: int, frame: FrameType | None) -> None:
         signal.signal(signum, leave)
 
-    for signum in STOPPING:
+    for signum in STOPPING_SIGNALS:
         signal.signal(signum, survive)
 
 
@@ -81,12 +86,22 @@ def end_workers() -> None:
         worker.kill()
 
 
-# Runs before multiprocessing's own, which was registered by the import above.
-atexit.register(end_workers)
+_finalizer_of = 0
+
+
+def end_workers_at_exit() -> None:
+    """Let :func:`end_workers` run when this process leaves, before multiprocessing waits for daemons.
+
+    Not with atexit: a process that multiprocessing started leaves without it, and forgets what its parent registered.
+    """
+    global _finalizer_of
+    if _finalizer_of != os.getpid():
+        _finalizer_of = os.getpid()
+        multiprocessing.util.Finalize(None, end_workers, exitpriority=100)
 
 
 class StopSignals:
-    """Note SIGTERM, SIGINT and SIGUSR1 while a training runs; a context manager.
+    """Note SIGTERM, SIGINT and SIGUSR1 (where there is one) while a training runs; a context manager.
 
     Outside the main thread, where Python allows no handlers, signals keep their meaning.
     """
@@ -101,7 +116,7 @@ class StopSignals:
     def __enter__(self) -> Self:
         self._received, self._process = 0, os.getpid()
         try:
-            for signum in STOPPING:
+            for signum in STOPPING_SIGNALS:
                 self._before[signum] = signal.signal(signum, self._note)
         except ValueError:  # not the main thread
             self._before.clear()
@@ -121,7 +136,7 @@ class StopSignals:
             return  # a forked data worker has inherited this handler
         self._received = signum
         # The second ends the process even while it waits inside a C function, where no Python handler would run.
-        for other in STOPPING:
+        for other in STOPPING_SIGNALS:
             signal.signal(other, signal.SIG_DFL)
         name = signal.Signals(signum).name
         text = f'{name}: finishing the iteration, then saving; a second signal stops at once.'

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mmopt.ops.bev_labels import IGNORE_BIT, decode_label_bits
 from mmopt.registry import METRICS
+from mmopt.utils.mps import to_float64
 
 __all__ = ['BEVIoU', 'NUSCENES_CLASSES', 'count_confusion']
 
@@ -78,14 +79,14 @@ class BEVIoU:
         """
         del data_batch  # MMEngine's signature
         for sample in data_samples:
-            counts_3P = count_confusion(sample.get('pred_bits'), sample.get('label_bits')).double()
+            counts_3P = to_float64(count_confusion(sample.get('pred_bits'), sample.get('label_bits')))
             tp, fp, fn = counts_3P
             present = tp + fn > 0
             iou_P = torch.where(present, tp / (tp + fp + fn).clamp(min=1), 0.0)
             pooled_tp, pooled_all = tp.sum(), counts_3P.sum()
-            has_any = (pooled_all > 0).double()
+            has_any = (pooled_all > 0).to(counts_3P)
             pooled_2 = torch.stack((pooled_tp / pooled_all.clamp(min=1), has_any))
-            update = torch.cat((counts_3P.flatten(), iou_P, present.double(), pooled_2))
+            update = torch.cat((counts_3P.flatten(), iou_P, present.to(counts_3P), pooled_2))
             # On the device: reading each sample's counts would wait for the model.
             self._counters = self._counters.to(update.device) + update
 

@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from mmopt.registry import METRICS
+from mmopt.utils.mps import to_float64
 
 __all__ = ['SegmentationIoU', 'confusion_matrix', 'segmentation_scores']
 
@@ -45,7 +46,7 @@ def segmentation_scores(confusion_KK: Tensor) -> tuple[dict[str, float], Tensor,
         ``mIoU``, ``fwIoU`` (weighted by the classes' true pixels), ``F1`` (mean over classes), ``aAcc``; the IoU of
         each class; which classes occur in the labels. Means are over those that occur.
     """
-    counts = confusion_KK.double()
+    counts = to_float64(confusion_KK)
     tp, true, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
     occurs = true > 0
     iou_K = tp / (true + predicted - tp).clamp(min=1)

@@ -8,7 +8,15 @@ from datetime import timedelta
 import torch
 from torch import distributed as dist
 
-__all__ = ['first_host', 'init_distributed', 'largest_of_all', 'leave_process_group', 'local_rank', 'rank_to_be']
+__all__ = [
+    'first_host',
+    'init_distributed',
+    'largest_of_all',
+    'leave_process_group',
+    'local_rank',
+    'local_world_size',
+    'rank_to_be',
+]
 
 _SLURM = dict(RANK='SLURM_PROCID', WORLD_SIZE='SLURM_NTASKS', LOCAL_RANK='SLURM_LOCALID')
 

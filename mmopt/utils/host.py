@@ -1,73 +1,73 @@
-"""What this process may use of its machine: cores and memory, containers counted in."""
+"""What this process may use of its machine: cores, threads and memory, containers counted in."""
 
+import math
 import os
-from pathlib import Path
 
-__all__ = ['available_host_bytes', 'free_shared_memory_bytes', 'usable_cores']
+from mmopt.utils.cgroup import cpu_quota, memory_left_bytes
+from mmopt.utils.platform import allowed_cores, available_memory_bytes, shared_memory_bytes
 
-_CGROUP = Path('/sys/fs/cgroup')
-_SHARED_MEMORY = Path('/dev/shm')
+__all__ = ['available_host_bytes', 'free_shared_memory_bytes', 'limit_threads', 'usable_cores']
 
-
-def _number_in(path: Path) -> int | None:
-    try:
-        text = path.read_text().split()[0]
-    except (OSError, IndexError):
-        return None
-    return int(text) if text.isdigit() else None
+_THREADS_OF_THE_USER = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS')
 
 
-def usable_cores(cgroup: Path = _CGROUP) -> int:
-    """Return the cores this process may run on: its affinity, and the CPU time its container is given.
+def usable_cores() -> int:
+    """Return the cores this process may use: its affinity mask, and the CPU time its container is given.
 
-    Args:
-        cgroup: Where the container's limits are (cgroup v2).
+    ``PYTHON_CPU_COUNT``, which Python knows from 3.13 on, is the user's own word and wins in all versions. A quota of
+    2.5 cores counts as 3: so many processes of their own are needed to use it up.
 
     Returns:
         At least 1.
     """
-    cores = len(os.sched_getaffinity(0))
-    try:
-        quota, period = (cgroup / 'cpu.max').read_text().split()
-    except (OSError, ValueError):
-        return cores
-    return cores if quota == 'max' else max(1, min(cores, int(quota) // int(period)))
+    return max(1, math.ceil(_share()))
 
 
-def available_host_bytes(cgroup: Path = _CGROUP, meminfo: Path = Path('/proc/meminfo')) -> int:
-    """Return the memory that can be used without swapping: the machine's, or what is left of the container's limit.
-
-    Args:
-        cgroup: Where the container's limits are (cgroup v2).
-        meminfo: The kernel's table.
-
-    Returns:
-        Bytes.
-    """
-    lines = dict(line.split(':', 1) for line in meminfo.read_text().splitlines() if ':' in line)
-    available = int(lines['MemAvailable'].split()[0]) * 1024
-    limit, used = _number_in(cgroup / 'memory.max'), _number_in(cgroup / 'memory.current')
-    if limit is None or used is None:
-        return available
-    try:
-        stat = dict(line.split() for line in (cgroup / 'memory.stat').read_text().splitlines())
-        used -= int(stat.get('inactive_file', 0))  # page cache, given back when memory is asked for
-    except (OSError, ValueError):
-        pass
-    return max(0, min(available, limit - used))
+def _share() -> float:
+    given = os.environ.get('PYTHON_CPU_COUNT', '')
+    if given.isdigit() and int(given):
+        return int(given)
+    cores, quota = allowed_cores(), cpu_quota()
+    return cores if quota is None else min(cores, quota)
 
 
-def free_shared_memory_bytes(folder: Path = _SHARED_MEMORY) -> int | None:
-    """Return what is free where workers hand over their batches; None where there is no such folder.
+def limit_threads(num_processes: int = 1) -> str | None:
+    """Let torch compute with no more threads than there are cores for this process.
+
+    torch counts the machine's cores, or those of the affinity mask, but knows nothing of a container's quota: its
+    threads then use up the quota in the first part of every period and stand still for the rest of it. A part of a core
+    gets no thread: all would wait for it at the end of every product. What the user says by ``OMP_NUM_THREADS`` or
+    ``MKL_NUM_THREADS`` stays.
 
     Args:
-        folder: Where shared memory is mounted. Containers often give it 64 MiB.
+        num_processes: Processes of the run that share the cores.
 
     Returns:
-        Bytes, or None.
+        What was changed, for the log; None if nothing was.
     """
-    try:
-        state = os.statvfs(folder)
-    except OSError:
+    import torch
+
+    if any(os.environ.get(name) for name in _THREADS_OF_THE_USER):
         return None
-    return state.f_bavail * state.f_frsize
+    cores = _share()
+    threads, before = max(1, int(cores / num_processes)), torch.get_num_threads()
+    if before <= threads:
+        return None
+    torch.set_num_threads(threads)
+    shared = f' for {num_processes} processes' if num_processes > 1 else ' for this process'
+    return f'threads: {threads} instead of {before}: there are {cores:.3g} cores{shared}.'
+
+
+def available_host_bytes() -> int:
+    """Return the memory that can be used without swapping: the machine's, or what is left of the container's limit."""
+    left = memory_left_bytes()
+    return available_memory_bytes() if left is None else min(available_memory_bytes(), left)
+
+
+def free_shared_memory_bytes() -> int | None:
+    """Return what is free where workers hand over their batches; None where it has no limit of its own.
+
+    Containers often give it 64 MiB.
+    """
+    shared = shared_memory_bytes()
+    return None if shared is None else shared[0]

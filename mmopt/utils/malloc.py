@@ -1,7 +1,6 @@
 """Keep freed memory in the process, so that training on a CPU does not pay a page fault per 4 KiB and step."""
 
-import ctypes
-import platform
+from mmopt.utils.platform import c_library, is_glibc
 
 __all__ = ['keep_freed_pages']
 
@@ -23,8 +22,8 @@ def keep_freed_pages() -> bool:
     Returns:
         Whether it took effect: False without glibc (macOS, Windows, musl).
     """
-    if platform.system() != 'Linux' or platform.libc_ver()[0] != 'glibc':
+    if not is_glibc():
         return False
-    mallopt = ctypes.CDLL('libc.so.6').mallopt
+    mallopt = c_library().mallopt
     # A list and not a generator: all three must be set whatever the first returns.
     return all([mallopt(_M_MMAP_MAX, 0), mallopt(_M_TRIM_THRESHOLD, -1), mallopt(_M_TOP_PAD, _TOP_PAD_BYTES)])

@@ -12,6 +12,7 @@ import cv2
 from tqdm import tqdm
 
 from mmopt.utils.errors import UserError
+from mmopt.utils.platform import process_context
 
 __all__ = ['run_jobs']
 
@@ -21,10 +22,9 @@ def _context(module: str) -> multiprocessing.context.BaseContext:
 
     Forking this process, in which torch may have started threads, can hang.
     """
-    if 'forkserver' not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context('spawn')
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload([module])
+    context = process_context('forkserver')
+    if context.get_start_method() == 'forkserver':
+        context.set_forkserver_preload([module])
     return context
 
 

@@ -17,10 +17,11 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
 from typing import Literal
 
 import torch
+
+from mmopt.utils.platform import read_kernel_file
 
 __all__ = [
     'DTYPES',
@@ -143,7 +144,7 @@ def this_device(kind: str | None = None) -> ComputeDevice:
             return _rocm_device()
         return cuda_device(min(torch.cuda.get_device_capability(index) for index in range(torch.cuda.device_count())))
     if kind == 'mps':
-        return mps_device(has_bf16=torch.backends.mps.is_macos_or_newer(14, 0))
+        return mps_device(has_bf16=_is_macos_14())
     if kind == 'cpu':
         return this_cpu()
     unknown = Support('emulated', f'mmopt does not know what {kind} devices multiply themselves')
@@ -207,6 +208,13 @@ def cpu_device(native: Mapping[str, str]) -> ComputeDevice:
     return ComputeDevice('cpu', dict(fp32=_FP32, tf32=_NO_TF32, **halves))
 
 
+def _is_macos_14() -> bool:
+    try:
+        return torch.backends.mps.is_macos_or_newer(14, 0)
+    except RuntimeError:  # a build of torch without MPS
+        return False
+
+
 def _rocm_device() -> ComputeDevice:
     bf16 = (
         Support('native', 'ROCm says that this GPU computes it')
@@ -249,8 +257,7 @@ def _instructions(name: str) -> str | None:
 
 
 def _linux_cpu_flags() -> set[str]:
-    path = Path('/proc/cpuinfo')
-    for line in path.read_text().splitlines() if path.is_file() else ():
+    for line in read_kernel_file('cpuinfo').splitlines():
         if line.startswith('flags'):
             return set(line.split(':', 1)[1].split())
     return set()

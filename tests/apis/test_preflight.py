@@ -2,10 +2,13 @@ import copy
 from dataclasses import replace
 
 import pytest
+import torch
+from mmengine.config import Config
 
-from mmopt.apis.facts import Facts, Start, data_folders, world_size_of
+from mmopt.apis.facts import Facts, Start, collect_facts, data_folders, world_size_of
 from mmopt.apis.preflight import describe_run
 from mmopt.utils.precision import cpu_device, cuda_device, mps_device
+from tests.engine.toy import toy_config
 
 CFG = dict(
     train_dataloader=dict(batch_size=8, num_workers=2, drop_last=False),
@@ -259,3 +262,10 @@ def test_phases_are_shown_and_counted():
     # 1600 samples: 200 iterations per epoch, then 400.
     assert entries(cfg, CPU)['length'] == '3,200 iterations (10 epochs)'
     assert entries(cfg, CPU)['evaluation'] == 'at the end'
+
+
+@pytest.mark.parametrize(('has_mps', 'expected'), [(True, "Apple's GPU (MPS)"), (False, 'CPU')])
+def test_a_machine_without_cuda_computes_on_apples_gpu_or_the_cpu(tmp_path, monkeypatch, has_mps, expected):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(torch.backends.mps, 'is_available', lambda: has_mps)
+    assert collect_facts(Config(toy_config(tmp_path))).device == expected

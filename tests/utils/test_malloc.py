@@ -1,5 +1,3 @@
-import ctypes
-
 from mmopt.utils import malloc
 from mmopt.utils.malloc import keep_freed_pages
 
@@ -13,13 +11,12 @@ def test_all_three_options_are_set_with_glibc(monkeypatch):
             calls[option] = value
             return 1
 
-    monkeypatch.setattr(malloc.platform, 'system', lambda: 'Linux')
-    monkeypatch.setattr(malloc.platform, 'libc_ver', lambda: ('glibc', '2.36'))
-    monkeypatch.setattr(ctypes, 'CDLL', lambda name: Libc)
+    monkeypatch.setattr(malloc, 'is_glibc', lambda: True)
+    monkeypatch.setattr(malloc, 'c_library', lambda: Libc)
     assert keep_freed_pages() is True
     assert calls == {-1: -1, -2: 256 * 1024**2, -4: 0}
 
 
 def test_says_that_nothing_happened_without_glibc(monkeypatch):
-    monkeypatch.setattr(malloc.platform, 'libc_ver', lambda: ('', ''))
+    monkeypatch.setattr(malloc, 'is_glibc', lambda: False)
     assert keep_freed_pages() is False

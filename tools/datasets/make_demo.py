@@ -8,11 +8,11 @@ The same arguments give the same bytes. A complete set is left alone; a stopped 
 """
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from mmopt.apis import run_tool
+from mmopt.utils.host import usable_cores
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -23,7 +23,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--num-val', type=int, metavar='N', help='validation samples')
     parser.add_argument('--image-size', type=int, nargs=2, metavar=('HEIGHT', 'WIDTH'))
     parser.add_argument('--seed', type=int)
-    parser.add_argument('--workers', type=int, default=len(os.sched_getaffinity(0)), help='default: %(default)s')
+    parser.add_argument('--workers', type=int, default=usable_cores(), help='default: %(default)s')
     parser.add_argument('--force', action='store_true', help='make a complete set anew')
     return parser.parse_args(argv)
 

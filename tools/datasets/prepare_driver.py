@@ -10,11 +10,11 @@ and, where they are used, keypoints/<person>/<environment>/<frame>.npz and mini.
 """
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from mmopt.apis import run_tool
+from mmopt.utils.host import usable_cores
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -26,7 +26,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--views', nargs='+', default=['front', 'left', 'right'], help='default: front left right')
     parser.add_argument('--label-first-frame', type=int, default=0, help="number of a video's first frame in labels")
     parser.add_argument('--skip-missing', action='store_true', help='leave out recordings with missing or broken files')
-    parser.add_argument('--workers', type=int, default=len(os.sched_getaffinity(0)), help='default: %(default)s')
+    parser.add_argument('--workers', type=int, default=usable_cores(), help='default: %(default)s')
     return parser.parse_args(argv)
 
 

@@ -8,11 +8,11 @@ Images stay where they are. A stopped run goes on where it stopped; a sequence w
 """
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from mmopt.apis import run_tool
+from mmopt.utils.host import usable_cores
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -30,7 +30,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--shares', type=float, nargs=3, default=(0.7, 0.15, 0.15), metavar=('TRAIN', 'VAL', 'TEST'))
     parser.add_argument('--seed', type=int, default=42, help='of the split; default: %(default)s')
     parser.add_argument('--keep-unlabelled', action='store_true', help='frames without a label are images of no drone')
-    parser.add_argument('--workers', type=int, default=min(os.cpu_count() or 1, 8), help='default: %(default)s')
+    parser.add_argument('--workers', type=int, default=min(usable_cores(), 8), help='default: %(default)s')
     parser.add_argument('--force', action='store_true', help='make finished sequences anew')
     return parser.parse_args(argv)
 

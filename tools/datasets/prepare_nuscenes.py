@@ -11,11 +11,11 @@ Stopped runs go on where they stopped: finished samples are skipped. nuScenes ne
 """
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from mmopt.apis import run_tool
+from mmopt.utils.host import usable_cores
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -38,7 +38,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--link', choices=('auto', 'hard', 'symlink', 'copy'), default='auto',
         help='how images get there; auto: a hard link, or a symlink to another file system',
     )  # fmt: skip
-    parser.add_argument('--workers', type=int, default=min(os.cpu_count() or 1, 8), help='default: %(default)s')
+    parser.add_argument('--workers', type=int, default=min(usable_cores(), 8), help='default: %(default)s')
     parser.add_argument('--preview', type=int, default=4, metavar='N', help='pictures to draw; default: %(default)s')
     parser.add_argument('--force', action='store_true', help='make finished samples anew')
     parser.add_argument('--skip-missing', action='store_true', help='leave out samples whose files are not there')

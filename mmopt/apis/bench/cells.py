@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from mmopt.apis.config import load_config
+from mmopt.utils.platform import loaded_nvidia_gpus
 
 __all__ = ['Cell', 'TrialSettings', 'folder_name', 'make_cells']
 
@@ -80,9 +81,7 @@ class TrialSettings:
 
 def _devices() -> list[str]:
     """Name the GPUs without starting CUDA, which would take memory from the trials."""
-    files = sorted(Path('/proc/driver/nvidia/gpus').glob('*/information'))
-    models = [line for file in files for line in file.read_text().splitlines() if line.startswith('Model')]
-    return [*models, os.environ.get('CUDA_VISIBLE_DEVICES', '')]
+    return [*loaded_nvidia_gpus(), os.environ.get('CUDA_VISIBLE_DEVICES', '')]
 
 
 def make_cells(

@@ -1,6 +1,5 @@
 """What each setting would take of a GPU, estimated without one: any machine can fill this part of a memory guide."""
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,6 +8,7 @@ from mmopt.apis.bench.cells import Cell
 from mmopt.apis.bench.claims import QUANTITIES, format_range
 from mmopt.apis.estimate import estimate_memory
 from mmopt.utils.errors import UserError
+from mmopt.utils.host import usable_cores
 from mmopt.utils.memory import GIB
 
 __all__ = ['estimate_cells', 'estimates_table']
@@ -27,7 +27,7 @@ def estimate_cells(cells: Sequence[Cell]) -> list[dict[str, Any]]:
         ``host_gib``; or ``failure``, the reason why there is no estimate.
     """
     # Each is a process of its own; more of them than cores would only wait.
-    with ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), 4)) as threads:
+    with ThreadPoolExecutor(min(usable_cores(), 4)) as threads:
         estimates = list(threads.map(_estimate, cells))
     base = estimates[0].get('gpu_gib')
     for estimate in estimates:

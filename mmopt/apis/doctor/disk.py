@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmopt.utils.memory import GIB
+from mmopt.utils.platform import forget_cached_pages
 
 __all__ = ['Disk', 'look_at_disk', 'read_speed', 'sample_ms']
 
@@ -63,8 +64,7 @@ def read_speed(paths: Iterable[Path], budget_s: float = 3.0) -> float | None:
     num_bytes, seconds = 0, 0.0
     for path in _some_files(paths):
         with path.open('rb', buffering=0) as file:
-            if hasattr(os, 'posix_fadvise'):
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            forget_cached_pages(file)
             start = time.perf_counter()
             while chunk := file.read(4 * _MIB):
                 num_bytes += len(chunk)

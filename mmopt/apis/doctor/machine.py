@@ -1,18 +1,14 @@
 """The machine: GPU and its memory, cores, host memory, shared memory, malloc, CPU arithmetic."""
 
-import ctypes
-import platform
-import resource
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from mmopt.apis.doctor.check import Check
 from mmopt.utils.host import available_host_bytes, usable_cores
 from mmopt.utils.memory import GIB
+from mmopt.utils.platform import is_glibc, max_open_files, read_kernel_file, shared_memory_bytes
 from mmopt.utils.precision import ComputeDevice, cuda_device, this_cpu
 
 __all__ = ['Machine', 'check_machine', 'look_at_machine']
@@ -29,7 +25,7 @@ class Machine:
         shm_gib: Size of ``/dev/shm``, through which workers hand batches over; None where there is none.
         malloc: ``'glibc'``, or what is loaded in its place (``'jemalloc'``), or ``'other'``.
         cpu: What the CPU computes.
-        open_files: How many files a process may have open.
+        open_files: How many files a process may have open; None where nobody limits it.
     """
 
     gpus: Sequence[tuple[str, tuple[int, int], float, float]]
@@ -38,7 +34,7 @@ class Machine:
     shm_gib: float | None
     malloc: str
     cpu: ComputeDevice
-    open_files: int
+    open_files: int | None
 
     @property
     def compute(self) -> ComputeDevice:
@@ -60,25 +56,24 @@ def look_at_machine(*, with_gpus: bool = True) -> Machine:
         free, total = torch.cuda.mem_get_info(index)
         name, capability = torch.cuda.get_device_name(index), torch.cuda.get_device_capability(index)
         gpus.append((name, capability, free / GIB, total / GIB))
-    shm = Path('/dev/shm')
+    shared = shared_memory_bytes()
     return Machine(
         gpus=tuple(gpus),
         num_cores=usable_cores(),
         host_free_gib=available_host_bytes() / GIB,
-        shm_gib=shutil.disk_usage(shm).total / GIB if shm.is_dir() else None,
+        shm_gib=None if shared is None else shared[1] / GIB,
         malloc=_malloc(),
         cpu=this_cpu(),
-        open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        open_files=max_open_files(),
     )
 
 
 def _malloc() -> str:
-    loaded = Path('/proc/self/maps').read_text() if Path('/proc/self/maps').is_file() else ''
+    loaded = read_kernel_file('self/maps')
     for name in ('jemalloc', 'tcmalloc', 'mimalloc'):
         if name in loaded:
             return name
-    is_glibc = platform.libc_ver()[0] == 'glibc' and hasattr(ctypes.CDLL(None), 'mallopt')
-    return 'glibc' if is_glibc else 'other'
+    return 'glibc' if is_glibc() else 'other'
 
 
 def check_machine(machine: Machine) -> list[Check]:
@@ -107,13 +102,14 @@ def check_machine(machine: Machine) -> list[Check]:
     checks.append(_shared_memory(machine.shm_gib))
     checks.append(_malloc_check(machine))
     ulimit = 'workers share tensors through files: raise it (ulimit -n 65536)'
-    checks.append(Check('open files', str(machine.open_files), ulimit if machine.open_files < 4096 else ''))
+    if machine.open_files is not None:
+        checks.append(Check('open files', str(machine.open_files), ulimit if machine.open_files < 4096 else ''))
     return checks
 
 
 def _shared_memory(shm_gib: float | None) -> Check:
     if shm_gib is None:
-        return Check('shared memory', 'no /dev/shm')
+        return Check('shared memory', 'no folder of a limited size')
     # Docker's default is 64 MiB: the first large batch of a worker dies with a bus error.
     remedy = 'workers hand batches over there: docker run --shm-size=8g, or --ipc=host' if shm_gib < 1 else ''
     return Check('shared memory', f'/dev/shm {shm_gib:.2f} GiB', remedy, is_fault=shm_gib < 0.1)

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 
 from mmopt.apis.doctor.check import Check
 from mmopt.models.video.cudnn import SLOW_TORCH, WRONG_CUDNN
+from mmopt.utils.platform import read_kernel_file
 
 __all__ = ['FAULTS', 'Fault', 'Versions', 'check_versions', 'installed_versions', 'parse_version']
 
@@ -139,10 +139,7 @@ def _cudnn_text(number: int | None) -> str | None:
 
 
 def _driver() -> str | None:
-    path = Path('/proc/driver/nvidia/version')
-    if not path.is_file():
-        return None
-    words = path.read_text().splitlines()[0].split()
+    words = read_kernel_file('driver/nvidia/version').partition('\n')[0].split()
     return next((word for word in words if word[0].isdigit() and '.' in word), None)
 
 

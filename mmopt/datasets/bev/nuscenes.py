@@ -139,7 +139,7 @@ class NuScenesBEVDataset(SeededDataset):
 
     def _load_calibration(self) -> dict[str, list]:
         try:
-            calibration = json.loads(self.calib_file.read_text())
+            calibration = json.loads(self.calib_file.read_text(encoding='utf-8'))
         except FileNotFoundError as error:
             raise self._not_found(f'the file {self.calib_file} does not exist') from error
         except (OSError, ValueError) as error:

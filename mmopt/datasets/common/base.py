@@ -1,6 +1,5 @@
 """The data set base of all tasks: MMEngine's, with a private generator per sample and errors that name the sample."""
 
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -16,6 +15,7 @@ from mmopt.datasets.common.pictures import to_uint8_image
 from mmopt.registry import TRANSFORMS
 from mmopt.structures import DataSample, Substitute
 from mmopt.utils.errors import DataError
+from mmopt.utils.platform import user_tag
 from mmopt.utils.seeding import SampleIndex, global_generators_of, sample_rng
 
 __all__ = ['SeededDataset']
@@ -25,7 +25,7 @@ _MAX_BAD_IN_A_ROW = 50
 
 def _ram_folder() -> Path:
     """Return where the processes of this user tell each other of caches in memory."""
-    return Path(tempfile.gettempdir(), f'mmopt-ram-{os.getuid()}')
+    return Path(tempfile.gettempdir(), f'mmopt-ram-{user_tag()}')
 
 
 class SeededDataset(BaseDataset):

@@ -9,7 +9,8 @@ from pathlib import Path
 from mmengine.logging import print_log
 
 from mmopt.engine.checkpoint_io.verify import CorruptCheckpointError, verify
-from mmopt.engine.checkpoint_io.write import TEMPORARY, CheckpointWriteError, replace_file, sync_folder
+from mmopt.engine.checkpoint_io.write import TEMPORARY, CheckpointWriteError, replace_file
+from mmopt.utils.platform import sync_folder
 
 __all__ = ['describe_missing', 'find_latest', 'read_pointer', 'remove_leftovers', 'switch_link', 'write_pointer']
 
@@ -43,7 +44,7 @@ def read_pointer(work_dir: Path) -> Path | None:
     A file of that name in the folder itself wins over the path that was written: folders get copied and moved.
     """
     try:
-        text = Path(work_dir, POINTER).read_text().strip()
+        text = Path(work_dir, POINTER).read_text(encoding='utf-8').strip()
     except (OSError, UnicodeDecodeError):
         return None
     if not text:

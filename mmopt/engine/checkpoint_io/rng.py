@@ -1,4 +1,4 @@
-"""Random state of a process: Python, NumPy, torch on the CPU and on every CUDA device, as plain types."""
+"""Random state of a process: Python, NumPy, torch on the CPU and on its GPUs, as plain types."""
 
 import random
 from collections.abc import Mapping
@@ -13,7 +13,8 @@ def rng_state() -> dict:
     """Return the state of every global generator of this process.
 
     Returns:
-        ``python``, ``numpy``, ``torch`` and ``cuda`` (one entry per device; empty where CUDA was never used).
+        ``python``, ``numpy``, ``torch`` and ``cuda`` (one entry per device; empty where CUDA was never used); on a Mac
+        with a GPU ``mps``.
     """
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     # Asking an untouched CUDA for its state would start it, which costs memory on every device.
@@ -29,6 +30,7 @@ def rng_state() -> dict:
         ),
         torch=torch.get_rng_state(),
         cuda=cuda,
+        **(dict(mps=torch.mps.get_rng_state()) if torch.backends.mps.is_available() else {}),
     )
 
 
@@ -49,3 +51,5 @@ def set_rng_state(state: Mapping) -> None:
     if torch.cuda.is_available():
         for device, device_state in enumerate(state['cuda'][: torch.cuda.device_count()]):
             torch.cuda.set_rng_state(device_state.cpu(), device)
+    if 'mps' in state and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(state['mps'].cpu())

@@ -1,11 +1,11 @@
 """Checking a file's length and checksum without loading it."""
 
-import os
 import zlib
 from pathlib import Path
 
 from mmopt.engine.checkpoint_io.write import FOOTER, FOOTER_LENGTH
 from mmopt.utils.errors import UserError
+from mmopt.utils.platform import read_ahead
 
 __all__ = ['CorruptCheckpointError', 'verify']
 
@@ -72,8 +72,7 @@ def _checksum(path: Path, body: int) -> int:
     remaining = body - 2
     buffer = memoryview(bytearray(1 << 20))
     with path.open('rb', buffering=0) as file:
-        if hasattr(os, 'posix_fadvise'):
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        read_ahead(file)
         while remaining and (count := file.readinto(buffer[: min(len(buffer), remaining)])):
             crc = zlib.crc32(buffer[:count], crc)
             remaining -= count

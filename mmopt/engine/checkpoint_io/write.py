@@ -24,6 +24,7 @@ from mmopt.engine.checkpoint_io.background import deferred_writes
 from mmopt.engine.checkpoint_io.plain import to_plain
 from mmopt.utils.errors import UserError
 from mmopt.utils.memory import GIB
+from mmopt.utils.platform import sync_folder
 
 __all__ = ['FOOTER', 'FOOTER_LENGTH', 'TEMPORARY', 'CheckpointWriteError', 'replace_file', 'save']
 
@@ -145,21 +146,6 @@ def replace_file(path: Path, write: Callable[[BinaryIO], None]) -> None:
             temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring a rename to the disk; file systems that cannot (some network ones) do without."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
-            raise
-    finally:
-        os.close(handle)
 
 
 def _num_bytes(plain: Any) -> int:

@@ -58,7 +58,7 @@ def _in_another_process(*arguments: Any) -> dict[str, float]:
         'import json, sys\n'
         f'from {__name__} import train_and_measure\n'
         'arguments, out = json.loads(sys.argv[1]), sys.argv[2]\n'
-        "open(out, 'w').write(json.dumps(train_and_measure(*arguments)))\n"
+        "open(out, 'w', encoding='utf-8').write(json.dumps(train_and_measure(*arguments)))\n"
     )
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, 'result.json')

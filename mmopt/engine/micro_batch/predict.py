@@ -4,13 +4,13 @@ import gc
 from logging import Logger
 from typing import Any
 
-import torch
 from torch import nn
 
 from mmopt.engine.micro_batch.decision import MicroBatchState, SmallestFailedError, after_failure, size_for
 from mmopt.structures import batch_size, split_batch
 from mmopt.utils.errors import UserError
 from mmopt.utils.memory import is_out_of_memory
+from mmopt.utils.mps import empty_device_cache
 from mmopt.utils.precision import this_device
 
 __all__ = ['Predictor']
@@ -86,5 +86,4 @@ class Predictor:
             f'Out of memory while predicting {failed} samples at once: {failure} Going on with {self.state.size}.'
         )
         gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        empty_device_cache()

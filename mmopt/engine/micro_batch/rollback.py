@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmopt.engine.checkpoint_io import rng_state, set_rng_state
+from mmopt.utils.mps import copies_in_order
 
 __all__ = ['StepSnapshot']
 
@@ -45,8 +46,8 @@ class StepSnapshot:
                 self._host_grads[place] = torch.empty_like(
                     param.grad, device='cpu', pin_memory=param.grad.device.type == 'cuda'
                 )
-            # On the device's stream like all else: what follows it there waits, this process does not.
-            self._host_grads[place].copy_(param.grad, non_blocking=True)
+            # On CUDA's stream like all else: what follows it there waits, this process does not.
+            self._host_grads[place].copy_(param.grad, non_blocking=copies_in_order(param.grad.device))
         self._rng = rng_state()
 
     @torch.no_grad()

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from logging import Logger
 from typing import Any
 
-import torch
 from mmengine.dist import get_world_size
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -33,6 +32,7 @@ from mmopt.engine.sync_batch_norm import CrossRankBatchNorm
 from mmopt.structures import batch_size
 from mmopt.utils.errors import UserError
 from mmopt.utils.memory import is_out_of_memory
+from mmopt.utils.mps import empty_device_cache
 
 __all__ = ['AutoMicroBatchStep']
 
@@ -152,5 +152,4 @@ class AutoMicroBatchStep(TrainStep):
 def _return_memory() -> None:
     """Give the allocator whole segments back: what a larger attempt cut up may not serve a smaller one."""
     gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    empty_device_cache()

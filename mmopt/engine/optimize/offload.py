@@ -16,6 +16,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from mmopt.engine.optimize.blocks import find_blocks, match_modules
 from mmopt.engine.optimize.effect import Effect
+from mmopt.utils.mps import copies_in_order
 
 __all__ = ['Offload', 'offload']
 
@@ -105,7 +106,7 @@ class Offload(saved_tensors_hooks):
         if known is not None and not known[0].expired():  # an address may be given out again
             return known[1]
         copy = torch.empty_like(tensor, device='cpu', pin_memory=tensor.is_cuda)
-        copy.copy_(tensor, non_blocking=True)
+        copy.copy_(tensor, non_blocking=copies_in_order(tensor.device))
         self.num_bytes += copy.nbytes
         packed = _OnHost(copy, tensor.device)
         self._copies[key] = (StorageWeakRef(storage), packed)

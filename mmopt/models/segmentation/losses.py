@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from mmopt.utils.mps import to_float64
+
 __all__ = [
     'EDGE_BIT',
     'IGNORE_INDEX',
@@ -95,7 +97,7 @@ def hard_pixel_mean(loss_BHW: Tensor, valid_BHW: Tensor, threshold: float, min_s
         The mean, a scalar; 0 without a valid pixel.
     """
     fixed = loss_BHW.detach()
-    at_least = (valid_BHW.sum().double() * min_share).long().clamp_(min=1)
+    at_least = (to_float64(valid_BHW.sum()) * min_share).long().clamp_(min=1).to(fixed.device)
     kth = kth_largest(fixed, at_least)
     enough = kth > -math.log(threshold)
     limit = kth.clamp(max=-math.log(threshold))

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from mmopt.datasets.common import ConcatDataset, EvaluationSampler, RepeatDataset, SeededDataset, base
-from mmopt.datasets.common.cache import NotStorableError, build, decode, encode
+from mmopt.datasets.common.cache import NotStorableError, build, decode, encode, write
 from mmopt.datasets.common.cache.build import lock
 from mmopt.engine.loading import build_dataloader
 from mmopt.utils.errors import UserError
@@ -393,3 +393,19 @@ def test_real_image_files_go_through_the_shipped_transforms(tmp_path):
         assert np.array_equal(one['data_samples'].photometric, other['data_samples'].photometric)
         assert one['data_samples'].metainfo == other['data_samples'].metainfo
     assert json.loads((folders(tmp_path / 'c')[0] / 'meta.json').read_text())['count'] == 3
+
+
+def test_spawned_workers_build_the_cache_that_forked_ones_do(tmp_path, monkeypatch):
+    built = []
+    for method in ('fork', 'spawn'):
+        monkeypatch.setattr(write, 'process_context', lambda wanted, method=method: multiprocessing.get_context(method))
+        dataset = Drawn(pipeline=[Draw(), Jitter()])
+        dataset.prepare_cache('disk', tmp_path / method, num_workers=1)
+        built.append(samples_of(dataset))
+    assert same(*built)
+
+
+def test_a_cache_in_memory_says_that_it_needs_linux(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, 'memfd_create')
+    with pytest.raises(UserError, match=r"data\.cache='ram' needs Linux; use data\.cache='disk'"):
+        Drawn(pipeline=[Draw()]).prepare_cache('ram', tmp_path / 'c', 0)

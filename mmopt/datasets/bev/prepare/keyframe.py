@@ -77,7 +77,7 @@ def keyframe_views(folder: Path, cameras: Sequence[str] | None, splits: tuple[st
     """
     path = folder / KEYFRAME_FILE
     try:
-        keyframe = json.loads(path.read_text())
+        keyframe = json.loads(path.read_text(encoding='utf-8'))
         chosen = _choose(path, keyframe['cameras'], cameras)
         lidar_to_world_44 = _matrix(keyframe['ego2global']) @ _matrix(keyframe['lidar2ego'])
         boxes = _boxes(path, keyframe['boxes'], lidar_to_world_44)

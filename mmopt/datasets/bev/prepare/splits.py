@@ -70,7 +70,7 @@ def read_split_file(path: Path, names: Sequence[str]) -> dict[str, str]:
         DataError: If it is no such object, a scene is in both lists, or none is in the tables.
     """
     try:
-        lists = json.loads(path.read_text())
+        lists = json.loads(path.read_text(encoding='utf-8'))
     except FileNotFoundError as error:
         raise DataNotFoundError(f'{path}: no such split file.') from error
     except ValueError as error:

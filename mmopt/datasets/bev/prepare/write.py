@@ -101,11 +101,11 @@ class Layout:
         """
         path = self.root / 'calib.json'
         try:
-            known = json.loads(path.read_text()) if path.exists() else {}
+            known = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
         except ValueError as error:
             raise DataError(f'{path}: not readable as JSON: {error}. Move it away.') from error
         known |= {name: matrix_33.tolist() for name, matrix_33 in matrices.items()}
-        _replace(path, lambda temporary: temporary.write_text(json.dumps(known)))
+        _replace(path, lambda temporary: temporary.write_text(json.dumps(known), encoding='utf-8'))
 
     def agree_on(self, settings: dict[str, str], force: bool) -> None:
         """Record how labels are made, or stop if those that are there were made differently.
@@ -121,7 +121,7 @@ class Layout:
         has_labels = any(any((self.root / 'ann_bev_dir' / split).glob('*.png')) for split in _SPLITS)
         if has_labels and not force:
             try:
-                before = json.loads(path.read_text())
+                before = json.loads(path.read_text(encoding='utf-8'))
             except (OSError, ValueError) as error:
                 raise UserError(
                     f'{self.root} holds labels, but no {path.name}: another tool made them. Choose another --out, or '
@@ -134,7 +134,7 @@ class Layout:
                     f'{self.root}: its labels were made with {key} = {before.get(key)}, this run has {settings[key]}. '
                     'Choose another --out, or pass --force to make all of this run anew.'
                 )
-        _replace(path, lambda temporary: temporary.write_text(json.dumps(settings, indent=2) + '\n'))
+        _replace(path, lambda temporary: temporary.write_text(json.dumps(settings, indent=2) + '\n', encoding='utf-8'))
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:

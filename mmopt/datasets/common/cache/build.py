@@ -2,11 +2,10 @@
 
 A cache lies in ``<cache_dir>/<data set>-<key>``: ``samples.bin``, ``places.npy`` and, written last, ``meta.json``;
 without that there is no cache. The key covers the transforms that are stored, what the data set says of every sample,
-and size and time of every file it names. A lock on ``lock`` makes a second process wait for the first; the kernel drops
+and size and time of every file it names. A lock on ``lock`` makes a second process wait for the first; the system drops
 the lock of a process that dies.
 """
 
-import fcntl
 import json
 import os
 import shutil
@@ -27,6 +26,7 @@ from mmopt.datasets.common.cache.write import write_records
 from mmopt.utils.errors import UserError
 from mmopt.utils.host import available_host_bytes
 from mmopt.utils.memory import GIB
+from mmopt.utils.platform import anonymous_file, file_lock, is_anonymous_file, open_for_update
 from mmopt.utils.terminal import number, seconds
 
 __all__ = ['CachedPrefix', 'lock', 'open_cache']
@@ -35,7 +35,7 @@ _FORMAT = 1
 _NUM_PROBES = 5
 # Of what is free: samples differ in size, and others write as well.
 _DISK_SHARE, _RAM_SHARE = 0.95, 0.8
-_SAY_AFTER_S = 10.0
+_SAY_AGAIN_AFTER_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -82,21 +82,14 @@ def lock(path: Path) -> Iterator[None]:
     Yields:
         None: The lock is held inside.
     """
-    with path.open('a') as file:
-        started = said = time.monotonic()
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() - said > _SAY_AFTER_S or said == started:
-                    _say(f'another process is building {path.parent}; waiting for it.')
-                    said = time.monotonic() + 1e-3
-                time.sleep(0.1)
-        try:
-            yield
-        finally:
-            fcntl.flock(file, fcntl.LOCK_UN)
+    timeout_s = 0.0
+    while True:
+        with file_lock(path, timeout_s) as is_held:
+            if is_held:
+                yield
+                return
+        _say(f'another process is building {path.parent}; waiting for it.')
+        timeout_s = _SAY_AGAIN_AFTER_S
 
 
 def open_cache(
@@ -181,7 +174,7 @@ class _Disk:
     def find(self, key: str) -> SampleStore | None:
         path = self._path(key)
         try:
-            meta = json.loads((path / 'meta.json').read_text())
+            meta = json.loads((path / 'meta.json').read_text(encoding='utf-8'))
             places = np.load(path / 'places.npy')
         except (OSError, ValueError):
             return None
@@ -216,25 +209,28 @@ class _Disk:
         begun = ', going on with an interrupted build' if journal.exists() else ''
         _say(f'storing {_describe(source, length, needed)} in {path}{begun}.')
         started = time.perf_counter()
-        fd = os.open(data, os.O_RDWR | os.O_CREAT, 0o644)
+        fd = open_for_update(data)
         try:
-            try:
-                places = write_records(
-                    source.info,
-                    source.count,
-                    source.transforms[:length],
-                    fd,
-                    journal,
-                    title='data.cache',
-                    num_workers=num_workers,
-                )
-            except PrefixEndsError:
-                data.unlink()
-                journal.unlink()
-                raise
+            places = write_records(
+                source.info,
+                source.count,
+                source.transforms[:length],
+                fd,
+                data,
+                journal,
+                title='data.cache',
+                num_workers=num_workers,
+            )
             os.fsync(fd)
+        except PrefixEndsError:
+            os.close(fd)  # Windows deletes no open file
+            fd = None
+            data.unlink()
+            journal.unlink()
+            raise
         finally:
-            os.close(fd)
+            if fd is not None:
+                os.close(fd)
         _write_synced(path / 'places.npy', lambda file: np.save(file, places))
         meta = dict(format=_FORMAT, samples=self.samples, count=source.count, bytes=int(places[:, 1].sum()))
         _write_synced(path / 'meta.json', lambda file: file.write(json.dumps(meta, indent=2).encode()))
@@ -274,18 +270,16 @@ class _Ram:
 
     def find(self, key: str) -> SampleStore | None:
         try:
-            note = json.loads((self.folder / f'{key}.json').read_text())
+            note = json.loads((self.folder / f'{key}.json').read_text(encoding='utf-8'))
             places = np.load(self.folder / f'{key}.npy')
             # The name tells the memory from whatever a later process of the same number has open.
-            if os.readlink(note['path']) != f'/memfd:mmopt-{key} (deleted)' or len(places) != self.source.count:
+            if not is_anonymous_file(note['path'], f'mmopt-{key}') or len(places) != self.source.count:
                 return None
             return SampleStore(note['path'], places, os.open(note['path'], os.O_RDONLY))
         except (OSError, ValueError, KeyError):
             return None
 
     def build(self, key: str, length: int, probe: Probe, num_workers: int | None) -> SampleStore:
-        if not hasattr(os, 'memfd_create'):
-            raise UserError("data.cache='ram' needs Linux; use data.cache='disk'.")
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with lock(self.folder / f'{key}.lock'):
             return self.find(key) or self._fill(key, length, probe, num_workers)
@@ -296,22 +290,24 @@ class _Ram:
         if needed > _RAM_SHARE * free:
             remedy = f"{_RAM_SHARE:.0%} of it may be taken: use data.cache='disk', or drop data.cache."
             raise _too_large('the memory of this machine', needed, free, source, remedy)
+        made = anonymous_file(f'mmopt-{key}')
+        if made is None:
+            raise UserError("data.cache='ram' needs Linux; use data.cache='disk'.")
+        fd, path = made
         _say(f'storing {_describe(source, length, needed)} in memory.')
         started = time.perf_counter()
-        fd = os.memfd_create(f'mmopt-{key}')
         journal = self.folder / f'{key}.journal'
         journal.unlink(missing_ok=True)  # of a dead process, whose memory is gone
         try:
             transforms = source.transforms[:length]
             places = write_records(
-                source.info, source.count, transforms, fd, journal, title='data.cache', num_workers=num_workers
+                source.info, source.count, transforms, fd, path, journal, title='data.cache', num_workers=num_workers
             )
         except BaseException:
             os.close(fd)
             raise
         finally:
             journal.unlink(missing_ok=True)
-        path = f'/proc/{os.getpid()}/fd/{fd}'
         _write_synced(self.folder / f'{key}.npy', lambda file: np.save(file, places))
         note = json.dumps(dict(path=path)).encode()
         _write_synced(self.folder / f'{key}.json', lambda file: file.write(note))

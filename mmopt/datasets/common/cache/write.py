@@ -5,11 +5,10 @@ written. Only the journal decides what is there, and each record of an interrupt
 """
 
 import errno
-import multiprocessing
-import os
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from mmopt.datasets.common.cache.prefix import PrefixEndsError, run_prefix
 from mmopt.utils.errors import UserError
 from mmopt.utils.host import usable_cores
 from mmopt.utils.malloc import keep_freed_pages
+from mmopt.utils.platform import open_for_update, process_context, read_at, write_at
 
 __all__ = ['read_journal', 'write_records']
 
@@ -43,13 +43,30 @@ class _Failure:
 class _Writer(Dataset):
     """Store samples when they are asked for; an item is its row of the journal."""
 
-    def __init__(self, info: Callable[[int], dict], indices: Sequence[int], transforms: Sequence, fd: int, end: int):
+    def __init__(
+        self,
+        info: Callable[[int], dict],
+        indices: Sequence[int],
+        transforms: Sequence,
+        fd: int,
+        path: str | Path,
+        context: BaseContext,
+        end: int,
+    ):
         self.info = info
         self.indices = indices
         self.transforms = transforms
         self.fd = fd
-        # Forked workers share it: nobody reserves the same piece.
-        self.end = multiprocessing.get_context('fork').Value('q', end)
+        self.path = path
+        # Workers share it: nobody reserves the same piece.
+        self.end = context.Value('q', end)
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | dict(fd=None)
+
+    def __setstate__(self, state: dict) -> None:
+        # A worker that is not forked opens the file itself.
+        self.__dict__.update(state, fd=open_for_update(state['path']))
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -66,7 +83,7 @@ class _Writer(Dataset):
         view, position = memoryview(record), offset
         try:
             while view:
-                written = os.pwrite(self.fd, view, position)
+                written = write_at(self.fd, view, position)
                 view, position = view[written:], position + written
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -100,7 +117,7 @@ def read_journal(journal: Path, fd: int, count: int) -> np.ndarray:
     for row in rows:
         index, offset, length, checksum = map(int, row)
         if 0 <= index < count and length > 0 and offset >= 0:
-            record = os.pread(fd, length, offset)
+            record = read_at(fd, length, offset)
             if len(record) == length and zlib.crc32(record) == checksum:
                 good[index] = row
     return np.array(list(good.values()), np.int64).reshape(-1, _COLUMNS)
@@ -111,6 +128,7 @@ def write_records(
     count: int,
     transforms: Sequence[Callable],
     fd: int,
+    path: str | Path,
     journal: Path,
     *,
     title: str,
@@ -123,6 +141,7 @@ def write_records(
         count: Samples.
         transforms: What is run on each.
         fd: The file, open for reading and writing.
+        path: The same file, for workers that are not forked.
         journal: What is there already is read from it, what comes is noted in it.
         title: Stands before the progress bar.
         num_workers: Processes; by default as many as there are cores, fewer for few samples.
@@ -141,8 +160,9 @@ def write_records(
     end = int((rows[:, 1] + rows[:, 2]).max(initial=0))
     if num_workers is None:
         num_workers = min(usable_cores(), len(todo) // _MIN_SAMPLES_PER_WORKER)
-    writer = _Writer(info, todo, transforms, fd, -(-end // _ALIGN) * _ALIGN)
-    options: dict[str, Any] = dict(multiprocessing_context='fork', worker_init_fn=_init_worker) if num_workers else {}
+    context = process_context('fork')
+    writer = _Writer(info, todo, transforms, fd, path, context, -(-end // _ALIGN) * _ALIGN)
+    options: dict[str, Any] = dict(multiprocessing_context=context, worker_init_fn=_init_worker) if num_workers else {}
     # A generator of its own: the run that builds the cache draws the same weights as those that find it.
     options['generator'] = torch.Generator()
     loader = DataLoader(writer, batch_size=8, num_workers=num_workers, collate_fn=list, **options)
