@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmopt.config.keys import BATCH_KEYS, LOADER, SECTIONS
-from mmopt.config.schema import ConfigError, check_keys, check_type
+from mmopt.config.schema import ConfigError, check_keys, check_value
 
 __all__ = ['lower_data', 'lower_dataset']
 
+_DATASET = SECTIONS['data.train'].keys
 _SPLITS = ('train', 'val', 'test')
 # One of the first keys as a list makes several data sets out of one; the others of its family are then cut with it.
 _LIST_FAMILIES = (
@@ -114,16 +115,18 @@ def lower_dataset(dataset: Any, section: str, *, test_mode: bool) -> dict:
         return parts[0] if len(parts) == 1 else dict(type='ConcatDataset', datasets=parts)
     if not isinstance(dataset, Mapping) or 'type' not in dataset:
         raise ConfigError(f'{section} must be a dict with a type, or a list of them, got {dataset!r}.')
-    check_type(f'{section}.type', dataset['type'])
+    for key in ('type', 'dataset', 'datasets'):
+        check_value(f'{section}.{key}', _DATASET[key], dataset.get(key))
+    inner = {key: dataset[key] for key in ('dataset', 'datasets') if dataset.get(key) is not None}
     lowered = {key: copy.deepcopy(value) for key, value in dataset.items() if key not in ('dataset', 'datasets')}
-    if 'dataset' in dataset or 'datasets' in dataset:
+    if inner:
         lowered = _without_dropped(lowered)
-        if 'dataset' in dataset:
-            lowered['dataset'] = lower_dataset(dataset['dataset'], f'{section}.dataset', test_mode=test_mode)
-        if 'datasets' in dataset:
+        if 'dataset' in inner:
+            lowered['dataset'] = lower_dataset(inner['dataset'], f'{section}.dataset', test_mode=test_mode)
+        if 'datasets' in inner:
             lowered['datasets'] = [
                 lower_dataset(part, f'{section}.datasets.{i}', test_mode=test_mode)
-                for i, part in enumerate(dataset['datasets'])
+                for i, part in enumerate(inner['datasets'])
             ]
         return lowered
     for leaders, followers in _LIST_FAMILIES:
@@ -137,8 +140,7 @@ def lower_dataset(dataset: Any, section: str, *, test_mode: bool) -> dict:
 
 def _without_dropped(dataset: Mapping[str, Any]) -> dict:
     """Leave out what a ``ConcatDataset`` of MMCV's libraries takes and this one does not."""
-    keys = SECTIONS['data.train'].keys
-    return {key: value for key, value in dataset.items() if key not in keys or not keys[key].dropped}
+    return {key: value for key, value in dataset.items() if key not in _DATASET or not _DATASET[key].dropped}
 
 
 def _cut(dataset: dict, family: tuple[str, ...], section: str) -> list[dict]:

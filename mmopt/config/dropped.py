@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmopt.config.keys import POLICIES, SECTIONS, TOP_LEVEL, Section
+from mmopt.config.lower import is_native
 from mmopt.config.schema import canonical_policy
 
 __all__ = ['dropped_keys', 'sections_of']
@@ -15,11 +16,13 @@ def dropped_keys(cfg: Mapping[str, Any]) -> dict[str, str]:
     """Find the keys of a config that are accepted and have no effect.
 
     Args:
-        cfg: A config of the dialect that can be lowered.
+        cfg: A config that can be lowered.
 
     Returns:
-        Dotted key -> why.
+        Dotted key -> why. Nothing for a native config.
     """
+    if is_native(cfg):
+        return {}
     return {
         f'{name}.{key}'.removeprefix('.'): section.keys[key].dropped
         for name, section, part in sections_of(cfg)

@@ -159,7 +159,7 @@ def _ema(section: str, hook: Mapping[str, Any]) -> dict[str, Any]:
     table = SECTIONS[f'custom_hooks.{kind}']
     check_keys(section, own, table)
     ema_type, warm_up = ('ExpWarmupEMA', 2000) if kind == 'ExpMomentumEMAHook' else ('LinearWarmupEMA', 100)
-    lowered = dict(type='EMAHook', ema_type=ema_type, momentum=0.0002, interval=1, warm_up=warm_up)
+    lowered = dict(type='EMAHook', momentum=0.0002, interval=1, ema_type=ema_type, warm_up=warm_up)
     lowered |= passed_on(table.keys, own, 'custom_hooks')
     lowered['update_buffers'] = kind != 'EMAHook' and not own.get('skip_buffers')
     lowered['first_update'] = 0 if kind == 'EMAHook' else lowered['interval'] - 1

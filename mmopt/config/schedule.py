@@ -100,10 +100,10 @@ def _schedule(section: str, given: Mapping[str, Any], run: RunLength) -> dict:
     keys = {**common.keys, **policies[policy]}
     check_keys(section, given, common._replace(keys=keys))
     lowered = passed_on(keys, given, 'param_scheduler')
+    lowered |= dict(policy=policy, by_epoch=_by_epoch(section, policy, given, run))
     _check_warmup(section, given, run)
     _check_minimum(section, policy, given)
-    kind = 'ClosedFormLR' if section == 'lr_config' else 'ClosedFormMomentum'
-    return lowered | dict(type=kind, policy=policy, by_epoch=_by_epoch(section, policy, given, run))
+    return dict(type='ClosedFormLR' if section == 'lr_config' else 'ClosedFormMomentum', **lowered)
 
 
 def _check_inherited(

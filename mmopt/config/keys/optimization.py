@@ -96,7 +96,7 @@ SECTIONS = {
         {
             'type': Key(
                 CLASS,
-                ('optim_wrapper.type', 'optim_wrapper.accumulative_counts'),
+                'optim_wrapper.type',
                 '`OptimizerHook`, `Fp16OptimizerHook`, `GradientCumulativeOptimizerHook` or '
                 '`GradientCumulativeFp16OptimizerHook`.',
             ),

@@ -83,7 +83,7 @@ POLICIES: dict[str, dict[str, dict[str, Key]]] = {
 }
 """Section -> policy as MMCV spells it -> its own keys, besides the warm-up's. MMCV has no others."""
 
-SECTIONS = {
+_HEADS = {
     'lr_config': Section(
         _COMMON | _keys(('warmup_by_epoch', SWITCH, '`warmup_iters` counts epochs.')),
         'Keys of every policy. All of it equals MMCV at every iteration.',
@@ -95,5 +95,7 @@ SECTIONS = {
         },
     ),
     'momentum_config': Section(_COMMON, 'Keys of every policy.'),
-    **{f'{section}.{name}': Section(keys) for section, own in POLICIES.items() for name, keys in own.items()},
 }
+SECTIONS: dict[str, Section] = {}
+for _name, _head in _HEADS.items():
+    SECTIONS |= {_name: _head, **{f'{_name}.{policy}': Section(keys) for policy, keys in POLICIES[_name].items()}}

@@ -1,7 +1,7 @@
 """What a table of keys is made of, and the reading of it."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -65,15 +65,15 @@ def passed_on(keys: Mapping[str, Key], given: Mapping[str, Any], place: str) -> 
     Returns:
         A new dict, of copies.
     """
-    return {name: copy.deepcopy(given[key]) for key, name in _names(keys, place) if given.get(key) is not None}
-
-
-def _names(keys: Mapping[str, Key], place: str) -> Iterator[tuple[str, str]]:
-    for key, entry in keys.items():
-        for target in entry.places:
+    passed = {}
+    for key, value in given.items():
+        if value is None or key not in keys:
+            continue
+        for target in keys[key].places:
             head, _, name = target.rpartition('.')
             if head == place:
-                yield key, name
+                passed[name] = copy.deepcopy(value)
+    return passed
 
 
 def is_lowered_to(key: str, entry: Key, place: str) -> bool:

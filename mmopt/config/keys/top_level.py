@@ -36,8 +36,8 @@ DIALECT = {
     'lr_config': Key(POLICY, 'param_scheduler', 'The schedule of the learning rate: `ClosedFormLR`.'),
     'momentum_config': Key(POLICY, 'param_scheduler', 'The schedule of the momentum: `ClosedFormMomentum`.'),
     'runner': Key(DICT, ('runner_type', 'train_cfg', 'optim_wrapper'), 'Length of the run.'),
-    'total_epochs': Key(COUNT, ('runner_type', 'train_cfg.max_epochs'), 'The length, in old configs.'),
-    'total_iters': Key(COUNT, ('runner_type', 'train_cfg.max_iters'), 'The length, in old configs.'),
+    'total_epochs': Key(COUNT, 'train_cfg.max_epochs', 'The length, in old configs.'),
+    'total_iters': Key(COUNT, 'train_cfg.max_iters', 'The length, in old configs.'),
     'checkpoint_config': Key(DICT, 'default_hooks.checkpoint', 'When checkpoints are saved.'),
     'evaluation': Key(
         DICT, (*_EVALUATORS, 'train_cfg', 'default_hooks.checkpoint'), 'What is measured on `data.val`, and when.'
@@ -93,7 +93,7 @@ _REFUSED = {
     ),
     'multigrid': Key(
         ANY,
-        refused='multigrid training changes batch and clip size on the way, which mmopt does not have; drop it',
+        refused='multigrid training changes batch and clip size while it trains, which mmopt does not have; drop it',
     ),
     'precise_bn': Key(ANY, refused='precise BatchNorm statistics are not recomputed here; drop it'),
     'module_hooks': Key(
