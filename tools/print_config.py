@@ -21,9 +21,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from mmopt.apis.config import load_config, read_config
+    from mmopt.config.dropped import dropped_keys
 
     cfg = load_config(**config_arguments(args)) if args.lowered else read_config(args.config, args.options, args.preset)
     print(cfg.pretty_text)
+    if args.lowered:
+        source = read_config(args.config, args.options, args.preset).to_dict()
+        for name, reason in dropped_keys(source).items():
+            print(f'# {name} has no effect: {reason}.')
 
 
 if __name__ == '__main__':

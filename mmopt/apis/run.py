@@ -93,7 +93,7 @@ def _newest_of_first_process(cfg: Config) -> Path | None:
     prepare_determinism(cfg.get('randomness'))
     if not distributed.is_initialized():
         dist_cfg = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
-        init_distributed(cfg.launcher, dist_cfg.get('backend'), dist_cfg.get('timeout', 1800))
+        init_distributed(cfg.launcher, dist_cfg.get('backend'), dist_cfg.get('timeout', 1800), dist_cfg.get('port'))
     found = [checkpoint_io.find_latest(Path(cfg.work_dir)) if is_main_process() else None]
     broadcast_object_list(found)
     return found[0]

@@ -4,30 +4,12 @@ import copy
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from mmopt.config.keys import SECTIONS, is_lowered_to
 from mmopt.config.schedule import RunLength
-from mmopt.config.schema import ConfigError, check_keys
+from mmopt.config.schema import ConfigError
 from mmopt.utils.score_rule import score_rule
 
 __all__ = ['best_rule', 'lower_evaluator', 'lower_validation', 'main_metric']
-
-# Keys that steer MMCV's hook; all others go to `dataset.evaluate`.
-_HOOK_KEYS = (
-    'interval',
-    'start',
-    'by_epoch',
-    'save_best',
-    'rule',
-    'dynamic_intervals',
-    'at_end',
-    'greater_keys',
-    'less_keys',
-    # How MMCV collects results over processes and in which form: mmopt decides by itself.
-    'gpu_collect',
-    'tmpdir',
-    'broadcast_bn_buffer',
-    'pre_eval',
-    'efficient_test',
-)
 
 
 def lower_evaluator(evaluation: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,7 +25,12 @@ def lower_evaluator(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: If metric dicts and strings are mixed, or a metric dict has no type.
     """
-    arguments = {key: copy.deepcopy(value) for key, value in evaluation.items() if key not in _HOOK_KEYS}
+    keys = SECTIONS['evaluation'].keys
+    arguments = {
+        key: copy.deepcopy(value)
+        for key, value in evaluation.items()
+        if key not in keys or is_lowered_to(key, keys[key], 'val_evaluator')
+    }
     metric = arguments.get('metric')
     metrics = [metric] if isinstance(metric, Mapping) else metric
     is_list = isinstance(metrics, Sequence) and not isinstance(metrics, str)
@@ -67,7 +54,7 @@ def lower_validation(evaluation: Mapping[str, Any], run: RunLength) -> dict[str,
     """Lower when it is measured.
 
     Args:
-        evaluation: The section.
+        evaluation: The section, checked.
         run: The run's length.
 
     Returns:
@@ -77,8 +64,8 @@ def lower_validation(evaluation: Mapping[str, Any], run: RunLength) -> dict[str,
     Raises:
         ConfigError: If the interval is not positive or the unit is not the run's.
     """
-    check_keys('evaluation', evaluation)
-    by_epoch = evaluation.get('by_epoch')
+    given = {key: value for key, value in evaluation.items() if value is not None}
+    by_epoch = given.get('by_epoch')
     if by_epoch is not None and by_epoch == run.iter_based:
         unit = 'iterations' if run.iter_based else 'epochs'
         raise ConfigError(
@@ -86,20 +73,20 @@ def lower_validation(evaluation: Mapping[str, Any], run: RunLength) -> dict[str,
             f'evaluation.interval in {unit} and drop by_epoch.'
         )
     # Without an interval MMCV evaluates at every step of the runner; after every iteration that is never meant.
-    interval = evaluation.get('interval', run.maximum if run.iter_based and not evaluation else 1)
-    if not isinstance(interval, int) or isinstance(interval, bool) or interval < 1:
+    interval = given.get('interval', run.maximum if run.iter_based and not evaluation else 1)
+    if interval < 1:
         raise ConfigError(
-            f'evaluation.interval must be a positive integer, got {interval!r}; to train without evaluation, drop '
+            f'evaluation.interval must be a positive whole number, got {interval!r}; to train without evaluation, drop '
             'data.val or use --no-validate.'
         )
-    start = evaluation.get('start')
+    start = given.get('start')
     if start is not None and start < 0:
         raise ConfigError(f'evaluation.start must not be negative, got {start!r}.')
     return dict(
         val_interval=interval,
         val_start=start,
-        dynamic_intervals=_dynamic_intervals(evaluation.get('dynamic_intervals')),
-        val_at_end=evaluation.get('at_end', True),
+        dynamic_intervals=_dynamic_intervals(given.get('dynamic_intervals')),
+        val_at_end=given.get('at_end', True),
     )
 
 
@@ -128,8 +115,6 @@ def best_rule(evaluation: Mapping[str, Any]) -> str | None:
     rule, key = evaluation.get('rule'), evaluation.get('save_best')
     if rule not in (None, 'greater', 'less'):
         raise ConfigError(f"evaluation.rule={rule!r}: write 'greater' or 'less'.")
-    if key is not None and not isinstance(key, str):
-        raise ConfigError(f"evaluation.save_best must be the name of a metric or 'auto', got {key!r}.")
     if rule is not None or key in (None, 'auto'):
         return rule
     rule = score_rule(key, evaluation.get('greater_keys'), evaluation.get('less_keys'))

@@ -5,36 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmopt.config.evaluation import best_rule
+from mmopt.config.keys import BACKENDS, SECTIONS, passed_on
 from mmopt.config.schedule import RunLength
-from mmopt.config.schema import ConfigError, check_keys, check_value
+from mmopt.config.schema import ConfigError, check_keys, check_type
 
 __all__ = ['lower_checkpoint', 'lower_custom_hooks', 'lower_logging']
 
-_CHECKPOINT_KEYS = (
-    'interval',
-    'save_optimizer',
-    'out_dir',
-    'max_keep_ckpts',
-    'save_last',
-    'filename_tmpl',
-    'background',
-)
-_TEXT_KEYS = ('interval_exp_name', 'ignore_last', 'out_dir', 'out_suffix', 'keep_local')
-_COMMON_LOG_KEYS = ('type', 'interval', 'by_epoch', 'ignore_last', 'reset_flag')
-_BACKENDS: dict[str, tuple[str, dict[str, str]]] = {
-    # MMCV hook -> (MMEngine backend, {MMCV key: MMEngine key})
-    'TensorboardLoggerHook': ('TensorboardVisBackend', {'log_dir': 'save_dir'}),
-    'WandbLoggerHook': (
-        'WandbVisBackend',
-        {'init_kwargs': 'init_kwargs', 'define_metric_cfg': 'define_metric_cfg', 'commit': 'commit'},
-    ),
-    'MlflowLoggerHook': ('MLflowVisBackend', {'exp_name': 'exp_name', 'tags': 'tags', 'params': 'params'}),
-    'NeptuneLoggerHook': ('NeptuneVisBackend', {'init_kwargs': 'init_kwargs'}),
-    'ClearMLLoggerHook': ('ClearMLVisBackend', {'init_kwargs': 'init_kwargs'}),
-    'DvcliveLoggerHook': ('DVCLiveVisBackend', {'save_dir': 'save_dir'}),
-}
-# What these keys of the logger hooks do (upload the model, log file, step numbers) the backends decide by themselves.
-_DROPPED_LOG_KEYS = ('log_model', 'with_step', 'log_artifact', 'out_suffix')
 _LOG_REMEDIES = {
     'PaviLoggerHook': 'Pavi is an internal service; write TensorboardLoggerHook',
     'MMDetWandbHook': 'it uploads checkpoints and pictures with code of its library; write WandbLoggerHook for curves',
@@ -72,24 +48,14 @@ def lower_checkpoint(cfg: Mapping[str, Any], run: RunLength) -> dict[str, Any]:
     # No section, no numbered checkpoints; the best one may still be wanted.
     given = dict(interval=-1, save_last=False) if section is None else dict(section)
     check_keys('checkpoint_config', given)
-    if given.get('type', 'CheckpointHook') != 'CheckpointHook':
-        raise ConfigError(f"checkpoint_config.type={given['type']!r} is not known; write 'CheckpointHook' or drop it.")
-    if given.get('file_client_args'):
-        raise ConfigError('checkpoint_config.file_client_args: checkpoints go to a local disk only; drop the key.')
-    interval = given.get('interval', -1)
-    if not isinstance(interval, int) or isinstance(interval, bool):
-        raise ConfigError(f'checkpoint_config.interval must be a whole number, got {interval!r}.')
-    by_epoch = given.get('by_epoch', not run.iter_based)
-    if by_epoch and run.iter_based:
+    lowered = dict(interval=-1, max_keep_ckpts=-1, save_last=True, by_epoch=not run.iter_based)
+    lowered |= passed_on(SECTIONS['checkpoint_config'].keys, given, 'default_hooks.checkpoint')
+    if lowered['by_epoch'] and run.iter_based:
         raise ConfigError(
             'checkpoint_config.by_epoch=True with IterBasedRunner: MMCV never ends an epoch there and would save '
             'nothing; write checkpoint_config=dict(by_epoch=False, interval=<iterations>).'
         )
-    save_best = evaluation.get('save_best')
-    lowered = {key: copy.deepcopy(given[key]) for key in _CHECKPOINT_KEYS if key in given}
-    defaults = dict(interval=-1, max_keep_ckpts=-1, save_last=True)
-    best = dict(save_best=save_best, rule=best_rule(evaluation))
-    return dict(type='CheckpointHook', by_epoch=by_epoch, **(defaults | lowered), **best)
+    return dict(type='CheckpointHook', **lowered, save_best=evaluation.get('save_best'), rule=best_rule(evaluation))
 
 
 def lower_logging(log_config: Mapping[str, Any], run: RunLength) -> dict[str, dict]:
@@ -106,28 +72,19 @@ def lower_logging(log_config: Mapping[str, Any], run: RunLength) -> dict[str, di
         ConfigError: If a hook or a key has no counterpart, or the hooks disagree about the interval.
     """
     check_keys('log_config', log_config)
-    hooks = [dict(hook) for hook in log_config.get('hooks') or []]
-    interval = _log_interval(log_config, hooks)
+    hooks = [_read_logger_hook(hook) for hook in log_config.get('hooks') or []]
+    interval = _log_interval(log_config, [own for _, own in hooks])
     logger = dict(type='LoggerHook', interval=interval, log_metric_by_epoch=not run.iter_based)
     by_epoch = not run.iter_based
     backends = [dict(type='LocalVisBackend')]
-    for hook in hooks:
-        kind = hook.get('type')
-        check_value('log_config.hooks.type', 'type', kind)
-        if kind == 'TextLoggerHook':
-            check_keys('log_config.hooks.TextLoggerHook', hook, (*_COMMON_LOG_KEYS, *_TEXT_KEYS, 'file_client_args'))
-            logger |= {key: hook[key] for key in _TEXT_KEYS if hook.get(key) is not None}
-            if not hook.get('by_epoch', True) and not run.iter_based:
-                by_epoch = logger['by_epoch'] = False
+    for kind, own in hooks:
+        keys = SECTIONS[f'log_config.hooks.{kind}'].keys
+        if kind in BACKENDS:
+            backends.append(dict(type=BACKENDS[kind], **passed_on(keys, own, 'visualizer.vis_backends')))
             continue
-        if kind not in _BACKENDS:
-            reason = _LOG_REMEDIES.get(kind, f'known: TextLoggerHook, {", ".join(_BACKENDS)}')
-            raise ConfigError(f'log_config.hooks: {kind!r} has no counterpart: {reason}.')
-        backend, names = _BACKENDS[kind]
-        check_keys(f'log_config.hooks.{kind}', hook, (*_COMMON_LOG_KEYS, *names, *_DROPPED_LOG_KEYS))
-        backends.append(
-            dict(type=backend, **{new: copy.deepcopy(hook[old]) for old, new in names.items() if hook.get(old)})
-        )
+        logger |= passed_on(keys, own, 'default_hooks.logger')
+        if own.get('by_epoch') in (False, 0) and not run.iter_based:
+            by_epoch = logger['by_epoch'] = False
     return dict(
         logger=logger,
         log_processor=dict(type='LogProcessor', window_size=interval, by_epoch=by_epoch),
@@ -135,12 +92,22 @@ def lower_logging(log_config: Mapping[str, Any], run: RunLength) -> dict[str, di
     )
 
 
+def _read_logger_hook(hook: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the type of a hook and its other keys, checked."""
+    kind = hook.get('type')
+    check_type('log_config.hooks.type', kind)
+    name = f'log_config.hooks.{kind}'
+    if name not in SECTIONS:
+        reason = _LOG_REMEDIES.get(kind, f'known: TextLoggerHook, {", ".join(BACKENDS)}')
+        raise ConfigError(f'log_config.hooks: {kind!r} has no counterpart: {reason}.')
+    own = {key: value for key, value in hook.items() if key != 'type'}
+    check_keys(name, own)
+    return kind, own
+
+
 def _log_interval(log_config: Mapping[str, Any], hooks: list[dict]) -> int:
-    shared = log_config.get('interval', 10)
-    for interval in (shared, *(hook.get('interval', shared) for hook in hooks)):
-        if not isinstance(interval, int) or isinstance(interval, bool) or interval < 1:
-            raise ConfigError(f'log_config.interval must be a positive integer, got {interval!r}.')
-    intervals = {hook.get('interval', shared) for hook in hooks} or {shared}
+    shared = log_config.get('interval') or 10
+    intervals = {hook.get('interval') or shared for hook in hooks} or {shared}
     if len(intervals) > 1:
         raise ConfigError(
             f'log_config: the hooks log at different intervals ({sorted(intervals)}), but all share one average; write '
@@ -168,40 +135,32 @@ def lower_custom_hooks(hooks: Any, *, sync_buffer: bool) -> list[dict]:
     for index, hook in enumerate(hooks or []):
         if not isinstance(hook, Mapping) or 'type' not in hook:
             raise ConfigError(f'custom_hooks.{index} must be a dict with a type, got {hook!r}.')
-        check_value(f'custom_hooks.{index}.type', 'type', hook['type'])
+        check_type(f'custom_hooks.{index}.type', hook['type'])
         kind = hook['type']
         if kind in _REFUSED_HOOKS:
             raise ConfigError(f'custom_hooks.{index}: {kind} cannot be a custom hook here: {_REFUSED_HOOKS[kind]}.')
-        if kind in _EMA_HOOKS:
+        if f'custom_hooks.{kind}' in SECTIONS:
             lowered.append(_ema(f'custom_hooks.{index}.{kind}', hook))
         elif kind not in _BUILT_IN_HOOKS:
             lowered.append(copy.deepcopy(dict(hook)))
     return lowered
 
 
-# MMCV or MMDetection hook -> the averaged model that updates as it does. MMCV's averages parameters only and counts its
-# interval from iteration 0, MMDetection's average buffers too unless told not to and count it from iteration 1.
-_EMA_HOOKS: dict[str, tuple[str, ...]] = {
-    'EMAHook': ('momentum', 'interval', 'warm_up'),
-    'LinearMomentumEMAHook': ('momentum', 'interval', 'warm_up', 'skip_buffers'),
-    'ExpMomentumEMAHook': ('momentum', 'interval', 'total_iter', 'skip_buffers'),
-}
-
-
 def _ema(section: str, hook: Mapping[str, Any]) -> dict[str, Any]:
-    kind = hook['type']
+    """Return the averaged model that updates as MMCV's or MMDetection's hook does.
+
+    MMCV's averages parameters only and counts its interval from iteration 0, MMDetection's average buffers too unless
+    told not to and count it from iteration 1.
+    """
     if 'ema_type' in hook:
         return copy.deepcopy(dict(hook))  # MMEngine's own wording
-    check_keys(section, hook, ('type', 'priority', 'resume_from', *_EMA_HOOKS[kind]))
-    if hook.get('resume_from'):
-        raise ConfigError(f'{section}.resume_from: write resume_from={hook["resume_from"]!r} at the top level instead.')
-    lowered = dict(type='EMAHook', momentum=hook.get('momentum', 0.0002), interval=hook.get('interval', 1))
-    if kind == 'ExpMomentumEMAHook':
-        lowered |= dict(ema_type='ExpWarmupEMA', warm_up=hook.get('total_iter', 2000))
-    else:
-        lowered |= dict(ema_type='LinearWarmupEMA', warm_up=hook.get('warm_up', 100))
-    if kind == 'EMAHook':
-        lowered |= dict(update_buffers=False, first_update=0)
-    else:
-        lowered |= dict(update_buffers=not hook.get('skip_buffers', False), first_update=lowered['interval'] - 1)
-    return lowered | {key: hook[key] for key in ('priority',) if key in hook}
+    kind = hook['type']
+    own = {key: value for key, value in hook.items() if key != 'type'}
+    table = SECTIONS[f'custom_hooks.{kind}']
+    check_keys(section, own, table)
+    ema_type, warm_up = ('ExpWarmupEMA', 2000) if kind == 'ExpMomentumEMAHook' else ('LinearWarmupEMA', 100)
+    lowered = dict(type='EMAHook', momentum=0.0002, interval=1, ema_type=ema_type, warm_up=warm_up)
+    lowered |= passed_on(table.keys, own, 'custom_hooks')
+    lowered['update_buffers'] = kind != 'EMAHook' and not own.get('skip_buffers')
+    lowered['first_update'] = 0 if kind == 'EMAHook' else lowered['interval'] - 1
+    return lowered

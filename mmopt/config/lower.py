@@ -11,15 +11,16 @@ from mmopt.config.data import lower_data
 from mmopt.config.data_root import replace_data_root
 from mmopt.config.evaluation import lower_evaluator, lower_validation
 from mmopt.config.hooks import lower_checkpoint, lower_custom_hooks, lower_logging
+from mmopt.config.keys import DIALECT, SAME, SECTIONS, TOP_LEVEL, passed_on
 from mmopt.config.on_device import move_to_device
 from mmopt.config.optimize import check_optimize, check_optimize_name, merge_optimize
 from mmopt.config.optimizer import lower_optimizer
 from mmopt.config.phases import lower_phases
-from mmopt.config.runtime import check_foreign, check_workflow, lower_model, lower_runtime
+from mmopt.config.runtime import check_workflow, lower_model, lower_runtime
 from mmopt.config.schedule import RunLength, lower_run_length, lower_schedules
-from mmopt.config.schema import ConfigError, check_keys, check_value, nearest
+from mmopt.config.schema import ConfigError, check_keys, check_value, did_you_mean
 
-__all__ = ['DIALECT_SECTIONS', 'is_native', 'lower']
+__all__ = ['is_native', 'lower']
 
 _NATIVE_SECTIONS = (
     'train_dataloader',
@@ -34,52 +35,8 @@ _NATIVE_SECTIONS = (
     'randomness',
     'log_processor',
 )
-DIALECT_SECTIONS = (
-    'data',
-    'optimizer',
-    'optimizer_config',
-    'lr_config',
-    'momentum_config',
-    'runner',
-    'total_epochs',
-    'total_iters',
-    'precision',
-    'fp16',
-    'bf16',
-    'checkpoint_config',
-    'evaluation',
-    'log_config',
-    'bad_numbers',
-    'workflow',
-    'resume_from',
-    'dist_params',
-    'cudnn_benchmark',
-    'opencv_num_threads',
-    'mp_start_method',
-    'find_unused_parameters',
-    'model_wrapper',
-    'seed',
-    'deterministic',
-    'phases',
-)
-"""Top-level keys that only the dialect has; all of them are consumed."""
-_SHARED = (
-    'model',
-    'train_cfg',
-    'test_cfg',
-    'custom_hooks',
-    'custom_imports',
-    'load_from',
-    'auto_resume',
-    'log_level',
-    'work_dir',
-    'launcher',
-    'auto_scale_lr',
-    'default_scope',
-    'data_root',
-)
 # Written on purpose under these names, by us or by published configs, though they resemble a section.
-_LOOKALIKES = ('optimize', 'dataset', 'evaluations', 'optimizers', 'models', 'seeds')
+_LOOKALIKES = ('dataset', 'evaluations', 'optimizers', 'models', 'seeds')
 
 
 def is_native(cfg: Mapping[str, Any]) -> bool:
@@ -98,9 +55,7 @@ def is_native(cfg: Mapping[str, Any]) -> bool:
     loops = cfg.get('train_cfg')
     if isinstance(loops, Mapping) and {'by_epoch', 'max_epochs', 'max_iters'} & set(loops):
         native.append('train_cfg')
-    dialect = [key for key in DIALECT_SECTIONS if key in cfg]
-    # MMEngine's Runner reads the first two from native configs as well; the third is a name that users' variables have.
-    dialect = [key for key in dialect if key not in ('find_unused_parameters', 'resume_from', 'precision')]
+    dialect = [key for key in DIALECT if key in cfg]
     if native and dialect:
         raise ConfigError(
             f'The config mixes MMEngine sections ({", ".join(native)}) with MMCV-1.x sections ({", ".join(dialect)}): '
@@ -129,12 +84,13 @@ def lower(cfg: Mapping[str, Any]) -> dict[str, Any]:
         merge_optimize(native)
         return native
     _check_top_level(cfg)
-    check_foreign(cfg)
     check_workflow(cfg.get('workflow'))
     data = cfg.get('data') or {}
     if isinstance(data, Mapping) and data.get('data_root') is not None:
         cfg = replace_data_root(cfg, data['data_root'])
         data = cfg['data']
+    evaluation = cfg.get('evaluation') or {}
+    check_keys('evaluation', evaluation)
     run = lower_run_length(cfg)
     loaders = lower_data(data, iter_based=run is not None and run.iter_based)
     lowered: dict[str, Any] = dict(default_scope=cfg.get('default_scope', 'mmopt'))
@@ -149,12 +105,10 @@ def lower(cfg: Mapping[str, Any]) -> dict[str, Any]:
         lowered |= _lower_training(cfg, run, loaders)
     lowered |= loaders
     if 'test_dataloader' in loaders:
-        lowered |= dict(test_cfg=dict(type='TestLoop'), test_evaluator=lower_evaluator(cfg.get('evaluation') or {}))
+        lowered |= dict(test_cfg=dict(type='TestLoop'), test_evaluator=lower_evaluator(evaluation))
     lowered |= lower_runtime(cfg)
-    rest = {key: value for key, value in cfg.items() if key not in (*DIALECT_SECTIONS, *_SHARED)}
-    if 'data_root' in cfg:
-        rest['data_root'] = cfg['data_root']
-    lowered |= copy.deepcopy({key: value for key, value in rest.items() if key not in lowered})
+    kept = {key: value for key, value in cfg.items() if _stays(key, value) and key not in lowered}
+    lowered |= copy.deepcopy(kept)
     merge_optimize(lowered)
     return move_to_device(lowered)
 
@@ -175,7 +129,7 @@ def _lower_training(cfg: Mapping[str, Any], run: RunLength | None, loaders: dict
         train_cfg['phases'] = phases
     if cfg.get('bad_numbers') is not None:
         check_keys('bad_numbers', cfg['bad_numbers'])
-        train_cfg['bad_numbers'] = dict(cfg['bad_numbers'])
+        train_cfg['bad_numbers'] = passed_on(SECTIONS['bad_numbers'].keys, cfg['bad_numbers'], 'train_cfg.bad_numbers')
     lowered = dict(
         runner_type=run.runner_type,
         train_cfg=train_cfg,
@@ -203,16 +157,23 @@ def _lower_training(cfg: Mapping[str, Any], run: RunLength | None, loaders: dict
     return lowered
 
 
+def _stays(key: str, value: Any) -> bool:
+    """Tell whether a key is kept as it is: a variable, or one that MMEngine's configs have as well."""
+    if key not in TOP_LEVEL.keys:
+        return True
+    return TOP_LEVEL.keys[key].to == SAME and value is not None
+
+
 def _check_top_level(cfg: Mapping[str, Any]) -> None:
     """Refuse sections of the wrong kind, and a variable whose name is a slip of a section that is missing."""
-    known = [key for key in (*DIALECT_SECTIONS, *_SHARED) if key not in cfg]
-    for key in cfg:
-        if key in (*DIALECT_SECTIONS, *_SHARED):
-            check_value(key, key, cfg[key])
+    missing = [key for key in TOP_LEVEL.keys if key not in cfg]
+    for key, value in cfg.items():
+        if key in TOP_LEVEL.keys:
+            check_value(key, TOP_LEVEL.keys[key], value)
             continue
         if key in _LOOKALIKES:
             continue
-        match = nearest(key, known, cutoff=0.85)
+        match = did_you_mean(key, missing, 0.85)
         # `train_cfg_` and the like are variables: the underscore keeps them apart from the section on purpose.
         if match is not None and key.strip('_') != match:
             raise ConfigError(f'{key}: did you mean {match}?')

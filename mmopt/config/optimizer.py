@@ -4,6 +4,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from mmopt.config.keys import SECTIONS, passed_on
 from mmopt.config.precision import AUTO, precision_of, with_precision
 from mmopt.config.schema import ConfigError, check_keys
 
@@ -48,25 +49,21 @@ def lower_optimizer(cfg: Mapping[str, Any]) -> dict[str, Any]:
     constructor = optimizer.pop('constructor', None) or 'DefaultOptimizerConstructor'
     paramwise_cfg = optimizer.pop('paramwise_cfg', None)
     if constructor == 'DefaultOptimizerConstructor' and paramwise_cfg is not None:
-        _check_paramwise(paramwise_cfg, optimizer)
+        paramwise_cfg = _paramwise(paramwise_cfg, optimizer)
     hook = dict(cfg.get('optimizer_config') or {})
     check_keys('optimizer_config', hook)
     fp16_hook, accumulating_hook = _hook_kind(hook)
-    if hook.get('detect_anomalous_params'):
-        raise ConfigError(
-            'optimizer_config.detect_anomalous_params=True has no counterpart; set find_unused_parameters=True to '
-            'train on, or look for parameters without gradient in a --dry-run.'
-        )
-    if hook.get('grad_clip') is not None:
-        check_keys('optimizer_config.grad_clip', hook['grad_clip'])
-
+    clip_grad = hook.get('grad_clip')
+    if clip_grad is not None:
+        check_keys('optimizer_config.grad_clip', clip_grad)
+        clip_grad = passed_on(SECTIONS['optimizer_config.grad_clip'].keys, clip_grad, 'optim_wrapper.clip_grad')
     precision = _precision(cfg, hook, fp16_hook=fp16_hook)
     wrapper = dict(
         type='AmpOptimWrapper' if precision else 'OptimWrapper',
         optimizer=optimizer,
         constructor=CONSTRUCTORS.get(constructor, constructor),
         paramwise_cfg=paramwise_cfg,
-        clip_grad=copy.deepcopy(hook.get('grad_clip')),
+        clip_grad=clip_grad,
         accumulative_counts=_accumulative_counts(cfg, hook, accumulating=accumulating_hook),
         **precision,
     )
@@ -78,23 +75,24 @@ def lower_optimizer(cfg: Mapping[str, Any]) -> dict[str, Any]:
     return wrapper
 
 
-def _check_paramwise(paramwise_cfg: Mapping[str, Any], optimizer: Mapping[str, Any]) -> None:
-    check_keys('optimizer.paramwise_cfg', paramwise_cfg)
-    custom_keys = paramwise_cfg.get('custom_keys', {})
-    if not isinstance(custom_keys, Mapping):
-        raise ConfigError(f'optimizer.paramwise_cfg.custom_keys must be a dict, got {custom_keys!r}.')
+def _paramwise(paramwise_cfg: Mapping[str, Any], optimizer: Mapping[str, Any]) -> dict[str, Any]:
+    section = 'optimizer.paramwise_cfg'
+    check_keys(section, paramwise_cfg)
+    lowered = passed_on(SECTIONS[section].keys, paramwise_cfg, 'optim_wrapper.paramwise_cfg')
+    custom_keys = lowered.get('custom_keys', {})
     for name, value in custom_keys.items():
         try:
-            check_keys('optimizer.paramwise_cfg.custom_keys', value)
+            check_keys(f'{section}.custom_keys', value)
         except ConfigError as error:
             raise ConfigError(f'{error} (in the entry {name!r})') from error
-    decays = [key for key in paramwise_cfg if key in ('bias_decay_mult', 'norm_decay_mult', 'dwconv_decay_mult')]
+    decays = [key for key in lowered if key.endswith('decay_mult')]
     decays += [f'custom_keys[{name!r}].decay_mult' for name, value in custom_keys.items() if 'decay_mult' in value]
     if decays and optimizer.get('weight_decay') is None:
         raise ConfigError(
             f'optimizer.paramwise_cfg multiplies the weight decay ({decays[0]}), but optimizer.weight_decay is not '
             'set: write it out, also where the default is meant.'
         )
+    return lowered
 
 
 def _hook_kind(hook: Mapping[str, Any]) -> tuple[bool, bool]:
@@ -120,13 +118,10 @@ def _hook_kind(hook: Mapping[str, Any]) -> tuple[bool, bool]:
 
 def _accumulative_counts(cfg: Mapping[str, Any], hook: Mapping[str, Any], *, accumulating: bool) -> int:
     counts = {}
-    if 'accumulative_counts' in (cfg.get('runner') or {}):
+    if (cfg.get('runner') or {}).get('accumulative_counts') is not None:
         counts['runner.accumulative_counts'] = cfg['runner']['accumulative_counts']
     if accumulating:
-        counts['optimizer_config.cumulative_iters'] = hook.get('cumulative_iters', 1)
-    for name, value in counts.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ConfigError(f'{name} must be a positive integer, got {value!r}.')
+        counts['optimizer_config.cumulative_iters'] = hook.get('cumulative_iters') or 1
     if len(set(counts.values())) > 1:
         raise ConfigError(f'Two different accumulation counts: {counts}; keep runner.accumulative_counts.')
     return next(iter(counts.values()), 1)
@@ -152,9 +147,7 @@ def _precision(cfg: Mapping[str, Any], hook: Mapping[str, Any], *, fp16_hook: bo
 def _loss_scale(scale: Any) -> float | str | dict:
     if isinstance(scale, Mapping):
         check_keys('fp16.loss_scale', scale)
-        if 'mode' in scale:
-            raise ConfigError("fp16.loss_scale.mode is Apex wording; write 'dynamic' or dict(init_scale=...).")
-        return dict(scale)
+        return passed_on(SECTIONS['fp16.loss_scale'].keys, scale, 'optim_wrapper.loss_scale')
     if scale == 'dynamic' or isinstance(scale, float):
         return scale
     hint = f'; write {float(scale)!r} for a static scale' if isinstance(scale, int) else ''

@@ -10,9 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmopt.config.data_root import replace_data_root
-from mmopt.config.lower import DIALECT_SECTIONS
-from mmopt.config.optimize import OPTIMIZE_KEYS
-from mmopt.config.schema import CLOSED, OPEN, ConfigError, nearest
+from mmopt.config.keys import SECTIONS, TOP_LEVEL
+from mmopt.config.schema import ConfigError, did_you_mean
 
 __all__ = ['apply_options', 'merge_options', 'nest_options', 'parse_options', 'parse_value']
 
@@ -203,13 +202,11 @@ def _merge_list(target: list | tuple, options: Mapping[str, Any], path: tuple[st
 
 def _check_new(target: Mapping[str, Any], key: str, path: tuple[str, ...]) -> None:
     """Refuse to begin a new section whose name is a slip of a present or known one."""
-    section = '.'.join(path)
-    known = [*CLOSED.get(section, ()), *OPEN.get(section, ())] if path else [*DIALECT_SECTIONS, 'optimize']
-    if section == 'optimize':
-        known = list(OPTIMIZE_KEYS)
+    section = SECTIONS.get('.'.join(path)) if path else TOP_LEVEL
+    known = section.keys if section else {}
     if key in known:
         return
-    match = nearest(key, [*target, *known], cutoff=0.8)
+    match = did_you_mean(key, [*target, *known], 0.8)
     if match is not None:
         name = '.'.join((*path, key))
         raise ConfigError(f'--options {name}: there is no {name}; did you mean {match}?')

@@ -5,7 +5,8 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from mmopt.config.lower import DIALECT_SECTIONS
+from mmopt.config.dropped import dropped_keys, sections_of
+from mmopt.config.keys import is_lowered_to
 
 __all__ = ['render_native', 'render_value']
 
@@ -25,24 +26,6 @@ _LAYOUT: tuple[tuple[str, tuple[str, ...]], ...] = (
         ('load_from', 'resume', 'auto_resume', 'env_cfg', 'randomness', 'launcher', 'work_dir'),
     ),
 )
-# Lowered key -> the dialect's keys it is made of.
-_SOURCES: dict[str, tuple[str, ...]] = {
-    'train_dataloader': ('data',),
-    'val_dataloader': ('data',),
-    'test_dataloader': ('data',),
-    'val_evaluator': ('evaluation',),
-    'test_evaluator': ('evaluation',),
-    'train_cfg': ('runner', 'total_epochs', 'total_iters', 'evaluation', 'phases'),
-    'optim_wrapper': ('optimizer', 'optimizer_config', 'precision', 'fp16', 'bf16', 'runner'),
-    'param_scheduler': ('lr_config', 'momentum_config'),
-    'default_hooks': ('checkpoint_config', 'log_config', 'evaluation'),
-    'log_processor': ('log_config',),
-    'visualizer': ('log_config',),
-    'load_from': ('load_from', 'resume_from', 'auto_resume'),
-    'env_cfg': ('cudnn_benchmark', 'opencv_num_threads', 'mp_start_method', 'dist_params'),
-    'randomness': ('seed', 'deterministic'),
-    'model_wrapper_cfg': ('find_unused_parameters',),
-}
 
 
 def render_native(lowered: Mapping[str, Any], original: Mapping[str, Any], *, source: str) -> str:
@@ -101,9 +84,8 @@ def _assignment(key: str, lowered: Mapping[str, Any], original: Mapping[str, Any
 def _notes(key: str, lowered: Mapping[str, Any], original: Mapping[str, Any]) -> list[str]:
     """Say where a section comes from and what is not obvious about it."""
     notes = []
-    present = [name for name in _SOURCES.get(key, ()) if name in original and name != key]
-    if present:
-        notes.append(f'From {", ".join(present)}.')
+    if sources := _sources(key, original):
+        notes.append(f'From {", ".join(sources)}.')
     value = lowered[key]
     if key == 'model':
         moved = [name for name in ('train_cfg', 'test_cfg') if original.get(name) is not None]
@@ -127,17 +109,22 @@ def _notes(key: str, lowered: Mapping[str, Any], original: Mapping[str, Any]) ->
         notes.append('MMCV averages over the log interval.')
     elif key == 'custom_hooks' and any(hook.get('ema_type') for hook in value):
         notes.append("The EMA's warm-up and interval follow MMCV's or MMDetection's hook.")
-    elif key == 'default_scope' and (dropped := _dropped(original)):
+    elif key == 'default_scope' and (dropped := dropped_keys(original)):
         notes.append(f'Without counterpart, dropped: {", ".join(dropped)}.')
+        notes += [f'  {name}: {reason}.' for name, reason in dropped.items()]
     return notes
 
 
-def _dropped(original: Mapping[str, Any]) -> list[str]:
-    used = {name for sources in _SOURCES.values() for name in sources}
-    dropped = [key for key in DIALECT_SECTIONS if key in original and key not in used]
-    evaluation = original.get('evaluation') or {}
-    names = ('pre_eval', 'efficient_test', 'gpu_collect', 'tmpdir', 'broadcast_bn_buffer')
-    return dropped + [f'evaluation.{name}' for name in names if name in evaluation]
+def _sources(lowered_key: str, original: Mapping[str, Any]) -> list[str]:
+    """Name the top-level keys of the original that a lowered key is made of."""
+    found = [
+        name.partition('.')[0] or key
+        for name, section, part in sections_of(original)
+        for key in section.keys
+        if part.get(key) is not None and is_lowered_to(key, section.keys[key], lowered_key)
+    ]
+    # Those of the model are said in other words.
+    return [name for name in dict.fromkeys(found) if name != lowered_key and lowered_key != 'model']
 
 
 def render_value(value: Any, *, column: int = 0, indent: int = 0) -> str:

@@ -4,32 +4,10 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from mmopt.config.keys import SECTIONS, passed_on
 from mmopt.config.schema import ConfigError, check_keys
 
-__all__ = ['check_foreign', 'check_workflow', 'lower_model', 'lower_runtime']
-
-# Top-level keys with an effect in one library's training script that mmopt does not reproduce.
-_FOREIGN = {
-    'omnisource': 'OmniSource trains on several loaders at once, which mmopt does not have; write one data set list in '
-    'data.train and drop the omnisource keys',
-    'multigrid': 'multigrid training changes batch and clip size while it trains, which mmopt does not have; drop it',
-    'precise_bn': 'precise BatchNorm statistics are not recomputed here; drop it',
-    'module_hooks': 'forward hooks from a config are not registered here; write them into the model or drop them',
-}
-
-
-def check_foreign(cfg: Mapping[str, Any]) -> None:
-    """Refuse top-level keys whose effect cannot be reproduced.
-
-    Args:
-        cfg: The whole config.
-
-    Raises:
-        ConfigError: With the reason and the remedy.
-    """
-    for key, reason in _FOREIGN.items():
-        if cfg.get(key):
-            raise ConfigError(f'{key}: {reason}.')
+__all__ = ['check_workflow', 'lower_model', 'lower_runtime']
 
 
 def check_workflow(workflow: Any) -> None:
@@ -82,8 +60,8 @@ def lower_runtime(cfg: Mapping[str, Any]) -> dict[str, Any]:
         cfg: The whole config.
 
     Returns:
-        ``load_from``, ``resume``, ``env_cfg``, ``randomness``, ``log_level`` and, where set, ``launcher``,
-        ``work_dir``, ``custom_imports``, ``auto_scale_lr``, ``auto_resume``, ``model_wrapper_cfg``.
+        ``load_from``, ``resume``, ``env_cfg``, ``randomness``, ``log_level`` and, where set, ``auto_resume`` and
+        ``model_wrapper_cfg``.
 
     Raises:
         ConfigError: If ``dist_params`` or ``auto_scale_lr`` hold an unknown key.
@@ -99,7 +77,7 @@ def lower_runtime(cfg: Mapping[str, Any]) -> dict[str, Any]:
                 mp_start_method=cfg.get('mp_start_method', 'fork'),
                 opencv_num_threads=cfg.get('opencv_num_threads', 0),
             ),
-            dist_cfg=dict(dict(backend='nccl') | dict(dist_params)),
+            dist_cfg=dict(backend='nccl') | passed_on(SECTIONS['dist_params'].keys, dist_params, 'env_cfg.dist_cfg'),
         ),
         randomness=dict(seed=cfg.get('seed'), deterministic=bool(cfg.get('deterministic', False))),
     )
@@ -110,16 +88,10 @@ def lower_runtime(cfg: Mapping[str, Any]) -> dict[str, Any]:
             broadcast_buffers=False,
             find_unused_parameters=bool(cfg['find_unused_parameters']),
         )
-    wrapper = cfg.get('model_wrapper')
-    if wrapper not in (None, 'ddp', 'fsdp'):
-        raise ConfigError(f"model_wrapper must be 'ddp' or 'fsdp', got {wrapper!r}.")
-    if wrapper == 'fsdp':
+    if cfg.get('model_wrapper') == 'fsdp':
         lowered['model_wrapper_cfg'] = dict(type='FSDP')
     if cfg.get('auto_scale_lr') is not None:
         check_keys('auto_scale_lr', cfg['auto_scale_lr'])
-    for key in ('launcher', 'work_dir', 'custom_imports', 'auto_scale_lr'):
-        if cfg.get(key) is not None:
-            lowered[key] = copy.deepcopy(cfg[key])
     return lowered
 
 

@@ -1,14 +1,13 @@
 """`lr_config`, `momentum_config` -> `param_scheduler`; `runner`, `total_epochs`, `total_iters` -> the training loop."""
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
-from mmopt.config.schema import LR_POLICIES, MOMENTUM_POLICIES, ConfigError, canonical_policy, check_keys
+from mmopt.config.keys import POLICIES, SECTIONS, Key, passed_on
+from mmopt.config.schema import ConfigError, canonical_policy, check_keys
 
 __all__ = ['RunLength', 'lower_run_length', 'lower_schedules']
 
-_WARMUP_KEYS = ('policy', 'by_epoch', 'warmup', 'warmup_iters', 'warmup_ratio')
 _ITERATION_ONLY = ('Cyclic', 'OneCycle')
 _MINIMUM_REQUIRED = ('CosineAnnealing', 'FlatCosineAnnealing', 'CosineRestart', 'LinearAnnealing', 'YOLOX')
 
@@ -48,7 +47,7 @@ def lower_run_length(cfg: Mapping[str, Any]) -> RunLength | None:
         if len(totals) > 1:
             raise ConfigError(f'Both total_epochs and total_iters are set ({totals}): keep one.')
         for key, value in totals.items():
-            return _length(key, value, iter_based=key == 'total_iters')
+            return RunLength(iter_based=key == 'total_iters', maximum=value)
         return None
     check_keys('runner', runner)
     kind = runner.get('type', 'EpochBasedRunner')
@@ -67,13 +66,7 @@ def lower_run_length(cfg: Mapping[str, Any]) -> RunLength | None:
     total_key = 'total_iters' if iter_based else 'total_epochs'
     if totals.get(total_key, runner[key]) != runner[key]:
         raise ConfigError(f'{total_key}={totals[total_key]!r} and runner.{key}={runner[key]!r} differ: keep runner.')
-    return _length(f'runner.{key}', runner[key], iter_based=iter_based)
-
-
-def _length(name: str, value: Any, *, iter_based: bool) -> RunLength:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f'{name} must be a positive integer, got {value!r}.')
-    return RunLength(iter_based=iter_based, maximum=value)
+    return RunLength(iter_based=iter_based, maximum=runner[key])
 
 
 def lower_schedules(cfg: Mapping[str, Any], run: RunLength) -> list[dict]:
@@ -98,27 +91,26 @@ def lower_schedules(cfg: Mapping[str, Any], run: RunLength) -> list[dict]:
 
 
 def _schedule(section: str, given: Mapping[str, Any], run: RunLength) -> dict:
-    is_lr = section == 'lr_config'
-    policies = LR_POLICIES if is_lr else MOMENTUM_POLICIES
+    policies = POLICIES[section]
     if not isinstance(given, Mapping) or 'policy' not in given:
         raise ConfigError(f'{section} must be a dict with a policy, got {given!r}; known: {", ".join(policies)}.')
     policy = canonical_policy(section, given['policy'])
-    own_keys = policies[policy]
     _check_inherited(section, policy, given, policies)
-    known = (*_WARMUP_KEYS, 'warmup_by_epoch', *own_keys) if is_lr else (*_WARMUP_KEYS, *own_keys)
-    check_keys(section, given, known)
-    lowered = copy.deepcopy({key: value for key, value in given.items() if key != 'policy' and value is not None})
-    lowered['by_epoch'] = _by_epoch(section, policy, given, run)
+    common = SECTIONS[section]
+    keys = {**common.keys, **policies[policy]}
+    check_keys(section, given, common._replace(keys=keys))
+    lowered = passed_on(keys, given, 'param_scheduler')
+    lowered |= dict(policy=policy, by_epoch=_by_epoch(section, policy, given, run))
     _check_warmup(section, given, run)
     _check_minimum(section, policy, given)
-    return dict(type='ClosedFormLR' if is_lr else 'ClosedFormMomentum', policy=policy, **lowered)
+    return dict(type='ClosedFormLR' if section == 'lr_config' else 'ClosedFormMomentum', **lowered)
 
 
 def _check_inherited(
     section: str,
     policy: str,
     given: Mapping[str, Any],
-    policies: Mapping[str, tuple[str, ...]],
+    policies: Mapping[str, Mapping[str, Key]],
 ) -> None:
     """Name a key that came from a `_base_` with another policy: MMCV fails there with a bare TypeError."""
     for key in given:

@@ -1,88 +1,159 @@
-"""What kind of value each key of the dialect takes: a wrong one is refused by name, not by a TypeError further down."""
+"""What kinds of value the keys of a config take: a wrong one is refused by name, not by a TypeError further down."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmopt.config.precision import AUTO, DTYPE_NAMES
 
-__all__ = ['wrong_value']
+__all__ = [
+    'ANY',
+    'CHECKPOINTING',
+    'CLASS',
+    'COMPILE',
+    'COUNT',
+    'COUNT_OR_AUTO',
+    'DATASET',
+    'DICT',
+    'DICTS',
+    'HOOKS',
+    'LIST',
+    'LOSS_SCALE',
+    'NUMBER',
+    'NUMBERS',
+    'NUMBER_OR_LIST',
+    'PATTERNS',
+    'PHASES',
+    'POLICY',
+    'PRECISION',
+    'SCORE_NAME',
+    'STRICT_SWITCH',
+    'SWITCH',
+    'TEXT',
+    'TEXTS',
+    'TEXT_OR_LIST',
+    'WHOLE',
+    'WHOLE_FROM_0',
+    'WHOLE_OR_LIST',
+    'WORKERS',
+    'Kind',
+    'choice',
+    'is_whole',
+]
+
+
+class Kind(NamedTuple):
+    """What values a key takes.
+
+    Attributes:
+        words: For errors and for the reference: ``'True or False'``.
+        accepts: Whether a value will do. None is never asked for: it stands for a key that is not there.
+    """
+
+    words: str
+    accepts: Callable[[Any], bool]
+
+
+def is_whole(value: Any) -> bool:
+    """Tell whether a value is an int, and not the bool that Python takes for one."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value == value
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _all(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, list | tuple) and all(test(item) for item in value)
+def _is_count(value: Any) -> bool:
+    return is_whole(value) and value > 0
 
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-_KINDS: dict[str, Callable[[Any], bool]] = {
-    'a dict': lambda value: isinstance(value, Mapping),
-    'a list': lambda value: isinstance(value, list | tuple),
-    'a list of dicts': _all(lambda item: isinstance(item, Mapping)),
-    'a text': _is_text,
-    'a list of texts': _all(_is_text),
-    # A config that was built in Python may name a class itself.
-    'a name or a class': lambda value: isinstance(value, str | type),
-    'True or False': lambda value: value in (0, 1) if isinstance(value, int) else False,
-    'a whole number': _is_whole,
-    "a positive whole number or 'auto'": lambda value: value == 'auto' or (_is_whole(value) and value > 0),
-    'a positive whole number': lambda value: _is_whole(value) and value > 0,
-    'a whole number or a list of them': lambda value: _is_whole(value) or _all(_is_whole)(value),
-    'a number': _is_number,
-    'a number or a list of them': lambda value: _is_number(value) or _all(_is_number)(value),
-    'a list of numbers': _all(_is_number),
-    "'disk' or 'ram'": lambda value: value in ('disk', 'ram'),
-    "'auto', 'fp32', 'fp16' or 'bf16'": lambda value: value in (AUTO, *DTYPE_NAMES),
-}
-
-# Kind -> keys, at the top level or in any section: a name means the same everywhere but for those that are missing here
-# (`interval`, `metric`, `loss_scale`, batch sizes and lengths), which their sections check themselves.
-_KEYS: dict[str, str] = {
-    'a dict': 'model data optimizer optimizer_config checkpoint_config evaluation log_config fp16 bf16 dist_params '
-    'auto_scale_lr custom_imports train_cfg test_cfg paramwise_cfg custom_keys grad_clip train_dataloader '
-    'val_dataloader test_dataloader runner bad_numbers',
-    'a list': 'workflow dynamic_intervals',
-    'a list of dicts': 'hooks',
-    'a text': 'constructor warmup anneal_strategy out_dir filename_tmpl load_from resume_from work_dir launcher '
-    'mp_start_method backend default_scope data_root cache_dir action',
-    'a list of texts': 'greater_keys less_keys',
-    'a name or a class': 'type',
-    'True or False': 'by_epoch warmup_by_epoch three_phase pin_memory persistent_workers shuffle drop_last save_last '
-    'save_optimizer sync_buffer at_end auto_resume cudnn_benchmark find_unused_parameters deterministic enable '
-    'background bypass_duplicate nesterov amsgrad ignore_last skip_buffers',
-    'a whole number': 'warmup_iters max_keep_ckpts start opencv_num_threads seed num_last_epochs warm_up total_iter',
-    "a positive whole number or 'auto'": 'prefetch_factor',
-    'a positive whole number': 'max_in_a_row max_rollbacks cyclic_times total_steps base_batch_size',
-    'a whole number or a list of them': 'step',
-    'a number': 'lr weight_decay eps gamma power min_lr min_lr_ratio min_momentum min_momentum_ratio warmup_ratio '
-    'start_percent step_ratio_up pct_start div_factor final_div_factor lr_mult decay_mult bias_lr_mult bias_decay_mult '
-    'norm_decay_mult dwconv_decay_mult dcn_offset_lr_mult max_norm momentum lr_factor',
-    'a number or a list of them': 'target_ratio max_lr base_momentum max_momentum',
-    'a list of numbers': 'betas restart_weights periods',
-    "'disk' or 'ram'": 'cache',
-    "'auto', 'fp32', 'fp16' or 'bf16'": 'precision',
-}
-_KIND_OF = {key: kind for kind, keys in _KEYS.items() for key in keys.split()}
+def _is_dict(value: Any) -> bool:
+    return isinstance(value, Mapping)
 
 
-def wrong_value(key: Any, value: Any) -> str | None:
-    """Tell what a key takes when its value is of another kind.
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple)
 
-    Args:
-        key: The key, without its section.
-        value: Its value; None always passes: it stands for a key that is not there.
 
-    Returns:
-        The kind in words, None if the value will do.
-    """
-    kind = _KIND_OF.get(key) if isinstance(key, str) else None
-    return None if kind is None or value is None or _KINDS[kind](value) else kind
+def _list_of(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: _is_list(value) and all(test(item) for item in value)
+
+
+def _one_or_list(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: test(value) or _list_of(test)(value)
+
+
+def _is_patterns(value: Any) -> bool:
+    return isinstance(value, bool | str) or (_list_of(_is_text)(value) and bool(value))
+
+
+def _is_checkpointing(value: Any) -> bool:
+    if not _is_dict(value):
+        return _is_patterns(value)
+    return (
+        set(value) <= {'patterns', 'selective', 'budget_gib'}
+        and _is_patterns(value.get('patterns', True))
+        and isinstance(value.get('selective', False), bool)
+        and _is_number(value.get('budget_gib', 1))
+        and value.get('budget_gib', 1) >= 0
+    )
+
+
+_COMPILE_MODES = ('default', 'reduce-overhead', 'max-autotune', 'max-autotune-no-cudagraphs')
+
+
+def _is_compile(value: Any) -> bool:
+    if not _is_dict(value):
+        return isinstance(value, bool) or value in _COMPILE_MODES
+    known = set(value) <= {'regions', 'mode', 'dynamic', 'backend'}
+    return known and isinstance(value.get('regions', []), list) and value.get('mode') in (None, *_COMPILE_MODES)
+
+
+def choice(*values: Any) -> Kind:
+    """Return the kind that takes these values only."""
+    *others, last = map(repr, values)
+    words = f'{", ".join(others)} or {last}' if others else last
+    # 1 equals True and 0 False: the type tells them apart.
+    return Kind(words, lambda value: any(type(value) is type(item) and value == item for item in values))
+
+
+ANY = Kind('any value', lambda value: True)
+DICT = Kind('a dict', _is_dict)
+DICTS = Kind('a list of dicts', _list_of(_is_dict))
+LIST = Kind('a list', _is_list)
+TEXT = Kind('a text', _is_text)
+TEXTS = Kind('a list of texts', _list_of(_is_text))
+TEXT_OR_LIST = Kind('a text or a list of texts', _one_or_list(_is_text))
+POLICY = Kind('a dict with a policy', _is_dict)
+PHASES = Kind('a list of dicts such as dict(until_epoch=30, freeze=[...])', _list_of(_is_dict))
+# The lowering of these two names the entry that is wrong.
+DATASET = Kind('a dict with a type, or a list of them', lambda value: True)
+HOOKS = Kind('a list of dicts with a type', lambda value: True)
+# A config that was built in Python may name a class itself.
+CLASS = Kind('a name or a class', lambda value: isinstance(value, str | type))
+# Configs for MMCV write 0 and 1 as well.
+SWITCH = Kind('True or False', lambda value: isinstance(value, int) and value in (0, 1))
+STRICT_SWITCH = Kind('True or False', lambda value: isinstance(value, bool))
+WHOLE = Kind('a whole number', is_whole)
+WHOLE_FROM_0 = Kind('a whole number, at least 0', lambda value: is_whole(value) and value >= 0)
+WHOLE_OR_LIST = Kind('a whole number or a list of them', _one_or_list(is_whole))
+COUNT = Kind('a positive whole number', _is_count)
+COUNT_OR_AUTO = Kind("a positive whole number or 'auto'", lambda value: value == AUTO or _is_count(value))
+WORKERS = Kind("a whole number, at least 0, or 'auto'", lambda value: value == AUTO or WHOLE_FROM_0.accepts(value))
+NUMBER = Kind('a number', _is_number)
+NUMBERS = Kind('a list of numbers', _list_of(_is_number))
+NUMBER_OR_LIST = Kind('a number or a list of them', _one_or_list(_is_number))
+SCORE_NAME = Kind("the name of a metric or 'auto'", _is_text)
+# An int passes here: it is refused with the float to write.
+LOSS_SCALE = Kind(
+    "a float, 'dynamic' or a dict", lambda value: value == 'dynamic' or _is_dict(value) or _is_number(value)
+)
+PRECISION = choice(AUTO, *DTYPE_NAMES)
+PATTERNS = Kind('True, False or module patterns', _is_patterns)
+CHECKPOINTING = Kind(
+    "True, 'blocks', module patterns or dict(patterns=..., selective=True, budget_gib=4)", _is_checkpointing
+)
+COMPILE = Kind('True, False, a mode of torch.compile or dict(regions=[...], mode=...)', _is_compile)

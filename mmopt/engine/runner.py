@@ -113,7 +113,9 @@ class IterBasedRunner(Runner):
         """
         if self._launcher != 'none' and not torch.distributed.is_initialized():
             dist_cfg = env_cfg.get('dist_cfg', {})
-            init_distributed(self._launcher, dist_cfg.get('backend'), dist_cfg.get('timeout', 1800))
+            init_distributed(
+                self._launcher, dist_cfg.get('backend'), dist_cfg.get('timeout', 1800), dist_cfg.get('port')
+            )
         if not torch.cuda.is_available():
             self._keeps_pages = keep_freed_pages()
         # More workers than cores: the preflight block says so in one line; torch says it at every iterator.

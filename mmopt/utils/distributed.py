@@ -51,7 +51,9 @@ def first_host(node_list: str) -> str:
     return f'{prefix}{numbers or ""}{suffix}'
 
 
-def init_distributed(launcher: str, backend: str | None = None, timeout_s: float = 1800.0) -> None:
+def init_distributed(
+    launcher: str, backend: str | None = None, timeout_s: float = 1800.0, port: int | None = None
+) -> None:
     """Join the process group that ``launcher`` describes in the environment.
 
     MMEngine's own ``init_dist`` calls ``torch.cuda.set_device`` whatever the device, so it fails on a CPU.
@@ -60,6 +62,7 @@ def init_distributed(launcher: str, backend: str | None = None, timeout_s: float
         launcher: ``'pytorch'`` (torchrun) or ``'slurm'``.
         backend: ``'nccl'``, ``'gloo'`` or None: NCCL with a GPU, gloo without one, where NCCL cannot work.
         timeout_s: Seconds after which a collective that a rank never joins fails.
+        port: Of rank 0 under SLURM; goes before the environment's, as in mmcv. torchrun has chosen its own.
 
     Raises:
         ValueError: If the launcher is unknown or its variables are not in the environment.
@@ -69,7 +72,7 @@ def init_distributed(launcher: str, backend: str | None = None, timeout_s: float
         if missing:
             raise ValueError(f'launcher slurm: {missing} not in the environment; start the job with srun.')
         os.environ.update({ours: os.environ[theirs] for ours, theirs in _SLURM.items()})
-        os.environ.setdefault('MASTER_PORT', '29500')
+        os.environ['MASTER_PORT'] = str(port or os.environ.get('MASTER_PORT', 29500))
         os.environ.setdefault('MASTER_ADDR', first_host(os.environ.get('SLURM_JOB_NODELIST', 'localhost')))
     elif launcher == 'pytorch':
         missing = [name for name in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR') if name not in os.environ]

@@ -84,8 +84,8 @@ def seconds(value: float) -> str:
     return f'{whole // 86400} d {whole % 86400 // 3600:02d} h'
 
 
-def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+def nearest(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.6) -> list[str]:
     """Return up to ``count`` known names that look like ``name``, the most alike first."""
     known = sorted(set(known))
     folded = {text.lower(): text for text in known}
-    return [folded[match] for match in difflib.get_close_matches(name.lower(), folded, n=count, cutoff=0.6)]
+    return [folded[match] for match in difflib.get_close_matches(name.lower(), folded, n=count, cutoff=cutoff)]

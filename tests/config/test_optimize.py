@@ -5,7 +5,7 @@ import re
 import pytest
 
 from mmopt.config import ConfigError, apply_options, lower
-from mmopt.config.optimize import OPTIMIZE_KEYS
+from mmopt.config.keys import SECTIONS
 from mmopt.engine.optimize import MODEL_SWITCHES
 from tests.config.samples import make_config
 from tests.engine.toy import toy_config
@@ -70,4 +70,4 @@ def test_an_option_with_a_slip_names_the_key(make):
 
 
 def test_every_switch_of_the_engine_can_be_configured():
-    assert set(MODEL_SWITCHES) <= set(OPTIMIZE_KEYS)
+    assert set(MODEL_SWITCHES) <= set(SECTIONS['optimize'].keys)

@@ -1,9 +1,11 @@
 import os
+import socket
 import subprocess
 import sys
 
 import pytest
 import torch
+from torch import distributed as dist
 
 from mmopt.utils.distributed import init_distributed
 from tests.conftest import REPO
@@ -54,3 +56,19 @@ def test_a_missing_launcher_environment_names_the_command(monkeypatch):
     monkeypatch.delenv('RANK', raising=False)
     with pytest.raises(ValueError, match='torchrun --nproc-per-node N'):
         init_distributed('pytorch')
+
+
+def test_the_port_of_the_config_goes_before_slurms(monkeypatch):
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        free_port = probe.getsockname()[1]
+    names = dict(RANK='', WORLD_SIZE='', LOCAL_RANK='', MASTER_ADDR='127.0.0.1', MASTER_PORT='1')
+    slurm = dict(SLURM_PROCID='0', SLURM_NTASKS='1', SLURM_LOCALID='0')
+    for name, value in {**names, **slurm}.items():
+        monkeypatch.setenv(name, value)
+    init_distributed('slurm', 'gloo', timeout_s=30, port=free_port)
+    try:
+        assert os.environ['MASTER_PORT'] == str(free_port)
+        assert dist.get_world_size() == 1
+    finally:
+        dist.destroy_process_group()

@@ -6,8 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmopt.config.schema import LR_POLICIES as LR_KEYS
-from mmopt.config.schema import MOMENTUM_POLICIES as MOMENTUM_KEYS
+from mmopt.config.keys import POLICIES
 from mmopt.engine.policies import LR_POLICIES, MOMENTUM_POLICIES
 from mmopt.engine.schedulers import ClosedFormLR, ClosedFormMomentum
 from mmopt.registry import PARAM_SCHEDULERS
@@ -46,7 +45,7 @@ ratios = st.floats(0.01, 1.0)
 @st.composite
 def policies(draw, kind: str):
     """A policy with its keys, a run, and a warm-up, over all that MMCV accepts."""
-    policy = draw(st.sampled_from(sorted(LR_KEYS if kind == 'lr' else MOMENTUM_KEYS)))
+    policy = draw(st.sampled_from(sorted(POLICIES['lr_config' if kind == 'lr' else 'momentum_config'])))
     iteration_only = policy in ('Cyclic', 'OneCycle')
     iter_based = draw(st.booleans())
     by_epoch = False if iteration_only or iter_based else draw(st.booleans())
@@ -233,8 +232,8 @@ def test_the_schema_knows_exactly_the_keys_of_the_policies():
     from dataclasses import fields
 
     for known, classes, prefix in (
-        (LR_KEYS, LR_POLICIES, 'min_lr'),
-        (MOMENTUM_KEYS, MOMENTUM_POLICIES, 'min_momentum'),
+        (POLICIES['lr_config'], LR_POLICIES, 'min_lr'),
+        (POLICIES['momentum_config'], MOMENTUM_POLICIES, 'min_momentum'),
     ):
         assert set(known) == set(classes)
         for name, keys in known.items():

@@ -114,6 +114,16 @@ def test_a_model_with_a_step_of_its_own_runs_in_the_precision_of_the_run():
     assert float(TrainStep(model, wrapper)(toy_batch(4))['is_half']) == 1.0
 
 
+def test_fp16_without_a_loss_scale_trains():
+    model = ToyModel(dropout=0.0)
+    wrapper = AmpOptimWrapper(
+        torch.optim.SGD(model.parameters(), lr=0.1), dtype='float16', loss_scale=dict(init_scale=8.0, enabled=False)
+    )
+    before = [p.detach().clone() for p in model.parameters()]
+    assert 'loss_scale' not in TrainStep(model, wrapper)(toy_batch(4))
+    assert not all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
 def test_a_static_scale_stays_and_an_overflow_skips_one_step_and_is_counted():
     model = ToyModel(dropout=0.0)
     wrapper = AmpOptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1), dtype='float16', loss_scale=512.0)

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import cv2
 import pytest
 
 from mmopt.utils.errors import UserError
+from tests.config.samples import make_config
 from tests.conftest import forget_mmengine_globals
 from tests.tools.conftest import TOOLS
 
@@ -70,6 +72,17 @@ def test_a_printed_config_has_its_options_and_lowered_its_flags(write_config, to
     out = capsys.readouterr().out
     for text in ("dtype='bfloat16'", "type='AmpOptimWrapper'", 'seed=3', 'deterministic=True', "'work_dirs/toy'"):
         assert text in out
+
+
+def test_a_printed_config_names_the_keys_without_effect(tool, capsys):
+    path = Path('old.py')
+    cfg = make_config(checkpoint_config=dict(create_symlink=True), workflow=[('train', 1)])
+    path.write_text('\n'.join(f'{key} = {value!r}' for key, value in cfg.items()))
+    tool('print_config').main([str(path), '--lowered'])
+    out = capsys.readouterr().out
+    assert '# workflow has no effect: every phase trains; one that validates is refused.' in out
+    assert '# checkpoint_config.create_symlink has no effect: the file `last_checkpoint` names' in out
+    assert len(re.findall('has no effect', out)) == 2
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from torch import nn
 
 from mmopt.apis.doctor.machine import Machine
-from mmopt.config.optimize import OPTIMIZE_KEYS
+from mmopt.config.keys import SECTIONS
 from mmopt.config.precision import resolve_precision
 from mmopt.engine.tuner import Knob, Space
 from mmopt.utils.errors import UserError
@@ -83,7 +83,7 @@ def make_space(
     made = {
         'batch': _batch(cfg, situation),
         'precision': _precision(cfg, situation),
-        **{switch: _switch(cfg, switch) for switch in _SWITCHES if switch in OPTIMIZE_KEYS},
+        **{switch: _switch(cfg, switch) for switch in _SWITCHES if switch in SECTIONS['optimize'].keys},
         'workers': _workers(cfg, situation),
         'prefetch': _prefetch(cfg),
     }

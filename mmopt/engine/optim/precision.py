@@ -80,7 +80,9 @@ class AmpOptimWrapper(OptimWrapper):
     def _use(self, precision: str) -> None:
         self.precision = precision
         self.cast_dtype = DTYPES[precision]
-        self.loss_scaler = torch.amp.GradScaler(self._device_type, enabled=precision == 'fp16', **self._scaler_args)
+        arguments = dict(enabled=True) | self._scaler_args
+        arguments['enabled'] = precision == 'fp16' and bool(arguments['enabled'])
+        self.loss_scaler = torch.amp.GradScaler(self._device_type, **arguments)
 
     def keep_precision(self, precision: str) -> None:
         """Go on in the precision that a run was begun in: what ``'auto'`` chooses here must not change it.
