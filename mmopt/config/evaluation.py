@@ -45,7 +45,7 @@ def lower_evaluator(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     """
     arguments = {key: copy.deepcopy(value) for key, value in evaluation.items() if key not in _HOOK_KEYS}
     metric = arguments.get('metric')
-    metrics = [metric] if isinstance(metric, Mapping) else metric
+    metrics: Any = [metric] if isinstance(metric, Mapping) else metric
     is_list = isinstance(metrics, Sequence) and not isinstance(metrics, str)
     if not (is_list and any(isinstance(item, Mapping) for item in metrics)):
         return dict(type='Evaluator', metrics=[dict(type='DatasetEvaluateMetric', **arguments)])

@@ -112,7 +112,7 @@ def lower_logging(log_config: Mapping[str, Any], run: RunLength) -> dict[str, di
     by_epoch = not run.iter_based
     backends = [dict(type='LocalVisBackend')]
     for hook in hooks:
-        kind = hook.get('type')
+        kind: Any = hook.get('type')
         check_value('log_config.hooks.type', 'type', kind)
         if kind == 'TextLoggerHook':
             check_keys('log_config.hooks.TextLoggerHook', hook, (*_COMMON_LOG_KEYS, *_TEXT_KEYS, 'file_client_args'))

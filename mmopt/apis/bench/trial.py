@@ -9,6 +9,7 @@ import statistics
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ def run_trial(cell: Cell, settings: TrialSettings, work_dir: Path, parent_pid: i
     return result
 
 
-def _main_metric(cfg: Config, metrics: dict[str, float]) -> str | None:
+def _main_metric(cfg: Config, metrics: Mapping[str, float]) -> str | None:
     named = ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('save_best')
     named = named[0] if isinstance(named, list) else named
     return named if named in metrics else next(iter(metrics), None)
