@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+MYPY ?= $(BIN)/mypy --python-executable $(BIN)/python
 PIP_FLAGS := $(if $(CPU),--extra-index-url https://download.pytorch.org/whl/cpu)
 STAMP := $(VENV)/.installed
 
@@ -22,11 +23,12 @@ test-slow: $(STAMP)  ## run the slow tests: minutes each
 test-gpu: $(STAMP)  ## run the tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu
 
-lint: $(STAMP)  ## style, docstrings and layers
+lint: $(STAMP)  ## style, docstrings, layers and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pydoclint --quiet mmopt tools
 	$(BIN)/lint-imports
+	$(BIN)/python tools/dev/check_types.py $(MYPY)
 
 format: $(STAMP)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
@@ -39,4 +41,4 @@ $(STAMP): setup.py $(wildcard requirements/*.txt)
 	@touch $@
 
 clean:  ## remove the environment and caches
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info

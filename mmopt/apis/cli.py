@@ -10,7 +10,7 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NoReturn
 
 from mmopt.apis.resume_command import resume_command
@@ -103,8 +103,9 @@ def explain(error: BaseException) -> str | None:
         return f'{error.filename}: {error.strerror or message}.'
     if _is_out_of_memory(error):
         return f'out of memory: {message} Run the batch in parts (--options optimize.micro_batch=auto).'
-    if isinstance(error, ModuleNotFoundError) and (error.name or '').split('.')[0] not in ('', 'mmopt'):
-        return f'{message}: install it (pip install {error.name.split(".")[0]}), or run in the environment that has it.'
+    package = (error.name or '').split('.')[0] if isinstance(error, ModuleNotFoundError) else ''
+    if package not in ('', 'mmopt'):
+        return f'{message}: install it (pip install {package}), or run in the environment that has it.'
     if isinstance(error, SyntaxError):
         return f'{error.filename}:{error.lineno}: {error.msg}: {(error.text or "").strip()}'
     if isinstance(error, ValueError | TypeError | KeyError | OSError | ImportError) and _is_deliberate(error):
@@ -199,7 +200,7 @@ def _arguments(target: Callable) -> list[str]:
     return list(names)
 
 
-def _did_you_mean(near: list[str], known: object) -> str:
+def _did_you_mean(near: list[str], known: Collection[str]) -> str:
     if near:
         return f'Did you mean {" or ".join(near)}?'
     return (

@@ -114,10 +114,10 @@ def estimate_memory(
     """
     gpu = None if budget is None else budget.gpu
     context_gib = _DEFAULT_CONTEXT_GIB if gpu is None else gpu.context_gib
-    context = tuple(int(value * GIB) for value in context_gib)
+    low, middle, high = (int(value * GIB) for value in context_gib)
     search = None
     if budget is not None:
-        search = dict(capacity=budget.total_bytes - context[1], slack=SLACK)
+        search = dict(capacity=budget.total_bytes - middle, slack=SLACK)
         if search['capacity'] <= 0:
             raise UserError(f'{budget.name} has no room beside the CUDA context of about {context_gib[1]} GiB.')
     answer = _ask_worker(
@@ -148,7 +148,7 @@ def estimate_memory(
         cases=tuple(answer['cases']),
         largest=tuple(answer['largest']),
         budget=budget,
-        context=context,
+        context=(low, middle, high),
         host=estimate_host(num_workers=num_workers, **facts),
         ram=ram_bytes,
         workers_that_fit=None if ram_bytes is None else most_workers(ram_bytes, facts),

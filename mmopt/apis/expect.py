@@ -18,6 +18,7 @@ from mmopt.utils.terminal import nearest, number
 __all__ = ['check_expectations', 'parse_expectations']
 
 _KEYS = {'metric', 'above', 'baseline', 'margin'}
+_NUMBERS = {'above', 'margin'}
 
 
 def parse_expectations(cfg: Mapping | Sequence[Mapping] | None) -> list[dict[str, Any]]:
@@ -42,6 +43,9 @@ def parse_expectations(cfg: Mapping | Sequence[Mapping] | None) -> list[dict[str
             raise UserError(
                 f"expect={entry}: needs a metric, and above=<number> or baseline=dict(type='...'), margin=<number>."
             )
+        for key in entry.keys() & _NUMBERS:
+            if isinstance(entry[key], bool) or not isinstance(entry[key], int | float):
+                raise UserError(f'expect.{key} must be a number, got {entry[key]!r}.')
         if 'baseline' in entry:
             _baseline(entry['baseline'])
         elif 'margin' in entry:
@@ -83,7 +87,7 @@ def check_expectations(
     results = []
     for entry in entries:
         metric = entry['metric']
-        bound, source, baseline = entry.get('above'), '', {}
+        bound, source, baseline = entry.get('above', 0.0), '', {}
         if 'baseline' in entry:
             name = entry['baseline']['type']
             baseline = dict(_baseline(entry['baseline'])(train_dataset, val_dataset))

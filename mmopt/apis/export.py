@@ -188,7 +188,8 @@ def _example(cfg: Config, model: nn.Module, batch_size: int, input_size: tuple[i
     collate_cfg = dict(cfg.test_dataloader.get('collate_fn') or dict(type='stack_collate'))
     collate = FUNCTIONS.get(collate_cfg.pop('type'))
     batch = collate([dataset[index % len(dataset)] for index in range(batch_size)], **collate_cfg)
-    batch = model.data_preprocessor(batch, False)
+    preprocessor: Any = model.data_preprocessor
+    batch = preprocessor(batch, False)
     return batch['inputs'], batch['data_samples']
 
 
@@ -206,7 +207,7 @@ def _graph(model: nn.Module, inputs: Any, samples: Any) -> tuple[_Graph, list[st
 
 def _facts(cfg: Config, model: nn.Module) -> dict[str, Any]:
     """Collect what a user of the graph has to know: how inputs are normalised, what the classes are."""
-    preprocessor = getattr(model, 'data_preprocessor', None)
+    preprocessor: Any = getattr(model, 'data_preprocessor', None)
     facts: dict[str, Any] = dict(config=Path(cfg.filename).name if cfg.filename else '')
     if hasattr(preprocessor, 'mean_C11') and hasattr(preprocessor, 'scale_C11'):
         facts |= dict(

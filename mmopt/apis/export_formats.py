@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,7 +54,7 @@ def tracing(name: str, suffix: str) -> Iterator[None]:
     except (OSError, UserError):
         raise
     except Exception as error:
-        cause = error
+        cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
         if isinstance(cause, OSError):
@@ -76,7 +77,7 @@ def write_onnx(
 
     # The new exporter unrolls a recurrent layer into one node per frame; the old one writes ONNX's own LSTM.
     is_new = not _has_recurrence(graph)
-    options = dict(input_names=names, output_names=outputs, verbose=False)
+    options: dict[str, Any] = dict(input_names=names, output_names=outputs, verbose=False)
     options |= dict(dynamo=True, external_data=False) if is_new else dict(dynamo=False, opset_version=17)
     # The exporter warns of operators of torchvision, which mmopt does not use.
     logger = logging.getLogger('torch.onnx')

@@ -110,7 +110,9 @@ def data_folders(dataset: Any) -> dict[str, bool]:
     parts = [inner] if inner is not None else getattr(dataset, 'datasets', None)
     if parts is not None:
         return {path: there for part in parts for path, there in data_folders(part).items()}
-    paths = [value for key, value in vars(dataset).items() if isinstance(value, Path) and not key.startswith('_')]
+    paths: list[str | Path] = [
+        value for key, value in vars(dataset).items() if isinstance(value, Path) and not key.startswith('_')
+    ]
     if isinstance(dataset, BaseDataset):
         paths += [
             value for value in (*dataset.data_prefix.values(), dataset.ann_file) if isinstance(value, str) and value

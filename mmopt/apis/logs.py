@@ -88,7 +88,7 @@ def read_run(path: str | Path) -> RunLog:
 
 def _parse(file: Path) -> list[dict]:
     lines = file.read_text(encoding='utf-8').splitlines()
-    parsed = []
+    parsed: list[dict] = []
     for place, line in enumerate(lines, start=1):
         try:
             entry = json.loads(line) if line.strip() else {}

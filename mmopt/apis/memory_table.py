@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmopt.apis.estimate import SLACK, MemoryReport
+from mmopt.engine.memory.gpus import Budget
 from mmopt.utils.memory import GIB
 from mmopt.utils.terminal import paint, rows
 
@@ -39,8 +40,8 @@ def format_report(report: MemoryReport) -> str:
     lines = [paint(f'{report.config}: memory of a training step, GiB, not calibrated on a GPU', 'bold')]
     lines += _settings(report)
     lines += ['', paint(_name(report.cases[0]), 'bold'), rows(_parts(report, report.cases[0]))]
-    if report.largest:
-        lines += ['', paint(_budget_title(report), 'bold'), rows(_largest(report))]
+    if report.budget is not None and report.largest:
+        lines += ['', paint(_budget_title(report.budget), 'bold'), rows(_largest(report))]
     lines += ['', paint('host memory', 'bold'), rows(_host(report))]
     notes = list(_notes(report))
     return '\n'.join(lines + ([''] + [f'  {paint("!", "yellow")} {note}' for note in notes] if notes else []))
@@ -109,8 +110,8 @@ def _parts(report: MemoryReport, case: Mapping[str, Any]) -> Iterator[tuple[str,
     yield 'CUDA context', f'{gib(middle):>7}        {gib(low)} - {gib(high)}, with driver and card'
 
 
-def _budget_title(report: MemoryReport) -> str:
-    return f'largest batch in {report.budget.name} ({gib(report.budget.total_bytes)} GiB), {SLACK:.0%} left free'
+def _budget_title(budget: Budget) -> str:
+    return f'largest batch in {budget.name} ({gib(budget.total_bytes)} GiB), {SLACK:.0%} left free'
 
 
 def _largest(report: MemoryReport) -> Iterator[tuple[str, str]]:

@@ -82,8 +82,8 @@ class Summary:
         return int(not all(expectation.holds for expectation in self.expectations))
 
     def __str__(self) -> str:
-        entries = []
-        if self.best is not None and self.main_metric in self.metrics:
+        entries: list[tuple[str, str]] = []
+        if self.best is not None and self.main_metric is not None and self.main_metric in self.metrics:
             place, value = self.best
             last = self.metrics[self.main_metric]
             entries.append(

@@ -32,7 +32,7 @@ def lower_evaluator(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         if key not in keys or is_lowered_to(key, keys[key], 'val_evaluator')
     }
     metric = arguments.get('metric')
-    metrics = [metric] if isinstance(metric, Mapping) else metric
+    metrics: Any = [metric] if isinstance(metric, Mapping) else metric
     is_list = isinstance(metrics, Sequence) and not isinstance(metrics, str)
     if not (is_list and any(isinstance(item, Mapping) for item in metrics)):
         return dict(type='Evaluator', metrics=[dict(type='DatasetEvaluateMetric', **arguments)])

@@ -24,17 +24,18 @@ def precision_of(optim_wrapper: Mapping[str, Any] | None) -> str:
     Returns:
         ``fp32``, ``fp16``, ``bf16`` or ``auto``. What is no mixed precision is fp32.
     """
-    kind = (optim_wrapper or {}).get('type')
+    section = optim_wrapper or {}
+    kind = section.get('type')
     names = [base.__name__ for base in kind.__mro__] if isinstance(kind, type) else [str(kind).rpartition('.')[2]]
     if 'AmpOptimWrapper' not in names:
         return 'fp32'
-    dtype = str(optim_wrapper.get('dtype') or 'float16').removeprefix('torch.')
+    dtype = str(section.get('dtype') or 'float16').removeprefix('torch.')
     return _NAMES.get(dtype, 'fp16')
 
 
-def allowed_precisions(optim_wrapper: Mapping[str, Any]) -> tuple[str, ...]:
+def allowed_precisions(optim_wrapper: Mapping[str, Any] | None) -> tuple[str, ...]:
     """Return the half precisions of which ``auto`` may choose one."""
-    return tuple(optim_wrapper.get('allow') or ('bf16', 'fp16'))
+    return tuple((optim_wrapper or {}).get('allow') or ('bf16', 'fp16'))
 
 
 def resolve_precision(optim_wrapper: Mapping[str, Any] | None, device: ComputeDevice) -> str:

@@ -44,7 +44,7 @@ def fit_anchors(sizes_ND: np.ndarray, num_anchors: int, seed: int = 0, restarts:
     if len(distinct) < num_anchors:
         raise ValueError(f'{num_anchors} anchors need as many distinct sizes, there are {len(distinct)}.')
     rng = np.random.default_rng(seed)
-    best, best_iou = None, -1.0
+    best, best_iou = distinct[:num_anchors], -1.0
     for _ in range(restarts):
         anchors_KD = distinct[rng.choice(len(distinct), num_anchors, replace=False)]
         for _ in range(100):

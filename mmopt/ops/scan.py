@@ -127,7 +127,7 @@ def selective_scan(
         kernel = _fused_kernel() if input_BLD.is_cuda else None
         if kernel is not None:
             return _run_kernel(kernel, *tensors)
-        return _scan_in_chunks(*tensors, chunk)
+        return _scan_in_chunks(*tensors, chunk=chunk)
 
 
 def _scan_in_chunks(
@@ -137,6 +137,7 @@ def _scan_in_chunks(
     write_BLN: Tensor,
     read_BLN: Tensor,
     skip_D: Tensor,
+    *,
     chunk: int,
 ) -> Tensor:
     state_BDN = input_BLD.new_zeros(len(input_BLD), *decay_DN.shape)

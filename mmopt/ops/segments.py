@@ -162,7 +162,7 @@ def join_windows(
             and (last[5] or open_start)
             and start <= last[1] + margin
         )
-        if not joins:
+        if last is None or not joins:
             events.append([start, stop, score * (stop - start), group, window, open_stop, stop - start])
             continue
         last[2] += score * (stop - start)

@@ -72,9 +72,9 @@ def window_layout(
         real = (token >= 0).nonzero().flatten()
         place = torch.empty(batch_size * height * width, dtype=torch.long)
         place[token[real]] = real
-        bias = _shift_bias(token_HW.shape, window, shift) if shift else None
-        layout = WindowLayout(token.clamp_(min=0), padding, place, bias)
-        return WindowLayout(*(None if part is None else part.to(device) for part in layout))
+        bias = _shift_bias((token_HW.shape[0], token_HW.shape[1]), window, shift) if shift else None
+        token, padding, place = (part.to(device) for part in (token.clamp_(min=0), padding, place))
+        return WindowLayout(token, padding, place, None if bias is None else bias.to(device))
 
 
 def _cut(map_HW: Tensor, window: int) -> Tensor:

@@ -3,7 +3,7 @@
 from mmopt.structures.bad_samples import CollateSubstitutes, ReportedBatch, Substitute
 from mmopt.structures.batch import batch_size, move_to, split_batch
 from mmopt.structures.describe import describe_samples
-from mmopt.structures.samples import DataSample
+from mmopt.structures.samples import DataSample, require_samples
 
 __all__ = [
     'CollateSubstitutes',
@@ -13,5 +13,6 @@ __all__ = [
     'batch_size',
     'describe_samples',
     'move_to',
+    'require_samples',
     'split_batch',
 ]

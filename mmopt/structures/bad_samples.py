@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from torch.utils.data._utils.pin_memory import pin_memory
 
@@ -34,7 +34,7 @@ class ReportedBatch:
     batch: Any
     reports: tuple[str, ...]
 
-    def pin_memory(self) -> Self:
+    def pin_memory(self) -> 'ReportedBatch':
         """Return a copy in page-locked memory; the loader asks."""
         return ReportedBatch(pin_memory(self.batch), self.reports)
 

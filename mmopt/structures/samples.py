@@ -1,10 +1,11 @@
 """What travels beside the input tensor of one sample."""
 
-from typing import Self
+from collections.abc import Sequence
+from typing import Self, TypeVar
 
 from mmengine.structures import BaseDataElement
 
-__all__ = ['DataSample']
+__all__ = ['DataSample', 'require_samples']
 
 
 class DataSample(BaseDataElement):
@@ -22,3 +23,28 @@ class DataSample(BaseDataElement):
             if hasattr(value, 'pin_memory'):
                 pinned.set_field(value.pin_memory(), name)
         return pinned
+
+
+_Samples = TypeVar('_Samples', bound=Sequence[DataSample])
+
+
+def require_samples(data_samples: _Samples | None, model: object, mode: str) -> _Samples:
+    """Return the samples that a mode of a model cannot do without.
+
+    Args:
+        data_samples: What the model was given.
+        model: For the message.
+        mode: The mode that it was called in.
+
+    Returns:
+        The samples.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    if data_samples is None:
+        raise ValueError(
+            f'{type(model).__name__}: mode={mode!r} needs samples, got no data_samples; '
+            "mode='tensor' works on inputs alone."
+        )
+    return data_samples

@@ -47,7 +47,10 @@ def rank_to_be(launcher: str | None = None, environment: Mapping[str, str] = os.
 
 def first_host(node_list: str) -> str:
     """Return the first host of SLURM's compressed list: ``gpu-a[03-05,8],b1`` begins with ``gpu-a03``."""
-    prefix, numbers, suffix = re.match(r'([^,\[]+)(?:\[(\d+)[^\]]*\])?([^,\[]*)', node_list).groups()
+    match = re.match(r'([^,\[]+)(?:\[(\d+)[^\]]*\])?([^,\[]*)', node_list)
+    if match is None:
+        raise ValueError(f'no host in SLURM_JOB_NODELIST={node_list!r}; set MASTER_ADDR to the host of rank 0.')
+    prefix, numbers, suffix = match.groups()
     return f'{prefix}{numbers or ""}{suffix}'
 
 

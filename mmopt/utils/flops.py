@@ -39,7 +39,7 @@ def _leading(shape: tuple) -> int:
 @contextmanager
 def _plain_recurrence() -> Iterator[None]:
     """Run recurrent layers as the products that they are: cuDNN's and oneDNN's fused ones have no formula."""
-    libraries = (torch.backends.cudnn, torch.backends.mkldnn)
+    libraries: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.mkldnn)
     before = [library.enabled for library in libraries]
     try:
         for library in libraries:

@@ -18,8 +18,10 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 def _color(number: int) -> tuple[int, int, int]:
     # Golden-ratio steps around the colour wheel keep neighbours apart whatever the number of classes.
-    rgb = colorsys.hsv_to_rgb(number * 0.618 % 1, 0.75 if number % 2 else 0.55, 0.65 if number % 3 else 0.85)
-    return tuple(round(255 * value) for value in rgb)
+    red, green, blue = colorsys.hsv_to_rgb(
+        number * 0.618 % 1, 0.75 if number % 2 else 0.55, 0.65 if number % 3 else 0.85
+    )
+    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def _pair_name(agent: int, target: int) -> str:

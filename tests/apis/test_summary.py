@@ -104,6 +104,11 @@ def test_a_baseline_is_a_registered_class_or_function(name):
         (dict(metric='mIoU'), 'needs a metric, and above'),
         (dict(metric='mIoU', above=0.1, baseline=dict(type='CountingBaseline')), 'needs a metric, and above'),
         (dict(metric='mIoU', above=0.1, margin=0.1), 'margin counts from a baseline'),
+        (dict(metric='mIoU', above=None), 'expect.above must be a number, got None'),
+        (
+            dict(metric='mIoU', baseline=dict(type='CountingBaseline'), margin='5 %'),
+            "margin must be a number, got '5 %'",
+        ),
         (dict(metric='mIoU', baseline=dict(type='CountingBaselin')), 'Did you mean CountingBaseline'),
     ],
 )

@@ -188,3 +188,8 @@ def test_slurm_variables_start_the_same_run(tmp_path, alone):
 )
 def test_the_first_host_of_a_slurm_list(node_list, host):
     assert first_host(node_list) == host
+
+
+def test_an_empty_slurm_list_is_refused_with_what_to_set():
+    with pytest.raises(ValueError, match="no host in SLURM_JOB_NODELIST=''; set MASTER_ADDR"):
+        first_host('')

@@ -102,9 +102,8 @@ def make_cells(
         One cell each; the first is the baseline of the others.
     """
     cells = []
-    for config, (variant, options), precision in itertools.product(
-        configs, variants.items() or [('', ())], precisions or [None]
-    ):
+    wanted: Sequence[str | None] = precisions or [None]
+    for config, (variant, options), precision in itertools.product(configs, variants.items() or [('', ())], wanted):
         parts = [Path(config).stem] if len(configs) > 1 or not (variant or precision) else []
         parts += [text for text in (variant, precision) if text]
         cells.append(Cell(', '.join(parts), str(config), (*common, *options), precision))

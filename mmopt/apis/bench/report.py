@@ -74,7 +74,7 @@ def make_sums(rows: Sequence[Mapping[str, Any]], sums: Sequence[Sum]) -> list[di
     named = {row['name']: row for row in rows}
     made: list[dict[str, Any]] = []
     for item in sums:
-        parts = [named.get(name, {}).get('hours') for name in item.of]
+        parts: list[Any] = [named.get(name, {}).get('hours') for name in item.of]
         row: dict[str, Any] = dict.fromkeys(_OF_TRIALS) | dict(name=item.name, claimed=item.claimed, is_sum=True)
         if all(parts):
             keys = ('train', 'evaluate', 'save') if item.validate else ('train', 'save')

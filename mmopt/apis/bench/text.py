@@ -1,6 +1,7 @@
 """Tables and spreads as Markdown."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 __all__ = ['format_spread', 'markdown_table']
 
@@ -11,7 +12,7 @@ def markdown_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     return '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in lines)
 
 
-def format_spread(value: Mapping[str, float | None], write: Callable[[float], str]) -> str:
+def format_spread(value: Mapping[str, Any], write: Callable[[float], str]) -> str:
     """Write a median with the lowest and the highest in brackets, alone where they do not differ.
 
     Args:

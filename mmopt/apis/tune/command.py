@@ -70,10 +70,11 @@ class _Tuner:
         self.config, self.options, self.settings, self.trial = config, options, settings, trial
         self.folder, self.say, self.run = folder, say, run
         self.cfg = load_config(config, options=options)
-        if not self.cfg.get('train_dataloader') or not self.cfg.get('optim_wrapper'):
+        own_effective = samples_per_step(self.cfg.to_dict())
+        if own_effective is None:
             raise UserError(f'{config}: the config trains nothing, so there is nothing to tune.')
         self.source = read_config(config, options).to_dict()
-        self.own_effective = samples_per_step(self.cfg.to_dict())
+        self.own_effective = own_effective
         self.effective = settings.effective_batch or self.own_effective
         self.trials: dict[tuple, dict[str, Any]] = {}
         self.base_trial: dict[str, Any] | None = None
@@ -196,11 +197,12 @@ def tune(
 def _confirm(tuner: _Tuner, found: Search, rounds: int) -> Spread:
     """Measure base and choice once more, interleaved; without a gain of 1 % the base is the choice."""
     base, best = found.space.base, found.best
-    if base == best or found.outcome(base).seconds_per_sample is None:
+    base_outcome = found.outcome(base)
+    if base == best or base_outcome is None or base_outcome.seconds_per_sample is None:
         return Spread(1.0, 1.0, 1.0)
     if not rounds:
-        speed = found.speed(best)
-        return Spread(speed, speed, speed)
+        ratio = found.speed(best)
+        return Spread(ratio, ratio, ratio)
     cells = [tuner.cell(base, 'base'), tuner.cell(best, 'choice')]
     first, second = benchmark(cells, tuner.trial, tuner.folder / 'confirm', rounds=rounds, run=tuner.run)
     if first.failure or second.failure:
@@ -237,7 +239,7 @@ def _factor(found: Search, name: str, value: Any) -> str:
     """Say what one change of the choice is worth: measured where both settings were, else by the model."""
     other = dict(found.best, **{name: value})
     own, theirs = found.outcome(found.best), found.outcome(other)
-    if theirs is not None and theirs.seconds_per_sample is not None and own.seconds_per_sample is not None:
+    if theirs is not None and theirs.seconds_per_sample is not None and own and own.seconds_per_sample is not None:
         return f'{theirs.seconds_per_sample / own.seconds_per_sample:.2f} times as fast as {value}, measured'
     if theirs is not None:
         return f'{value} cannot be used: {theirs.reason[:80]}'
@@ -277,9 +279,7 @@ def _slower(found: Search, name: str, value: Any) -> str:
     if outcome is not None and outcome.seconds_per_sample is None:
         return outcome.reason[:80]
     if outcome is not None:
-        return (
-            f'{found.outcome(found.best).seconds_per_sample / outcome.seconds_per_sample:.2f} times as fast, measured'
-        )
+        return f'{found.seconds(found.best) / found.seconds(other):.2f} times as fast, measured'
     with_it = [outcome for setting, outcome in found.trials if setting[name] == value]
     if all(outcome.seconds_per_sample is None for outcome in with_it):
         return f'tried with other changes only: {with_it[0].reason[:80]}'

@@ -80,8 +80,9 @@ def make_space(
     for name in names or ():
         if name not in KNOBS:
             raise UserError(f'--knobs {name}: did you mean {(nearest(name, KNOBS) or KNOBS)[0]}?')
-    made = {
-        'batch': _batch(cfg, situation),
+    batch = _batch(cfg, situation)
+    made: dict[str, Knob | None] = {
+        'batch': batch,
         'precision': _precision(cfg, situation),
         **{switch: _switch(cfg, switch) for switch in _SWITCHES if switch in SECTIONS['optimize'].keys},
         'workers': _workers(cfg, situation),
@@ -90,12 +91,11 @@ def make_space(
     useful = set(names) if names else _useful(cfg, model, situation)
     # The batch is part of every setting; whether it is turned is a matter of its values.
     if 'batch' not in useful or 'batch' in frozen:
-        base = made['batch'].base
-        made['batch'] = Knob('batch', base, (base,), is_ordered=True, memory={base: base})
+        made['batch'] = Knob('batch', batch.base, (batch.base,), is_ordered=True, memory={batch.base: batch.base})
     knobs = [
         knob
         for name, knob in made.items()
-        if name == 'batch' or (knob is not None and name in useful and name not in frozen and len(knob.values) > 1)
+        if knob is not None and (name == 'batch' or (name in useful and name not in frozen and len(knob.values) > 1))
     ]
     return Space(tuple(knobs))
 

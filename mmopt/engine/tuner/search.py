@@ -47,7 +47,10 @@ class Search:
     trials: list[tuple[dict[str, Any], Outcome]] = field(default_factory=list)
     pruned: int = 0
     best: dict[str, Any] = field(default_factory=dict)
-    model: CostModel | None = None
+    model: CostModel = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.model = CostModel(self.space)
 
     def outcome(self, setting: Setting) -> Outcome | None:
         """Return what a setting gave; None if it was not tried."""
@@ -55,7 +58,14 @@ class Search:
 
     def speed(self, setting: Setting) -> float:
         """Return the throughput of a measured setting over the base's."""
-        return self.outcome(self.space.base).seconds_per_sample / self.outcome(setting).seconds_per_sample
+        return self.seconds(self.space.base) / self.seconds(setting)
+
+    def seconds(self, setting: Setting) -> float:
+        """Return the seconds per sample of a setting that was measured and can be used."""
+        outcome = self.outcome(setting)
+        assert outcome is not None, f'{setting} was not measured'
+        assert outcome.seconds_per_sample is not None, f'{setting} cannot be used'
+        return outcome.seconds_per_sample
 
 
 def search(
@@ -85,7 +95,7 @@ def search(
     candidates = [setting for setting in space if setting == space.base or fits(setting)]
     found.pruned = len(space) - len(candidates)
     max_trials = min(max_trials, max(_FEW, int(max_share * len(space))))
-    model = found.model = CostModel(space)
+    model = found.model
     queue = [space.base]
     while len(found.trials) < max_trials:
         setting = queue.pop() if queue else _most_promising(found, candidates, model)

@@ -20,6 +20,10 @@ class FixedCameras(nn.Module):
         plan: From the neck's ``plan``, for the batch size of the graph.
     """
 
+    cell: Tensor
+    dropped: Tensor
+    ground: Tensor | None
+
     def __init__(self, backbone: nn.Module, neck: nn.Module, head: nn.Module, plan: SplatPlan) -> None:
         super().__init__()
         self.backbone = backbone

@@ -9,7 +9,7 @@ Shape letters: B batch, I input channels, C BEV channels, D depth bins, H W feat
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.model import BaseModule
@@ -89,14 +89,11 @@ class LiftSplatNeck(BaseModule):
             raise ValueError(f"LiftSplatNeck: pool must be 'sum' or 'mean', got {pool!r}.")
         if stride is not None and use_high_res:
             raise ValueError(f'LiftSplatNeck: use_high_res means stride 16, but stride={stride}: give one of them.')
+        sizes = dict(image_size=image_size, x_bound=x_bound, y_bound=y_bound, z_bound=z_bound, depth_bound=depth_bound)
+        # A config gives lists; geometries are compared and hashed.
+        bounds: dict[str, Any] = {name: tuple(size) for name, size in sizes.items()}
         self.geometry = BevGeometry(
-            image_size=tuple(image_size),
-            stride=stride or (16 if use_high_res else 32),
-            x_bound=tuple(x_bound),
-            y_bound=tuple(y_bound),
-            z_bound=tuple(z_bound),
-            depth_bound=tuple(depth_bound),
-            exact_reference=exact_reference,
+            **bounds, stride=stride or (16 if use_high_res else 32), exact_reference=exact_reference
         )
         self.in_index = in_index
         self.depth_output = depth_output

@@ -18,7 +18,7 @@ from mmopt.models.bev.losses import (
 )
 from mmopt.ops.bev_labels import decode_label_bits, encode_label_bits
 from mmopt.registry import MODELS
-from mmopt.structures import DataSample
+from mmopt.structures import DataSample, require_samples
 
 __all__ = ['LSSSegmentor']
 
@@ -90,6 +90,7 @@ class LSSSegmentor(BaseModel):
         logits_BPZX, depth_logits_BDHW = self._logits(inputs, data_samples)
         if mode == 'tensor':
             return logits_BPZX
+        data_samples = require_samples(data_samples, self, mode)
         if mode == 'predict':
             return self._predictions(logits_BPZX, data_samples)
         if normalizers is None:

@@ -40,6 +40,7 @@ class _Bottleneck(nn.Module):
 
         self.conv1 = nn.Conv2d(in_channels, channels, 1, bias=False)
         self.norm1 = norm(channels)
+        self.conv2: nn.Module
         if upsample:
             self.conv2 = nn.ConvTranspose2d(channels, channels, 4, stride=2, padding=1, bias=False)
         else:
@@ -48,7 +49,7 @@ class _Bottleneck(nn.Module):
         self.conv3 = nn.Conv2d(channels, out_channels, 1, bias=False)
         self.norm3 = norm(out_channels)
         self.act = build_activation_layer(act_cfg)
-        self.shortcut = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
         if upsample:
             self.shortcut = nn.Sequential()
             self.shortcut.conv = nn.ConvTranspose2d(in_channels, out_channels, 2, stride=2, bias=False)
@@ -132,6 +133,7 @@ class PyramidHead(BaseModule):
 
     def _init_classifier(self) -> None:
         nn.init.zeros_(self.classifier.weight)
+        assert self.classifier.bias is not None
         with torch.no_grad():
             self.classifier.bias.copy_(self.priors_P.logit())
 

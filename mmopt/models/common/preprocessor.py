@@ -70,7 +70,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
         if training and data_samples is not None:
             images = self._distort(images, data_samples)
         # mmcv-1 pipelines normalise in the loader and note it: once is enough.
-        is_normalized = bool(data_samples) and 'img_norm_cfg' in data_samples[0]
+        is_normalized = bool(data_samples and 'img_norm_cfg' in data_samples[0])
         normalize = Tensor.float if is_normalized else self._normalize
         inputs = normalize(images) if isinstance(images, Tensor) else self._stack([normalize(im) for im in images])
         height, width = inputs.shape[-2:]

@@ -10,6 +10,7 @@ Shape letters: B images, H W map, C channels, T = B H W tokens, K windows of the
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,6 +51,8 @@ class _DropPath(nn.Module):
 
 
 class _WindowAttention(nn.Module):
+    position_index_NN: Tensor
+
     def __init__(
         self,
         channels: int,
@@ -205,6 +208,8 @@ class SwinTransformer(BaseModule):
         ValueError: If stage options disagree in length, an output stage does not exist, or weights are named twice.
     """
 
+    _is_init: bool  # of BaseModule
+
     def __init__(
         self,
         embed_dims: int = 96,
@@ -243,7 +248,8 @@ class SwinTransformer(BaseModule):
         self.pos_drop = nn.Dropout(drop_rate)
         self.absolute_pos_embed = None
         if position_size is not None:
-            grid = tuple(math.ceil(length / patch_size) for length in position_size)
+            height, width = position_size
+            grid = (math.ceil(height / patch_size), math.ceil(width / patch_size))
             self.absolute_pos_embed = nn.Parameter(_sines(grid, embed_dims)[None])
         # Not torch's: a model may be built on the meta device, where numbers have no values.
         rates = np.linspace(0, drop_path_rate, sum(depths)).tolist()
@@ -311,6 +317,7 @@ class SwinTransformer(BaseModule):
             tokens_TC = tokens_TC + self.absolute_pos_embed.expand(len(image_BCHW), -1, -1).reshape_as(tokens_TC)
         tokens_TC = self.pos_drop(tokens_TC)
         outputs = []
+        stage: Any
         for index, stage in enumerate(self.layers):
             size = (len(image_BCHW), height, width)
             for block in stage.blocks:

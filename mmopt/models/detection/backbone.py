@@ -4,6 +4,7 @@ Shape letters: B batch, C channels, H W map.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
@@ -51,20 +52,21 @@ class CSPDarknet(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        cfgs = dict(norm_cfg=norm_cfg or NORM_CFG, act_cfg=act_cfg or ACT_CFG)
+        cfgs: dict[str, Any] = dict(norm_cfg=norm_cfg or NORM_CFG, act_cfg=act_cfg or ACT_CFG)
         channels = scale_width(64, width)
         self.stem = ConvBlock(in_channels, channels, 6, stride=2, padding=2, **cfgs)
-        self.stages = nn.ModuleList()
+        stages: list[nn.Sequential] = []
         for wide, num_blocks in _STAGES:
             out_channels = scale_width(wide, width)
-            self.stages.append(
+            stages.append(
                 nn.Sequential(
                     ConvBlock(channels, out_channels, 3, stride=2, **cfgs),
                     CrossStage(out_channels, out_channels, scale_depth(num_blocks, depth), **cfgs),
                 )
             )
             channels = out_channels
-        self.stages[-1].append(PyramidPool(channels, **cfgs))
+        stages[-1].append(PyramidPool(channels, **cfgs))
+        self.stages = nn.ModuleList(stages)
         self.out_channels = tuple(scale_width(wide, width) for wide, _ in _STAGES[1:])
         self.strides = (8, 16, 32)
 
@@ -105,16 +107,17 @@ class FusionBackbone(BaseModule):
         if len(backbones) != len(in_channels):
             raise ValueError(f'FusionBackbone: {len(backbones)} backbones for in_channels={tuple(in_channels)}.')
         self.in_channels = tuple(in_channels)
-        self.backbones = nn.ModuleList(MODELS.build(cfg) for cfg in backbones)
-        first = self.backbones[0]
-        if any(backbone.strides != first.strides for backbone in self.backbones):
-            raise ValueError(f'FusionBackbone: strides differ: {[backbone.strides for backbone in self.backbones]}.')
+        built = [MODELS.build(cfg) for cfg in backbones]
+        self.backbones = nn.ModuleList(built)
+        first = built[0]
+        if any(backbone.strides != first.strides for backbone in built):
+            raise ValueError(f'FusionBackbone: strides differ: {[backbone.strides for backbone in built]}.')
         self.strides, self.out_channels = first.strides, first.out_channels
-        cfgs = dict(norm_cfg=norm_cfg or NORM_CFG, act_cfg=act_cfg or ACT_CFG)
+        cfgs: dict[str, Any] = dict(norm_cfg=norm_cfg or NORM_CFG, act_cfg=act_cfg or ACT_CFG)
         self.joints = nn.ModuleList(
             ConvBlock(sum(channels), out_channels, 1, **cfgs)
             for *channels, out_channels in zip(
-                *(backbone.out_channels for backbone in self.backbones), self.out_channels, strict=True
+                *(backbone.out_channels for backbone in built), first.out_channels, strict=True
             )
         )
 

@@ -7,6 +7,7 @@ Shape letters: B batch, C channels, H W image, N predictions, K classes.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseModel
@@ -15,7 +16,7 @@ from torch import Tensor
 from mmopt.models.detection.losses import IOU_LOSSES, box_losses, collect_boxes, find_positives
 from mmopt.ops.nms import box_nms
 from mmopt.registry import MODELS
-from mmopt.structures import DataSample
+from mmopt.structures import DataSample, require_samples
 
 __all__ = ['AnchorDetector']
 
@@ -76,7 +77,9 @@ class AnchorDetector(BaseModel):
         if len(level_weights) != len(strides):
             raise ValueError(f'AnchorDetector: {len(level_weights)} level_weights for the strides {tuple(strides)}.')
         self.weights = {'box': box_weight, 'objectness': objectness_weight, 'class': class_weight}
-        self.loss_options = dict(max_ratio=max_ratio, iou_loss=iou_loss, level_weights=tuple(level_weights))
+        self.loss_options: dict[str, Any] = dict(
+            max_ratio=max_ratio, iou_loss=iou_loss, level_weights=tuple(level_weights)
+        )
         self.score_threshold = score_threshold
         self.nms_iou = nms_iou
         self.max_candidates = max_candidates
@@ -114,6 +117,7 @@ class AnchorDetector(BaseModel):
         outputs = self.head(self.neck(self.backbone(inputs)))
         if mode == 'tensor':
             return outputs
+        data_samples = require_samples(data_samples, self, mode)
         with torch.autocast(inputs.device.type, enabled=False):
             if mode == 'predict':
                 return self._predict(outputs, data_samples)

@@ -6,6 +6,7 @@ Shape letters: B batch, C channels, H W map, L levels, A anchors of a level, K c
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
@@ -62,8 +63,10 @@ class AnchorHead(BaseModule):
         # Not persistent: anchors are the config's, and weights of others load all the same.
         self.register_buffer('anchors_LA2', torch.tensor(anchors, dtype=torch.float32), persistent=False)
         num_anchors = self.anchors_LA2.shape[1]
-        self.convs = nn.ModuleList(nn.Conv2d(wide, num_anchors * (5 + num_classes), 1) for wide in in_channels)
-        for conv, stride in zip(self.convs, self.strides, strict=True):
+        convs = [nn.Conv2d(wide, num_anchors * (5 + num_classes), 1) for wide in in_channels]
+        self.convs = nn.ModuleList(convs)
+        for conv, stride in zip(convs, self.strides, strict=True):
+            assert conv.bias is not None
             bias_AO = conv.bias.detach().view(num_anchors, -1)
             # So that the many negatives do not rule the first iterations.
             bias_AO[:, 4] = math.log(_OBJECTS_PER_LEVEL / (640 / stride) ** 2)
@@ -91,7 +94,7 @@ class AnchorHead(BaseModule):
         boxes, scores = [], []
         for raw_BAHWO, anchors_A2, stride in zip(outputs, self.anchors_LA2, self.strides, strict=True):
             rows, columns = raw_BAHWO.shape[2:4]
-            like = dict(device=raw_BAHWO.device, dtype=raw_BAHWO.dtype)
+            like: dict[str, Any] = dict(device=raw_BAHWO.device, dtype=raw_BAHWO.dtype)
             cells_HW2 = torch.stack(
                 torch.meshgrid(torch.arange(columns, **like), torch.arange(rows, **like), indexing='xy'), dim=-1
             )

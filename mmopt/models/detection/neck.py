@@ -6,6 +6,7 @@ Shape letters: B batch, C channels, H W map.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
@@ -38,7 +39,7 @@ class PathAggregation(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        cfgs = dict(norm_cfg=norm_cfg or NORM_CFG, act_cfg=act_cfg or ACT_CFG)
+        cfgs: dict[str, Any] = dict(norm_cfg=norm_cfg or NORM_CFG, act_cfg=act_cfg or ACT_CFG)
         num_blocks = scale_depth(3, depth)
         self.out_channels = tuple(in_channels)
         pairs = list(zip(in_channels, in_channels[1:], strict=False))

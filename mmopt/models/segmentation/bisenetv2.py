@@ -9,7 +9,7 @@ Shape letters: B batch, C channels, H W image or feature map (ceil(image / strid
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from mmcv.cnn import build_activation_layer
@@ -83,7 +83,7 @@ class _GatherExpand(nn.Module):
         self.gather = layers.conv(in_channels, in_channels)
         if stride == 1:
             self.expand = layers.conv(in_channels, middle, groups=in_channels)
-            self.shortcut = nn.Identity()
+            self.shortcut: nn.Module = nn.Identity()
         else:
             self.expand = nn.Sequential(
                 layers.conv(in_channels, middle, stride=stride, groups=in_channels, act=False),
@@ -120,7 +120,7 @@ class _ContextEmbedding(nn.Module):
         return self.fuse(feat_BCHW + self.embed(self.norm(mean_BC11)))
 
     def _embed_one(self, mean_BC11: Tensor) -> Tensor:
-        norms = (self.norm, self.embed.norm)
+        norms: tuple[Any, ...] = (self.norm, self.embed.norm)
         was_training = [norm.training for norm in norms]
         for norm in norms:
             norm.eval()

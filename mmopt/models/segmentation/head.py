@@ -60,6 +60,7 @@ class SegmentationHead(BaseModule):
         for module in (self.conv, self.refine, self.classifier):
             if module is not None:
                 nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
+        assert self.classifier.bias is not None
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, feat_BCHW: Tensor) -> Tensor:

@@ -43,13 +43,15 @@ def slide(
         Probabilities (B, K, H, W).
     """
     height, width = image_B3HW.shape[-2:]
-    total, count_HW = None, image_B3HW.new_zeros(height, width, dtype=torch.float32)
+    total: Tensor | None = None
+    count_HW = image_B3HW.new_zeros(height, width, dtype=torch.float32)
     for rows, columns in _windows(height, width, window, stride):
         part = probabilities(image_B3HW[..., rows, columns])
         if total is None:
             total = part.new_zeros(*part.shape[:2], height, width)
         total[..., rows, columns] += part
         count_HW[rows, columns] += 1
+    assert total is not None, 'an image has at least one window'
     return total.div_(count_HW)
 
 
@@ -86,7 +88,7 @@ def average_probabilities(
         return slide(whole, image, window, step)
 
     size = image_B3HW.shape[-2:]
-    total = None
+    total: Tensor | None = None
     for scale in scales:
         scaled = image_B3HW
         if scale != 1:
@@ -97,4 +99,5 @@ def average_probabilities(
             if part.shape[-2:] != size:
                 part = F.interpolate(part, size, mode='bilinear', align_corners=False)
             total = part if total is None else total.add_(part)
+    assert total is not None, 'scales are not empty'
     return total.div_(len(scales) * (2 if flip else 1))

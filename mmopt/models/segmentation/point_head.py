@@ -75,6 +75,7 @@ class PointHead(BaseModule):
         self.layers = nn.ModuleList([nn.Conv1d(width + num_classes, channels, 1) for width in widths[:-1]])
         self.classifier = nn.Conv1d(channels + num_classes, num_classes, 1)
         nn.init.normal_(self.classifier.weight, std=1e-3)
+        assert self.classifier.bias is not None
         nn.init.zeros_(self.classifier.bias)
         self.num_points = num_points
         self.oversample = oversample

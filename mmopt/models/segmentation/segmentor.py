@@ -5,6 +5,7 @@ Shape letters: B batch, K classes, H W image and label, h w logits.
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
@@ -25,7 +26,7 @@ from mmopt.models.segmentation.losses import (
 )
 from mmopt.models.segmentation.point_head import labels_at
 from mmopt.registry import MODELS
-from mmopt.structures import DataSample
+from mmopt.structures import DataSample, require_samples
 
 __all__ = ['BoundarySegmentor']
 
@@ -125,7 +126,9 @@ class BoundarySegmentor(BaseModel):
         self.distance_loss_weight = distance_loss_weight
         self.point_loss_weight = point_loss_weight
         self.recompute_logits = recompute_logits
-        self.eval_options = dict(scales=tuple(eval_scales), flip=eval_flip, window=eval_window, stride=eval_stride)
+        self.eval_options: dict[str, Any] = dict(
+            scales=tuple(eval_scales), flip=eval_flip, window=eval_window, stride=eval_stride
+        )
         self._whole_batch: int | None = None
         self._said_inexact = False
 
@@ -157,6 +160,7 @@ class BoundarySegmentor(BaseModel):
             return self._predict(inputs, data_samples)
         if mode != 'loss':
             raise ValueError(f"BoundarySegmentor: mode must be 'loss', 'predict' or 'tensor', got {mode!r}.")
+        data_samples = require_samples(data_samples, self, mode)
         if normalizers is None:
             normalizers = self.loss_normalizers(data_samples)
         self._say_inexact(data_samples)
@@ -236,6 +240,7 @@ class BoundarySegmentor(BaseModel):
     def _point_loss(
         self, fine_BChw: Tensor, coarse_BKhw: Tensor, label_BHW: Tensor, normalizers: dict[str, Tensor]
     ) -> Tensor:
+        assert self.point_head is not None
         points_BN2 = self.point_head.draw_points(coarse_BKhw)
         logits_BKN = self.point_head.point_logits(fine_BChw, coarse_BKhw, points_BN2)
         with torch.autocast(coarse_BKhw.device.type, enabled=False):

@@ -6,6 +6,7 @@ action.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,7 +74,7 @@ def collect_labels(data_samples: Sequence[DataSample], num_actions: int, device:
         agents[b, agent_L], targets[b, target_L], actions[b, action_L] = True, True, True
     real = torch.arange(most)[None] < torch.tensor(counts)[:, None]
     num_frames = torch.tensor([sample.window[1] - sample.window[0] for sample in data_samples])
-    to = dict(device=device, non_blocking=True)
+    to: dict[str, Any] = dict(device=device, non_blocking=True)
     return BatchLabels(
         segments_BG2=segments.to(**to),
         triples_BG3=triples.to(**to),

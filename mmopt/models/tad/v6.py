@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mmopt.models.tad.encoder import device_of
 from mmopt.models.tad.labels import NUM_MICE, best_triples, collect_labels, masked_log_softmax
 from mmopt.registry import MODELS
-from mmopt.structures import DataSample
+from mmopt.structures import DataSample, require_samples
 
 __all__ = ['FrameClassifier', 'find_runs']
 
@@ -108,6 +108,7 @@ class FrameClassifier(BaseModel):
         outputs = {name: head(encoded_BTC) for name, head in self.heads.items()}
         if mode == 'tensor':
             return outputs
+        data_samples = require_samples(data_samples, self, mode)
         with torch.autocast(encoded_BTC.device.type, enabled=False):
             outputs = {name: value.float() for name, value in outputs.items()}
             if mode == 'loss':
@@ -183,8 +184,9 @@ class FrameClassifier(BaseModel):
             for (start, stop), action in zip(segments_N2.tolist(), actions_N.tolist(), strict=True):
                 scores.append(prob_TA[start:stop, action].mean())
                 choices = labelled[labelled[:, 2] == action]
-                mean = (table[start:stop].mean(dim=0, keepdim=True) for table in (agent, target))
-                triples.append(best_triples(*mean, prob_TA.new_zeros(1, self.num_classes), choices)[0][0])
+                mean_agent, mean_target = (table[start:stop].mean(dim=0, keepdim=True) for table in (agent, target))
+                no_action = prob_TA.new_zeros(1, self.num_classes)
+                triples.append(best_triples(mean_agent, mean_target, no_action, choices)[0][0])
             sample.pred_segments = segments_N2.float()
             sample.pred_scores = torch.stack(scores) if scores else prob_TA.new_zeros(0)
             sample.pred_triples = torch.stack(triples) if triples else labelled.new_zeros(0, 3)

@@ -8,6 +8,7 @@ N predictions, 4 mice.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseModel
@@ -17,7 +18,7 @@ from mmopt.models.tad.encoder import device_of
 from mmopt.models.tad.labels import NUM_MICE, BatchLabels, best_triples, collect_labels, masked_log_softmax
 from mmopt.ops.segments import IGNORED, decode_segments, make_anchors, match_anchors, segment_iou, segment_nms
 from mmopt.registry import MODELS
-from mmopt.structures import DataSample
+from mmopt.structures import DataSample, require_samples
 
 __all__ = ['IntervalDetector', 'focal_loss']
 
@@ -91,22 +92,21 @@ class IntervalDetector(BaseModel):
         self.max_predictions = max_predictions
         self.joint_score = joint_score
         outputs = dict(action=num_classes, agent=NUM_MICE, target=NUM_MICE, boundary=2, objectness=1)
-        self.heads = nn.ModuleDict(
-            {
-                name: nn.Sequential(
-                    nn.Linear(self.encoder.out_channels, head_channels),
-                    nn.ReLU(),
-                    nn.Dropout(dropout),
-                    nn.Linear(head_channels, self.num_lengths * size),
-                )
-                for name, size in outputs.items()
-            }
-        )
+        heads: dict[str, Any] = {
+            name: nn.Sequential(
+                nn.Linear(self.encoder.out_channels, head_channels),
+                nn.ReLU(),
+                nn.Dropout(dropout),
+                nn.Linear(head_channels, self.num_lengths * size),
+            )
+            for name, size in outputs.items()
+        }
+        self.heads = nn.ModuleDict(heads)
         # Focal loss diverges at first when the thousand negatives of a window start at 0.5.
-        nn.init.constant_(self.heads['objectness'][-1].bias, -4.6)  # log(0.01 / 0.99)
+        nn.init.constant_(heads['objectness'][-1].bias, -4.6)  # log(0.01 / 0.99)
         # An offset of 0 is the anchor itself; random ones make stops that lie before starts.
-        nn.init.normal_(self.heads['boundary'][-1].weight, std=0.01)
-        nn.init.zeros_(self.heads['boundary'][-1].bias)
+        nn.init.normal_(heads['boundary'][-1].weight, std=0.01)
+        nn.init.zeros_(heads['boundary'][-1].bias)
         # Not persistent: a checkpoint fits any window and is not tied to the lengths' values.
         anchors_A2 = make_anchors(window, self.encoder.stride, anchor_lengths)
         self.register_buffer('anchors_A2', anchors_A2, persistent=False)
@@ -143,6 +143,7 @@ class IntervalDetector(BaseModel):
         }
         if mode == 'tensor':
             return outputs
+        data_samples = require_samples(data_samples, self, mode)
         # Overlaps and sums over a thousand anchors need float32.
         with torch.autocast(encoded_BPC.device.type, enabled=False):
             outputs = {name: value.float() for name, value in outputs.items()}
@@ -215,8 +216,10 @@ class IntervalDetector(BaseModel):
             good_A &= segments_A2[:, 1] - segments_A2[:, 0] >= 1
             chosen_N = good_A.nonzero().flatten()
             chosen_N = chosen_N[score_BA[b, chosen_N].argsort(descending=True, stable=True)[: self.max_predictions]]
-            log_probs = [outputs[name][b, chosen_N].log_softmax(dim=-1) for name in ('agent', 'target', 'action')]
-            triples_N3, log_prob_N = best_triples(*log_probs, sample.labelled.to(chosen_N.device))
+            agent, target, action = (
+                outputs[name][b, chosen_N].log_softmax(dim=-1) for name in ('agent', 'target', 'action')
+            )
+            triples_N3, log_prob_N = best_triples(agent, target, action, sample.labelled.to(chosen_N.device))
             score_N = score_BA[b, chosen_N]
             if self.joint_score:
                 score_N = score_N * log_prob_N.exp()

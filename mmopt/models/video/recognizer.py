@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmopt.registry import MODELS
-from mmopt.structures import DataSample
+from mmopt.structures import DataSample, require_samples
 
 __all__ = ['MultiViewRecognizer']
 
@@ -140,6 +140,7 @@ class MultiViewRecognizer(BaseModel):
         logits_BK = self.fusion(self._streams(inputs))
         if mode == 'tensor':
             return logits_BK
+        data_samples = require_samples(data_samples, self, mode)
         with torch.autocast(logits_BK.device.type, enabled=False):
             logits_BK = logits_BK.float()
             if mode == 'loss':

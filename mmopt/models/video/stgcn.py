@@ -62,6 +62,8 @@ def _complete(points_BTKC: Tensor, center: int | None) -> Tensor:
 
 
 class _Block(nn.Module):
+    graph_PKK: Tensor
+
     def __init__(
         self,
         in_channels: int,
