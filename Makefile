@@ -29,7 +29,7 @@ coverage: $(STAMP)  ## run the tests and report which lines they reach, on the t
 lint: $(STAMP)  ## style, docstrings and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pydoclint --quiet mmopt tools
+	$(BIN)/python tools/dev/check_docstrings.py mmopt tools
 	$(BIN)/lint-imports
 
 format: $(STAMP)  ## let ruff mend what it can

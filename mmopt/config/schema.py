@@ -268,7 +268,6 @@ def check_value(name: str, key: str, value: Any) -> None:
     Args:
         name: Dotted name for the message.
         key: Its last part.
-        value: The value.
 
     Raises:
         ConfigError: With the kind that the key takes.

@@ -40,7 +40,6 @@ def make_rows(
     """Turn results into rows of plain figures; everything relative counts from the first cell.
 
     Args:
-        results: The cells.
         num_train: Training samples of the whole data set, for the projected hours.
         num_val: Its validation samples.
 

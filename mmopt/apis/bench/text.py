@@ -16,7 +16,6 @@ def format_spread(value: Mapping[str, float | None], write: Callable[[float], st
 
     Args:
         value: ``median``, ``low`` and ``high``.
-        write: Writes a number.
 
     Returns:
         The text; a dash where there is no median.
