@@ -6,7 +6,7 @@ MYPY ?= $(BIN)/mypy --python-executable $(BIN)/python
 PIP_FLAGS := $(if $(CPU),--extra-index-url https://download.pytorch.org/whl/cpu)
 STAMP := $(VENV)/.installed
 
-.PHONY: train test test-slow test-gpu lint format env clean help
+.PHONY: train test test-slow test-gpu coverage lint format env clean help
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -23,10 +23,14 @@ test-slow: $(STAMP)  ## run the slow tests: minutes each
 test-gpu: $(STAMP)  ## run the tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu
 
+coverage: $(STAMP)  ## run the tests and report which lines they reach, on the terminal and in htmlcov/
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
+		--cov --cov-report=term --cov-report=html
+
 lint: $(STAMP)  ## style, docstrings, layers and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pydoclint --quiet mmopt tools
+	$(BIN)/python tools/dev/check_docstrings.py mmopt tools
 	$(BIN)/lint-imports
 	$(BIN)/python tools/dev/check_types.py $(MYPY)
 
@@ -35,10 +39,10 @@ format: $(STAMP)  ## let ruff mend what it can
 	$(BIN)/ruff format .
 
 env: $(STAMP)  ## make .venv with the tested versions
-$(STAMP): setup.py $(wildcard requirements/*.txt)
+$(STAMP): setup.py pyproject.toml $(wildcard requirements/*.txt)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -c requirements/constraints.txt -e '.[all,dev]'
 	@touch $@
 
 clean:  ## remove the environment and caches
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis htmlcov .coverage .coverage.* *.egg-info

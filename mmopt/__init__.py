@@ -5,6 +5,7 @@ from importlib.util import find_spec
 __all__ = ['__version__']
 
 __version__ = '0.1.0'
+"""The only place where the version is written: packaging reads it from here."""
 
 if find_spec('mmcv') is None:
     raise ImportError(

@@ -57,8 +57,6 @@ class Bottleneck:
     Attributes:
         name: Name of the run.
         seconds: Seconds by part (:data:`mmopt.engine.time_split.PARTS`).
-        num_iters: Iterations.
-        num_evaluations: Evaluations.
         settings: What :class:`mmopt.engine.hooks.TimeSplitHook` noted of the run.
     """
 

@@ -77,7 +77,6 @@ def read_config(path: str | Path, options: Sequence[str] = (), preset: str | Non
     """Read a config file in its own dialect and merge a preset and options into it.
 
     Args:
-        path: The file.
         options: ``key.subkey=value`` texts; they win over the preset.
         preset: See :func:`read_preset`; its keys win over those of the file's ``optimize`` section.
 

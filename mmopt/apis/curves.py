@@ -39,7 +39,6 @@ def choose_keys(logs: Sequence[RunLog], names: Sequence[str] = DEFAULT_PANELS) -
     """Find the keys behind panel names.
 
     Args:
-        logs: The runs.
         names: Logged keys; ``memory`` and ``metric`` stand for what the runs have of it. Default names without any
             data are left out.
 
@@ -116,7 +115,6 @@ def plot_curves(logs: Sequence[RunLog], keys: Sequence[str], path: str | Path, t
     """Draw one panel per key with one curve per run.
 
     Args:
-        logs: The runs.
         keys: The panels.
         path: The picture to write.
         title: Stands above the panels.

@@ -28,7 +28,6 @@ class MemoryReport:
     """Estimates of one config; all sizes in bytes.
 
     Attributes:
-        config: The config file.
         cases: One dict per setting: ``batch_size``, ``precision``, ``checkpointing``, ``accumulation``, the attributes
             of :class:`mmopt.engine.memory.estimate.Estimate`, ``assumed`` (assumptions about values and how often),
             ``effects`` (what the `optimize` section did), ``phase_of_run`` (a config with phases has a case for each)
@@ -94,7 +93,6 @@ def estimate_memory(
     The config's model runs two optimizer steps on a simulated GPU, in a process of its own; see docs/memory.md.
 
     Args:
-        config: Config file.
         options: ``key.subkey=value`` texts, as for training.
         batch_sizes: Samples per iteration; empty: the config's.
         precisions: ``fp32``, ``fp16``, ``bf16``; empty: the config's.

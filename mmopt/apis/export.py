@@ -34,7 +34,6 @@ class Exported:
     """What an export gave.
 
     Attributes:
-        path: The file.
         inputs: Shape of every input.
         outputs: Shape of every output.
         deviation: Largest deviation from the model, relative to the largest value of an output.

@@ -43,7 +43,6 @@ class Facts:
         device: What runs the model, e.g. ``'CPU'`` or ``'NVIDIA H200, 139.7 GiB'``.
         on_gpu: Whether that is a GPU.
         num_cores: CPU cores this process may use.
-        torch_version: Version of torch.
         torch_has_cuda: Whether torch was built with CUDA (or ROCm).
         gpu_driver: Whether a GPU driver is loaded on this machine.
         world_size: Processes of the run.

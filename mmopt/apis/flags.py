@@ -56,9 +56,6 @@ def gpu_ids(args: argparse.Namespace) -> list[int] | None:
 def check_launch(args: argparse.Namespace) -> None:
     """Refuse several GPUs in one process, and hand ``--local-rank`` to the environment.
 
-    Args:
-        args: Parsed arguments.
-
     Raises:
         UserError: If ``--gpus`` or ``--gpu-ids`` names several GPUs without a launcher; the text is the command to use.
     """

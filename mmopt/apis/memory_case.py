@@ -120,7 +120,6 @@ def load_case(
     """Read a config and change what a case changes.
 
     Args:
-        config: Config file.
         options: ``key.subkey=value`` texts.
         batch_size: Samples per iteration; None: the config's.
         precision: ``fp32``, ``fp16``, ``bf16`` or ``auto``; None: the config's. ``auto`` is what this machine's GPU

@@ -23,7 +23,6 @@ class Preflight:
     """What will run.
 
     Attributes:
-        title: First line.
         entries: Labels and values.
         warnings: Each names what is odd and what to do about it.
     """

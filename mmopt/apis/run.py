@@ -275,7 +275,6 @@ def evaluate(
 
     Args:
         cfg: A lowered config.
-        checkpoint: The weights.
         show_dir: Where pictures go; None for none.
         num_pictures: Pictures, spread over the test set.
 

@@ -22,7 +22,6 @@ def lower_data(data: Mapping[str, Any], *, iter_based: bool) -> dict[str, dict]:
     """Lower the ``data`` section.
 
     Args:
-        data: The section.
         iter_based: Whether the run counts iterations: its training sampler then never ends.
 
     Returns:

@@ -19,7 +19,6 @@ def replace_data_root(cfg: Mapping[str, Any], root: str) -> dict[str, Any]:
 
     Args:
         cfg: A config of either dialect; it is not changed.
-        root: The new root.
 
     Returns:
         A new config.

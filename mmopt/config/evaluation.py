@@ -53,10 +53,6 @@ def lower_evaluator(evaluation: Mapping[str, Any]) -> dict[str, Any]:
 def lower_validation(evaluation: Mapping[str, Any], run: RunLength) -> dict[str, Any]:
     """Lower when it is measured.
 
-    Args:
-        evaluation: The section, checked.
-        run: The run's length.
-
     Returns:
         The keys of the training loop's config: ``val_interval``, ``val_start`` (None: no shift), ``val_at_end``,
         ``dynamic_intervals``.
@@ -102,9 +98,6 @@ def _dynamic_intervals(pairs: Any) -> list[tuple[int, int]] | None:
 
 def best_rule(evaluation: Mapping[str, Any]) -> str | None:
     """Tell whether a higher or a lower score is better, by MMCV's key lists.
-
-    Args:
-        evaluation: The section.
 
     Returns:
         ``'greater'``, ``'less'``, or None where there is nothing to decide yet (no ``save_best``, or ``'auto'``).

@@ -35,7 +35,6 @@ def lower_checkpoint(cfg: Mapping[str, Any], run: RunLength) -> dict[str, Any]:
 
     Args:
         cfg: The whole config.
-        run: The run's length.
 
     Returns:
         The ``CheckpointHook``'s config.
@@ -60,10 +59,6 @@ def lower_checkpoint(cfg: Mapping[str, Any], run: RunLength) -> dict[str, Any]:
 
 def lower_logging(log_config: Mapping[str, Any], run: RunLength) -> dict[str, dict]:
     """Lower ``log_config``.
-
-    Args:
-        log_config: The section.
-        run: The run's length.
 
     Returns:
         ``logger`` (a default hook), ``log_processor`` and ``visualizer``.

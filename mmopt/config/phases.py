@@ -15,7 +15,6 @@ def lower_phases(phases: Sequence[Mapping[str, Any]] | None, run: RunLength) -> 
 
     Args:
         phases: A list of dicts with ``until_epoch``, ``freeze`` (module names) and ``samples_per_gpu``, or None.
-        run: The run's length.
 
     Returns:
         The loop's ``phases``; empty where a config has none.

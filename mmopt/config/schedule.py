@@ -74,7 +74,6 @@ def lower_schedules(cfg: Mapping[str, Any], run: RunLength) -> list[dict]:
 
     Args:
         cfg: The whole config.
-        run: The run's length.
 
     Returns:
         The ``param_scheduler`` section: no, one or two closed-form schedulers.

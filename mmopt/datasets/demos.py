@@ -79,9 +79,6 @@ DEMOS = dict(
 def find_demo(name: str) -> Demo:
     """Look up a demo.
 
-    Args:
-        name: Its name.
-
     Returns:
         The demo.
 

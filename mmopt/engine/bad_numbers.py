@@ -76,9 +76,7 @@ class BadNumberGuard:
     """Watch the losses of each iteration and act on bad ones. One guard serves one training step.
 
     Args:
-        policy: What to do.
         module: The model, without its distributed wrapper.
-        optim_wrapper: The optimizer's wrapper.
         iters_done: Returns the number of finished iterations.
         warn: Takes what is to be logged.
         ask_all: Returns the largest of a number over all ranks, which then act alike; None: each acts for itself.

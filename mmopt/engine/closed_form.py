@@ -50,10 +50,8 @@ def evaluate(
     """Return the learning rate or momentum of one parameter group at one iteration.
 
     Args:
-        policy: The policy.
-        warmup: Its warm-up; of a momentum it divides, so that the momentum begins high.
+        warmup: Of a momentum it divides, so that the momentum begins high.
         i: Finished iterations.
-        horizon: The run's length.
         by_epoch: Whether the policy counts epochs.
         initial: The group's initial value.
         group: The group's index.

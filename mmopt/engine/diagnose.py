@@ -24,7 +24,6 @@ class Diagnosis:
         learning_rates: Learning rates of the parameter groups.
         loss_scale: Scale of fp16, None without.
         batch: The preprocessed batch.
-        module: The model.
         forward: Runs the batch forward again.
     """
 
@@ -147,7 +146,6 @@ def first_bad_module(module: nn.Module, forward: Callable[[], Any]) -> str:
     """Run forward once more and name the first module whose output is not finite.
 
     Args:
-        module: The model.
         forward: Runs it, on the batch in question.
 
     Returns:

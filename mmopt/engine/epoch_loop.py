@@ -20,7 +20,6 @@ class EpochBasedTrainLoop(TrainLoop):
     """Train for a number of passes over the data set.
 
     Args:
-        runner: The runner.
         dataloader: The training loader or its config.
         max_epochs: Epochs of the run.
         phases: What is frozen and how large the batch is, for how long; see :mod:`mmopt.engine.phases`.

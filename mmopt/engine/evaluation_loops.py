@@ -50,7 +50,6 @@ class EvaluationLoop(BaseLoop):
     """Predict a data set and compute its metrics; the training's random state stays as it was.
 
     Args:
-        runner: The runner.
         dataloader: The loader or its config.
         evaluator: The evaluator or its config.
     """

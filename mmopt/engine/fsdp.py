@@ -153,9 +153,6 @@ def gathered(module: nn.Module) -> Iterator[None]:
     """Keep all weights whole inside: ranks then need each other no more, and may run unequal numbers of batches.
 
     Without effect on a model that is not sharded.
-
-    Args:
-        module: The model.
     """
     if not is_sharded(module):
         yield

@@ -69,7 +69,6 @@ class Host:
     """What a process of the run may use.
 
     Attributes:
-        num_cores: Cores.
         memory_bytes: Free memory.
         shared_bytes: Free shared memory; None where it has no limit of its own.
         num_processes: Processes of the run on this machine.
@@ -95,7 +94,6 @@ class LoaderPlan:
         max_workers: Workers that the machine gives.
         prefetch_factor: Batches that each works ahead.
         cost: What a sample costs.
-        batch_size: Samples per batch.
         text: For the log.
         keeps_workers: Whether the number of workers was given by the config.
     """
@@ -113,7 +111,6 @@ def measure_samples(dataset: Any, max_samples: int = 16, max_s: float = 2.0) -> 
     """Load some samples, spread over the data set, in this process; random generators stay as they were.
 
     Args:
-        dataset: The data set.
         max_samples: Samples to load at most.
         max_s: Seconds after which no other is begun.
 
@@ -181,7 +178,6 @@ def plan_loader(
 
     Args:
         cost: What a sample costs.
-        batch_size: Samples per batch.
         host: What there is.
         num_workers: Given by the config; None to decide.
         prefetch_factor: Given by the config; None to decide.
@@ -298,8 +294,6 @@ def plan_for(
     """Measure a data set and decide what the config leaves to it.
 
     Args:
-        dataset: The data set.
-        batch_size: Samples per batch.
         num_processes: Processes of the run on this machine.
         num_workers: A number, or ``'auto'``.
         prefetch_factor: A number, ``'auto'``, or None.

@@ -38,7 +38,6 @@ class TrainLoop(BaseLoop):
     """What iteration- and epoch-based training share.
 
     Args:
-        runner: The runner.
         dataloader: The training loader or its config.
         val_interval: Evaluate every so many iterations (epochs).
         val_begin: No evaluation before this one (MMEngine's meaning; the interval counts from 0).
@@ -365,7 +364,6 @@ class IterBasedTrainLoop(TrainLoop):
     """Train for a number of iterations over an endless stream of samples.
 
     Args:
-        runner: The runner.
         dataloader: The training loader or its config.
         max_iters: Iterations of the run.
         **kwargs: See :class:`TrainLoop`.

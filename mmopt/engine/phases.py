@@ -87,7 +87,6 @@ def make_loaders(phases: Sequence[Phase], first: DataLoader, cfg: DataLoader | d
     """Return a loader per phase; all read the one data set, and phases of one batch share theirs.
 
     Args:
-        phases: The phases.
         first: The loader as the config has it.
         cfg: What it was built from.
         runner: Builds loaders.
@@ -115,8 +114,7 @@ def make_timetable(phases: Sequence[Phase], loaders: Sequence[DataLoader], base_
     """Return which epoch has how many iterations, and the factor of its learning rate.
 
     Args:
-        phases: The phases.
-        loaders: Their loaders.
+        loaders: One per phase.
         base_batch: Batch that the optimizer's rate is written for: that of the training loader's config.
 
     Returns:

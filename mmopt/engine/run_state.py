@@ -27,9 +27,6 @@ __all__ = ['collect_state', 'restore_state', 'resume_schedulers', 'scale_learnin
 def collect_state(runner: Any) -> dict[str, Any] | None:
     """Collect everything that a bit-for-bit continuation needs. All ranks must call it.
 
-    Args:
-        runner: The runner.
-
     Returns:
         The checkpoint, on rank 0; None on the others.
     """
@@ -100,7 +97,6 @@ def restore_state(
     """Put a run where a checkpoint was; its weights are loaded already. All ranks must call it.
 
     Args:
-        runner: The runner.
         checkpoint: As :func:`mmopt.engine.checkpoint_io.load` gives it.
         optimizer: Whether to restore the optimizer.
         param_scheduler: Whether to restore the schedulers.
@@ -182,7 +178,6 @@ def resume_schedulers(schedulers: list | dict | None, states: list | dict | None
     Args:
         schedulers: Those of the run.
         states: Those of the checkpoint; None in a checkpoint of mmcv 1.x.
-        iters_done: Finished iterations.
 
     Raises:
         UserError: If their numbers differ.
@@ -214,7 +209,6 @@ def scale_learning_rate(optimizer: torch.optim.Optimizer, schedulers: Sequence[A
     Args:
         optimizer: Closed-form schedules begin at the initial rates of its groups.
         schedulers: MMEngine's own keep theirs themselves.
-        factor: The factor.
     """
     for group in optimizer.param_groups:
         for key in ('lr', 'initial_lr'):

@@ -332,11 +332,7 @@ class IterBasedRunner(Runner):
         return checkpoint_io.message_hub_state(self.message_hub)
 
     def save_checkpoint(self, path: str | Path) -> None:
-        """Save everything that a bit-for-bit continuation needs. All ranks must call it; rank 0 writes.
-
-        Args:
-            path: The file.
-        """
+        """Save everything that a bit-for-bit continuation needs. All ranks must call it; rank 0 writes."""
         state = collect_state(self)
         if state is None:
             return

@@ -58,7 +58,6 @@ def warning_for(dataset: Any, batch_size: int, num_workers: int, prefetch_factor
     Args:
         dataset: The data set.
         batch_size: Samples per batch.
-        num_workers: Workers.
         prefetch_factor: Batches that each works ahead; None for torch's 2.
 
     Returns:

@@ -41,7 +41,6 @@ class TrainingStopped(SystemExit):
 
     Args:
         signal_name: What asked, e.g. ``'SIGTERM'``.
-        iters_done: Finished iterations.
         checkpoint: Where they were saved.
     """
 

@@ -179,7 +179,6 @@ def forward_losses(model: nn.Module, part: Any, normalizers: dict[str, Tensor] |
     """Run a model in mode ``'loss'``.
 
     Args:
-        model: The model.
         part: A preprocessed (micro-)batch.
         normalizers: Of the whole batch; None for models without.
 

@@ -54,7 +54,6 @@ def fit_sync_batch_norm(module: nn.Module, device: torch.device, world_size: int
     """Replace each SyncBatchNorm of a model by what works here; its weights stay the same objects.
 
     Args:
-        module: The model.
         device: Where it runs.
         world_size: Number of processes; with one, plain BatchNorm is the same.
 

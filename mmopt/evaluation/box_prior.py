@@ -18,7 +18,6 @@ def choose_boxes(boxes_N4: np.ndarray, count: int, min_iou: float = 0.5) -> tupl
     Each is the one that overlaps most boxes which no earlier choice overlaps; that number is its score.
 
     Args:
-        boxes_N4: Boxes.
         count: Boxes to choose at most.
         min_iou: Overlap that finds a box.
 

@@ -19,8 +19,7 @@ class ImageBoxes:
 
     Attributes:
         boxes_N4: Predicted x1, y1, x2, y2 in pixels of the file.
-        scores_N: Their scores.
-        labels_N: Their classes.
+        labels_N: Predicted classes.
         truth_M6: x1, y1, x2, y2, class, and 1 for a crowd.
         size: Height and width of the file.
     """
@@ -42,7 +41,6 @@ def to_coco(images: Sequence[ImageBoxes], classes: Sequence[str]) -> tuple[dict,
     """Write truth and predictions as COCO's json has them; ids begin at 1.
 
     Args:
-        images: The images.
         classes: Names.
 
     Returns:
@@ -130,7 +128,6 @@ class ConfidenceCurve:
         confidence: Decreasing scores at which something changes.
         precision: Share of the predictions from there on that are right.
         recall: Share of the true boxes that they find.
-        num_images: Images.
         num_truth: True boxes.
     """
 
@@ -173,7 +170,6 @@ def _match(image: ImageBoxes, min_iou: float) -> tuple[np.ndarray, np.ndarray]:
     """Match predictions to truth of their class, best first, each to the freest of its best overlaps.
 
     Args:
-        image: The image.
         min_iou: Least overlap.
 
     Returns:

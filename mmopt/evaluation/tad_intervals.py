@@ -20,8 +20,7 @@ def match_intervals(
     """Match the predictions of one video, best first.
 
     Args:
-        predicted_N5: Predictions.
-        scores_N: Their scores; among equals the earlier comes first.
+        scores_N: Among equals the earlier comes first.
         truth_M5: True events.
         min_iou: Least overlap of a right prediction.
 
@@ -66,7 +65,6 @@ def average_precision(right: Sequence[bool], scores: Sequence[float], num_truth:
 
     Args:
         right: Which predictions of the data set are right.
-        scores: Their scores.
         num_truth: True events.
 
     Returns:

@@ -29,7 +29,6 @@ class Event:
     """One row of a solution or of a submission.
 
     Attributes:
-        video_id: Its video.
         agent: ``'mouse1'``, ...
         target: ``'mouse2'``, ..., or ``'self'``.
         action: Name.
@@ -166,7 +165,6 @@ def to_events(video_id: str, events_N5: np.ndarray, classes: Sequence[str]) -> l
     """Turn rows of numbers into events with names.
 
     Args:
-        video_id: Their video.
         events_N5: Start, stop, agent, target, action.
         classes: Names of the actions.
 
@@ -199,9 +197,6 @@ def write_submission(path: str | Path, events: Iterable[Event]) -> None:
 
 def read_submission(path: str | Path) -> list[Event]:
     """Read a submission.
-
-    Args:
-        path: The file.
 
     Returns:
         Its events, in order.

@@ -47,7 +47,6 @@ def merge_windows(
 
     Args:
         rows_N5: Predictions in frames of the video.
-        scores_N: Scores.
         windows_N2: The window each comes from.
         nms_iou: Overlap with a better prediction of the same triple above which a prediction is dropped.
         join_margin: See :func:`mmopt.ops.segments.join_windows`.

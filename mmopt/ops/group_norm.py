@@ -18,7 +18,6 @@ def group_norm(map_BCHW: Tensor, num_groups: int, weight_C: Tensor, bias_C: Tens
     """Normalise over each group's channels and places; equals ``torch.nn.functional.group_norm``.
 
     Args:
-        map_BCHW: The map.
         num_groups: Groups G.
         weight_C: Scale of every channel.
         bias_C: Shift of every channel.

@@ -67,7 +67,6 @@ def decode_segments(anchors_A2: Tensor, offsets_BA2: Tensor) -> Tensor:
     """Move both ends of every anchor by its predicted offset, in units of the anchor's length.
 
     Args:
-        anchors_A2: Anchors.
         offsets_BA2: Offsets of start and stop; 0 leaves the anchor as it is.
 
     Returns:
@@ -92,7 +91,6 @@ def match_anchors(
     overlap; where two segments share it, the later segment has it.
 
     Args:
-        anchors_A2: Anchors.
         segments_BG2: Ground truth, padded to the longest list of the batch.
         real_BG: bool; False for padding of the list.
         usable_BA: bool; False for anchors whose centre is padding of the window.
@@ -136,7 +134,6 @@ def join_windows(
 
     Args:
         segments_N2: Segments in frames of the video.
-        scores_N: Scores.
         groups_N: int; only segments of one group (action, agent, target) are joined.
         windows_N2: The window each was found in, in frames of the video. Borders of the video itself count as well:
             a segment there has nothing to be joined with.

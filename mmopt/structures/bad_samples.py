@@ -14,7 +14,6 @@ class Substitute:
     """A sample in the place of bad ones.
 
     Attributes:
-        sample: The sample.
         reports: What was wrong, one text per bad sample.
     """
 

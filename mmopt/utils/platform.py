@@ -248,7 +248,6 @@ def point_link(link: Path, target: str) -> bool:
     """Make ``link`` a symbolic link to a name in its own folder; replace what is there.
 
     Args:
-        link: The link.
         target: The name.
 
     Returns:

@@ -109,7 +109,6 @@ def choose_precision(device: ComputeDevice, allowed: Collection[str] = _HALVES) 
     """Choose the fastest precision that a device computes itself.
 
     Args:
-        device: The device.
         allowed: The half precisions that the config allows; fp32 always is.
 
     Returns:

@@ -15,7 +15,6 @@ def paint(text: str, style: str, stream: TextIO | None = None) -> str:
     """Colour ``text`` if ``stream`` is a terminal and the user did not set ``NO_COLOR``.
 
     Args:
-        text: The text.
         style: ``bold``, ``dim``, ``red``, ``green``, ``yellow`` or ``cyan``.
         stream: Where the text goes; standard output unless given.
 

@@ -24,7 +24,6 @@ class Cell:
 
     Attributes:
         name: Its row in the table.
-        config: Config file.
         options: ``key=value`` texts.
         precision: Replaces the config's; None keeps it.
         validate: Whether the projected hours count evaluations.
@@ -93,7 +92,6 @@ def make_cells(
     """Cross configs, variants of options and precisions.
 
     Args:
-        configs: Config files.
         variants: Name of a variant -> its options; empty for the configs as they are.
         precisions: Precisions; empty for the configs' own.
         common: Options of all.

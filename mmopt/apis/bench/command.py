@@ -58,7 +58,6 @@ def compare(
         settings: How to measure them.
         folder: Results and logs of the trials.
         out: The report's path without ending.
-        title: Its head line.
         notes: Sentences below its tables.
         sums: Cells that are phases of one training, to be added up.
         rounds: Trials per cell; 0 only estimates.

@@ -26,7 +26,6 @@ def run_fresh(
     """Run one trial in a new Python process, or read its result if it is there.
 
     Args:
-        cell: The setting.
         settings: How to measure it.
         folder: Results and logs of all trials.
         repeat: Which of several equal trials.

@@ -29,8 +29,8 @@ _OF_TRIALS = (
 )  # fmt: skip
 
 _ESTIMATES = (
-    'Estimated: what PyTorch would reserve of a GPU, by a run of two steps on a simulated one '
-    '(`tools/estimate_memory.py`); not calibrated. Relative estimates count from the first row.'
+    'Estimated: the memory that PyTorch would reserve on a GPU, from two optimizer steps on a simulated one '
+    '(`tools/estimate_memory.py`); not calibrated. Relative estimates are relative to the first setting.'
 )
 
 
@@ -40,7 +40,6 @@ def make_rows(
     """Turn results into rows of plain figures; everything relative counts from the first cell.
 
     Args:
-        results: The cells.
         num_train: Training samples of the whole data set, for the projected hours.
         num_val: Its validation samples.
 
@@ -265,7 +264,8 @@ def _claims_table(rows: Sequence[Mapping[str, Any]]) -> str:
             cells += ['-' if claimed is None else format_range(quantity, claimed), text]
         body.append(cells)
     return (
-        markdown_table(head, body) + '\n\nBold: at least as good as claimed. Relative figures count from the first row.'
+        markdown_table(head, body)
+        + '\n\nBold: at least as good as claimed. Relative figures are relative to the first setting.'
     )
 
 
@@ -274,26 +274,29 @@ def _explanations(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         return []
     first = rows[0]
     notes = [
-        f'Medians of {first["rounds"]} interleaved rounds in fresh processes, lowest and highest in brackets; speed is '
-        "the throughput over the first row's of the same round.",
-        f'Loss difference: mean over the first {first["loss_iterations"]} iterations, same seed and samples.',
-        'data: the wait for the loader; copy: to the device, and what is prepared there; other: hooks and logs.',
+        f'Medians of {first["rounds"]} rounds, lowest and highest in brackets. In a round the settings run one after '
+        'the other, each in a process of its own. Speed: throughput relative to the first setting of the same round.',
+        f'Loss difference: mean over the first {first["loss_iterations"]} iterations, with the same seed and samples.',
+        'data: the wait for the loader; copy: the transfer to the device, and what is prepared there; other: hooks and '
+        'logs.',
     ]
     if first['mfu'] is not None:
         notes.append(
-            'MFU: counted operations over the matmul rate of the same process, in TFLOP/s; what checkpointing computes '
-            'again counts as work.'
+            'MFU (model FLOPs utilization): counted operations per second over the speed of a matrix product in the '
+            'same process, which stands behind it in TFLOP/s; what activation checkpointing recomputes counts as work.'
         )
     if first['peak_kind'] == 'host':
-        notes.append('Without a GPU memory is what the process and its workers hold; only ratios mean anything.')
+        notes.append('Without a GPU, memory is what the process and its workers hold; only ratios are meaningful.')
     emulated = [f'{row["name"]} ({row["emulates"]})' for row in rows if row['emulates']]
     if emulated:
         notes.append(
-            'This device emulates the precision of these rows (products in fp32 and rounded), so their speed says '
-            f'nothing of one that does not: {"; ".join(emulated)}.'
+            'This device emulates the precision of these settings (it computes products in fp32 and rounds them), so '
+            f'their speed says nothing about a device that does not: {"; ".join(emulated)}.'
         )
     if first['hours']:
-        notes.append('Whole schedule: iterations, evaluations and checkpoints of the config times their measured cost.')
+        notes.append(
+            'Whole schedule: the iterations, evaluations and checkpoints of the config, times their measured cost.'
+        )
     return notes
 
 

@@ -31,7 +31,6 @@ class CellResult:
     """All trials of one cell.
 
     Attributes:
-        cell: The setting.
         trials: What was measured, by round.
         metrics: Metrics of a whole training, by seed; empty unless asked for.
         failure: Why there is no figure; empty if there is one.
@@ -116,7 +115,6 @@ def benchmark(
     """Measure cells, round after round.
 
     Args:
-        cells: The settings.
         settings: How to measure them; with ``metric`` a round is a seed.
         folder: Results and logs of the trials; what is finished there is not run again.
         rounds: Trials per cell.

@@ -14,7 +14,6 @@ def count_schedule(cfg: Mapping[str, Any], num_train: int, num_val: int) -> dict
 
     Args:
         cfg: A lowered config.
-        num_train: Training samples.
         num_val: Validation samples; 0 without validation.
 
     Returns:

@@ -17,7 +17,6 @@ def format_spread(value: Mapping[str, Any], write: Callable[[float], str]) -> st
 
     Args:
         value: ``median``, ``low`` and ``high``.
-        write: Writes a number.
 
     Returns:
         The text; a dash where there is no median.

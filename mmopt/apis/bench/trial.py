@@ -39,7 +39,6 @@ def run_trial(cell: Cell, settings: TrialSettings, work_dir: Path, parent_pid: i
     """Measure a cell in this process.
 
     Args:
-        cell: The setting.
         settings: How to measure it.
         work_dir: Logs and checkpoints of the run.
         parent_pid: See :class:`mmopt.engine.bench.MeasureHook`.

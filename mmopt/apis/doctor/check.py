@@ -16,7 +16,6 @@ class Check:
 
     Attributes:
         name: What was looked at.
-        found: What was found.
         remedy: What to do; empty if all is well.
         is_fault: Whether a training would fail or compute wrong numbers, not merely be slow.
     """

@@ -29,7 +29,7 @@ class Versions:
     """What is installed.
 
     Attributes:
-        torch: Of torch.
+        torch: Version of torch.
         cuda: CUDA that torch was built for; None for a CPU build.
         cudnn: Of cuDNN, e.g. ``'9.10.2'``; None without it.
         driver: Of the NVIDIA driver; None without one.
@@ -51,7 +51,6 @@ class Fault:
         name: Whose.
         applies: Versions -> whether they have it.
         what: What goes wrong.
-        remedy: What to do.
         is_fault: Whether numbers are wrong or nothing runs; otherwise it is slow.
         only_conv3d: Whether it concerns models with 3-D convolutions only.
     """

@@ -150,7 +150,6 @@ def tune(
     """Tune a config and write the result.
 
     Args:
-        config: Config file.
         out: The tuned config.
         options: ``key=value`` texts, for the search and for the tuned config alike.
         settings: What is asked for.

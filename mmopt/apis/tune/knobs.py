@@ -43,7 +43,6 @@ class Situation:
 
     Attributes:
         machine: What there is.
-        num_train: Training samples.
         effective_batch: Samples per step of the tuned config.
         data_share: Share of an iteration of the config as it is that waits for data.
     """

@@ -15,7 +15,6 @@ def make_fits(
     """Estimate all combinations of batch, precision and checkpointing at once.
 
     Args:
-        config: Config file.
         options: Options of the user.
         space: What is searched.
         budget_bytes: Memory of the card.

@@ -42,7 +42,6 @@ class Section(NamedTuple):
     """A section of a config.
 
     Attributes:
-        keys: Its keys.
         meaning: For the reference, above the table.
         is_open: Whether keys that are not in the table go on to a class or to a data set, instead of being refused.
         foreign: What people write though it is no key of the section -> the rest of the sentence that says so.
@@ -80,7 +79,6 @@ def is_lowered_to(key: str, entry: Key, place: str) -> bool:
     """Tell whether a key goes to a place of the lowered config, or into it.
 
     Args:
-        key: The key.
         entry: What the table says of it.
         place: Dotted.
 

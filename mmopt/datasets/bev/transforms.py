@@ -90,9 +90,6 @@ class CropRows(BaseTransform):
 class RandomMirror(BaseTransform):
     """Mirror a sample left to right: image, label and camera matrix.
 
-    Args:
-        prob: Probability.
-
     Raises:
         ValueError: If ``prob`` is no probability.
     """

@@ -27,8 +27,6 @@ class DemoSettings:
     """What the content of a set depends on.
 
     Attributes:
-        num_train: Training samples.
-        num_val: Validation samples.
         image_size: Height and width; None where nothing is filmed.
         seed: Seed of everything.
         format: Version of pictures and labels: sets of another one are made anew.

@@ -34,7 +34,6 @@ def image_size(pipeline: Sequence[Mapping], what: str) -> tuple[int, int]:
     """Return height and width that ``Resize`` gives.
 
     Args:
-        pipeline: Transforms.
         what: For the error.
 
     Returns:

@@ -29,7 +29,6 @@ def decode_file(path: str, flags: int) -> np.ndarray:
     is looked for first.
 
     Args:
-        path: The file.
         flags: OpenCV's ``IMREAD_*`` flags.
 
     Returns:

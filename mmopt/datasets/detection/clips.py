@@ -37,9 +37,6 @@ class Clip:
 def read_boxes(path: Path) -> dict[int, list[tuple[str, float, float, float, float]]]:
     """Read the CSV.
 
-    Args:
-        path: The file.
-
     Returns:
         By frame: label in lower case, x, y, width, height.
 

@@ -52,7 +52,6 @@ class CocoJson:
         """Write the file; it appears complete or not at all.
 
         Args:
-            path: The file.
             **info: What the key ``info`` is to hold.
         """
         categories = [dict(id=number, name=name) for number, name in enumerate(self.classes, start=1)]

@@ -56,7 +56,6 @@ def paste(
     """Paste an image into a window of a canvas, in place.
 
     Args:
-        canvas_HWC: The canvas.
         img_HWC: The image, already of the size it gets.
         boxes_G4: Its boxes, in its own pixels.
         corner: Column and row of the image's upper left corner on the canvas; may lie outside.

@@ -41,7 +41,6 @@ class Mosaic(_OtherImages):
 
     Args:
         size: Height and width of the result, or one number for a square.
-        prob: Probability.
         stop_epoch: First epoch (from 0) without mosaics; None: all have them.
         scale: Range of the factor on the size at which an image just fits the canvas.
         centre: Range of the point where the four meet, as shares of the sides.

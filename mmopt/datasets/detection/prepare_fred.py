@@ -109,7 +109,6 @@ def convert_sequence(root: Path, name: str, labels: str) -> dict:
 
     Args:
         root: Folder with the sequences.
-        name: Its name.
         labels: Name of its label file.
 
     Returns:
@@ -160,7 +159,6 @@ def prepare_fred(options: FredOptions, say: Callable[[str], object] = print) -> 
     """Write ``annotations/{rgb,event,fusion}_{train,val,test}.json``.
 
     Args:
-        options: What to do.
         say: Takes the lines that tell what goes on.
 
     Returns:

@@ -39,11 +39,7 @@ class LoadImagePair:
 
 @TRANSFORMS.register_module()
 class RandomFlipBoxes:
-    """Mirror image and boxes left to right.
-
-    Args:
-        prob: Probability.
-    """
+    """Mirror image and boxes left to right."""
 
     def __init__(self, prob: float = 0.5) -> None:
         self.prob = prob

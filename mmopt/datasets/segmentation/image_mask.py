@@ -127,7 +127,6 @@ class ImageMaskDataset(SegmentationDataset):
 
     Args:
         data_root: What both folders are relative to.
-        img_dir: Folder of images.
         ann_dir: Folder of masks: 8-bit grey images of class numbers.
         mask_suffix: What the name of a mask has after the name of its image, before the ending: ``'_mask'``.
         pipeline: Transforms or their configs.
@@ -169,7 +168,6 @@ def list_files(folder: Path, suffixes: Sequence[str]) -> dict[str, str]:
     """Map the names below a folder (without ending, subfolders included) to paths.
 
     Args:
-        folder: The folder.
         suffixes: Endings that count, in lower case.
 
     Returns:

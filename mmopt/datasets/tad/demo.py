@@ -57,8 +57,6 @@ def make_demo(
 
     Args:
         out_dir: The data root to make.
-        num_train: Training videos.
-        num_val: Validation videos.
         seed: The same seed gives the same files.
         num_workers: Processes; 0 works in this one.
         force: Make a complete set anew.

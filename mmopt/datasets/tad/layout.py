@@ -54,7 +54,6 @@ class Video:
         lab_id: Laboratory; the Kaggle score is averaged over them.
         video_id: Unique over all labs.
         fps: Frames per second.
-        pixels_per_cm: Scale.
         size_px: Width and height of the picture.
         arena_cm: Longer side of the arena.
         body_parts: Parts tracked in this video.
@@ -119,9 +118,6 @@ def parse_behavior(text: str) -> tuple[int, int, str]:
 def read_videos(path: str | Path) -> list[Video]:
     """Read train.csv or test.csv.
 
-    Args:
-        path: The file.
-
     Returns:
         One record per row, in order.
 
@@ -179,7 +175,6 @@ def write_videos(path: str | Path, rows: Iterable[dict]) -> None:
     """Write train.csv.
 
     Args:
-        path: The file.
         rows: One per video, with the columns of ``COLUMNS['videos']``.
     """
     with Path(path).open('w', newline='', encoding='utf-8') as file:

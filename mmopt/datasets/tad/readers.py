@@ -43,7 +43,6 @@ def read_deeplabcut(path: str | Path, min_likelihood: float = 0.0) -> PoseTracks
     DeepLabCut writes 1.0 there.
 
     Args:
-        path: The file.
         min_likelihood: Points below it count as missing.
 
     Returns:
@@ -92,9 +91,6 @@ def read_caltech(path: str | Path) -> list[tuple[int, int, str]]:
 
     Frames count from 1 there and the end is included; here they count from 0 and the stop is excluded. Streams
     (``S1:``, ``S2:``) are pooled.
-
-    Args:
-        path: The file.
 
     Returns:
         Start, stop and behaviour of each interval, by start.

@@ -24,7 +24,6 @@ class Session:
         pose: DeepLabCut CSV.
         annotation: Caltech annotation text. It names neither agent nor target, so its behaviours hold for the session.
         fps: Frames per second.
-        pixels_per_cm: Scale.
         min_likelihood: Points below it count as missing.
         val_share: Share in the middle, to choose settings by.
         test_share: Share at the end, to report once.

@@ -35,7 +35,6 @@ class TrackStore:
 
         Args:
             path: Tracking file.
-            body_parts: Its parts.
 
         Returns:
             (T, M, P, 2) in pixels; do not write into it.

@@ -69,9 +69,6 @@ def _to_numpy(column: Any) -> np.ndarray:
 def count_frames(path: str | Path) -> int:
     """Return the number of frames of a tracking file from its footer, without reading the tracks.
 
-    Args:
-        path: The file.
-
     Returns:
         The last frame's number and one.
 
@@ -94,7 +91,6 @@ def read_tracks(path: str | Path, body_parts: Sequence[str]) -> np.ndarray:
     """Read a tracking file.
 
     Args:
-        path: The file.
         body_parts: Parts to keep, in this order.
 
     Returns:
@@ -128,7 +124,6 @@ def read_annotation(path: str | Path, classes: Sequence[str]) -> np.ndarray:
     """Read an annotation file.
 
     Args:
-        path: The file.
         classes: Names of the actions.
 
     Returns:
@@ -162,7 +157,6 @@ def video_length(num_tracked: int, events_N5: np.ndarray, path: str | Path) -> i
 
     Args:
         num_tracked: Frames up to the last tracked point.
-        events_N5: Its events.
         path: The annotation, for the message.
 
     Returns:
@@ -194,7 +188,6 @@ def write_tracks(path: str | Path, tracks_TMP2: np.ndarray, body_parts: Sequence
     """Write a tracking file.
 
     Args:
-        path: The file.
         tracks_TMP2: Positions in pixels; what is NaN is left out.
         body_parts: Names of the P parts.
     """

@@ -40,7 +40,6 @@ class DemoLab:
     Attributes:
         name: Its id.
         fps: Frames per second.
-        pixels_per_cm: Scale.
         arena_cm: Width and height.
         body_parts: Parts tracked.
         num_mice: Mice in its cages, by turns.
@@ -169,9 +168,7 @@ def simulate(lab: DemoLab, num_mice: int, num_frames: int, rng: np.random.Genera
     """Simulate one video.
 
     Args:
-        lab: The laboratory.
         num_mice: Mice in the arena.
-        num_frames: Length.
         rng: All randomness comes from it.
 
     Returns:

@@ -78,9 +78,7 @@ def act(segments: list[tuple[int, int, str]], num_frames: int, rate: float, rng:
 
     Args:
         segments: Start, stop and action of each segment, half-open.
-        num_frames: Frames.
         rate: Frames per second.
-        rng: Source of randomness.
 
     Returns:
         Yaw and pitch of every frame (num_frames, 2).
@@ -103,7 +101,6 @@ def pose_points(driver: Driver, yaw: float, pitch: float, wheel: float) -> dict[
     """Place all points.
 
     Args:
-        driver: The person.
         yaw: Of the head.
         pitch: Of the head.
         wheel: Angle of the steering wheel, to the left.

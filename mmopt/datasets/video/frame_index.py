@@ -38,9 +38,6 @@ def import_av():
 def open_video(path: str | Path):
     """Open a file and return PyAV's container and its video stream.
 
-    Args:
-        path: The file.
-
     Returns:
         Container and stream.
 

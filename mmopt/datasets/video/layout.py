@@ -37,7 +37,6 @@ class Recording:
     """One drive of one person.
 
     Attributes:
-        root: The data root.
         person: Name of its folder.
         environment: Name of its folder.
     """
@@ -72,9 +71,6 @@ class Recording:
 
 def find_recordings(root: str | Path) -> list[Recording]:
     """List the recordings of a data root, sorted.
-
-    Args:
-        root: The data root.
 
     Returns:
         At least one recording.
@@ -153,9 +149,6 @@ def read_segments(path: Path, classes: Sequence[str], first_frame: int = 0) -> n
 
 def read_ranges(root: str | Path) -> dict[str, tuple[int, int]]:
     """Read ``mini.json``: which frames of each recording were annotated.
-
-    Args:
-        root: The data root.
 
     Returns:
         (start, stop) by recording, where the file knows it; empty without the file.

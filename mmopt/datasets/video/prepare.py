@@ -77,7 +77,6 @@ def group_folds(sizes: Mapping[str, int], num_folds: int) -> list[list[str]]:
 
     Args:
         sizes: Samples by group.
-        num_folds: Folds.
 
     Returns:
         Groups of each fold: the largest group goes first, always to the smallest fold.

@@ -83,7 +83,6 @@ def render(
 
     Args:
         points: From :func:`~mmopt.datasets.video.figure.pose_points`.
-        driver: The person.
         camera: One of :data:`CAMERAS`.
         light: The environment.
         time_s: Time, which moves the traffic.

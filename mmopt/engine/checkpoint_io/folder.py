@@ -23,7 +23,6 @@ def write_pointer(work_dir: Path, name: str) -> None:
     """Make ``last_checkpoint`` name a checkpoint of the folder, in one step.
 
     Args:
-        work_dir: The folder.
         name: File name of the checkpoint, or its absolute path if it lies elsewhere.
 
     Raises:
@@ -58,9 +57,6 @@ def find_latest(work_dir: Path) -> Path | None:
 
     ``last_checkpoint`` says which; if that one is missing or torn, the one before it is taken, and without a pointer
     the file written last. Every file that had to be skipped is named in a warning.
-
-    Args:
-        work_dir: The folder.
 
     Returns:
         The file's path.

@@ -22,7 +22,6 @@ def to_plain(value: Any, *, copy: bool = False, on_unknown: Callable[[str, Any],
     dict, paths strings, history buffers a dict of tensors. Tensors that share memory (tied weights) still do.
 
     Args:
-        value: The state.
         copy: Give every tensor memory of its own, so that training may go on while the result is written.
         on_unknown: Called with the place and the value of what has no plain form, which is then left out.
 
@@ -141,7 +140,6 @@ def message_hub_state(hub: MessageHub, *, on_unknown: Callable[[str, Any], None]
     """Return what a resumed run needs of a message hub, as plain types.
 
     Args:
-        hub: The hub.
         on_unknown: Called with the key and the value of runtime information without a plain form; it is left out in
             any case, since hooks of other libraries put any object there.
 

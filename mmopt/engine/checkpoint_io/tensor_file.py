@@ -33,7 +33,6 @@ def write_tensor_file(file: BinaryIO, tensors: Mapping[str, Tensor], metadata: M
     """Write tensors, sorted by dtype width and name, so that each is aligned to its own size.
 
     Args:
-        file: The open file.
         tensors: What to write; tensors that share memory are written once each.
         metadata: Texts for the header.
 
@@ -61,9 +60,6 @@ def write_tensor_file(file: BinaryIO, tensors: Mapping[str, Tensor], metadata: M
 
 def read_tensor_file(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read a file of tensors.
-
-    Args:
-        path: The file.
 
     Returns:
         The tensors and the header's texts.

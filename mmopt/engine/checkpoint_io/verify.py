@@ -22,9 +22,6 @@ class CorruptCheckpointError(UserError):
 def verify(path: Path) -> bool:
     """Check a checkpoint file's length and checksum without loading it.
 
-    Args:
-        path: The file.
-
     Returns:
         True if its checksum is right, False if it has none (written by another library) and looks complete.
 

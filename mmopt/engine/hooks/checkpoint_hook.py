@@ -187,9 +187,6 @@ class CheckpointHook(Hook):
 
         Once the next checkpoint of the interval is there, and ``max_keep_ckpts`` limits their number, this one goes.
 
-        Args:
-            runner: The runner.
-
         Returns:
             The checkpoint, ``iter_N.pth``; the one of the interval if it falls on this iteration.
         """

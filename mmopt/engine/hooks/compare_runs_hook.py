@@ -34,7 +34,6 @@ def train_and_measure(path: str, work_dir: str, data_root: str | None, seed: int
     """Train a config in this process.
 
     Args:
-        path: Config file.
         work_dir: Where its run goes.
         data_root: Replaces that of its data sets; None keeps it.
         seed: Seed of the run.

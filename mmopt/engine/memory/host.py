@@ -29,7 +29,6 @@ class HostMemory:
         batches: Batches under way, in shared memory.
         pinned: Their pinned copies.
         dataset: The data set's own list, once per process.
-        num_workers: Workers.
         low: Least total.
         high: Most.
     """
@@ -69,7 +68,6 @@ def estimate_host(
         sample_bytes: What a worker holds while it makes a sample.
         dataset_bytes: The data set's own list.
         pin_memory: Whether batches are pinned.
-        num_processes: Training processes.
 
     Returns:
         The parts, for all processes.

@@ -44,7 +44,6 @@ def measure_on_cpu(
     """Run two optimizer steps on real tensors and return the peak of what they allocate.
 
     Args:
-        build_model: Builds the model.
         build_optim_wrapper: Builds the optimizer wrapper.
         make_batch: Gives a collated batch.
         by_allocator: Sum up every call of the CPU's allocator, what kernels take and give back inside included, as

@@ -47,7 +47,6 @@ class Trace:
     """A recorded run.
 
     Attributes:
-        allocations: By number.
         events: ``(number, bytes)`` for an allocation, ``(number, -1)`` for its free, in order.
         marks: Where something began: ``(place in events, name)``.
     """

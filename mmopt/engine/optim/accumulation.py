@@ -54,7 +54,6 @@ class OptimWrapper(_OptimWrapper):
     """fp32 training with accumulation and clipping.
 
     Args:
-        optimizer: The optimizer.
         accumulative_counts: Iterations per optimizer step.
         clip_grad: Arguments of :func:`torch.nn.utils.clip_grad_norm_` (or, with ``type='value'``, of
             ``clip_grad_value_``); None to leave gradients as they are.

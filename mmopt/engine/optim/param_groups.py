@@ -24,7 +24,6 @@ class ParamSetting:
 
     Attributes:
         name: Its name in the model.
-        param: The parameter.
         options: Keys of a parameter group (``lr``, ``weight_decay``); absent ones are the optimizer's.
     """
 
@@ -49,7 +48,6 @@ def iter_default_settings(
     differs in the last order and leaves norm biases to ``bias_decay_mult`` when ``norm_decay_mult`` is absent.
 
     Args:
-        model: The model.
         paramwise_cfg: MMCV's keys.
         base_lr: The optimizer's learning rate.
         base_weight_decay: Its weight decay, None where it is not given.

@@ -29,7 +29,6 @@ class AmpOptimWrapper(OptimWrapper):
     """Autocast forward and a loss scale.
 
     Args:
-        optimizer: The optimizer.
         dtype: ``'float16'``, ``'bfloat16'``, or ``'auto'``: the fastest precision that the device computes itself,
             fp32 where it has no other.
         loss_scale: A float is a static scale; ``'dynamic'`` halves on overflow and doubles after 2000 good steps; a

@@ -12,7 +12,6 @@ def match_modules(model: nn.Module, patterns: Sequence[str]) -> dict[str, nn.Mod
     """Return the modules that patterns name, outermost first where one lies in another.
 
     Args:
-        model: The model.
         patterns: Names as in ``named_modules``, with ``*`` and ``?`` as in file names, or names of classes.
 
     Returns:
@@ -32,9 +31,6 @@ def find_blocks(model: nn.Module) -> dict[str, nn.Module]:
 
     A block is an entry of a list or sequence that does two or more products with weights (convolutions, linear or
     recurrent layers) and that has no such entries inside.
-
-    Args:
-        model: The model.
 
     Returns:
         Blocks by name.

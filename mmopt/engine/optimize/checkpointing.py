@@ -43,7 +43,6 @@ def checkpointing(model: nn.Module, value: Any) -> Effect:
     """Checkpoint blocks of a model in place.
 
     Args:
-        model: The model.
         value: True or ``'blocks'`` for its repeated blocks; a pattern or a list of patterns (see
             :func:`match_modules`); or ``dict(patterns=..., selective=True, budget_gib=4)``. With a budget, blocks are
             chosen at the first iteration, when the batch is known (:mod:`mmopt.engine.optimize.checkpoint_budget`).

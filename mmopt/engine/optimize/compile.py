@@ -32,7 +32,6 @@ class _Region:
 
     Args:
         name: Name of the module, for the log.
-        module: The module.
         options: Arguments of :func:`torch.compile`.
     """
 
@@ -94,7 +93,6 @@ def find_regions(model: nn.Module, patterns: list[str] | None = None) -> dict[st
     """Find what to compile.
 
     Args:
-        model: The model.
         patterns: As :func:`mmopt.engine.optimize.blocks.match_modules` takes them; None finds them.
 
     Returns:

@@ -82,7 +82,6 @@ def search(
         space: The knobs.
         measure: Runs one trial.
         fits: Whether a setting is expected to fit in memory: others are not tried.
-        max_trials: Trials at most.
         max_share: Share of all settings at most; a few are always tried.
 
     Returns:

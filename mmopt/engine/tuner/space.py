@@ -17,7 +17,6 @@ class Knob:
     """Something that can be set.
 
     Attributes:
-        name: Its name.
         base: Its value in the config as it is.
         values: All values to consider, the base among them.
         expected: Value -> factor on the time per sample that people find; 1 where it is missing.
@@ -46,11 +45,7 @@ class Knob:
 
 @dataclass(frozen=True)
 class Space:
-    """All settings of some knobs.
-
-    Attributes:
-        knobs: The knobs.
-    """
+    """All settings of some knobs."""
 
     knobs: tuple[Knob, ...]
 

@@ -14,9 +14,6 @@ class FixedCameras(nn.Module):
     exported graph does. Another camera needs another export.
 
     Args:
-        backbone: The backbone.
-        neck: The lift-splat neck.
-        head: The head.
         plan: From the neck's ``plan``, for the batch size of the graph.
     """
 

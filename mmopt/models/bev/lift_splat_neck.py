@@ -59,7 +59,6 @@ class LiftSplatNeck(BaseModule):
             is, and a short training need not find the geometry first.
         pool: ``'sum'`` (the paper's): a cell far away, which few pixels see, gets small numbers. ``'mean'``: a cell's
             sum is divided by the depth probability that fell into it.
-        init_cfg: MMEngine's initialisation.
 
     Raises:
         ValueError: If ``pool`` is neither ``'sum'`` nor ``'mean'``, or both ``stride`` and ``use_high_res`` are given.

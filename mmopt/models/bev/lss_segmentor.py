@@ -39,7 +39,6 @@ class LSSSegmentor(BaseModel):
         depth_weight: Weight of the depth supervision; above 0, samples must carry ``depth`` (float32 ``(H, W)`` at
             the neck's feature size, in metres, 0 where unknown).
         threshold: Probability above which a class is predicted.
-        init_cfg: MMEngine's initialisation.
     """
 
     def __init__(

@@ -81,7 +81,6 @@ class PyramidHead(BaseModule):
         priors: Share of the cells that each class covers, between 0 and 1; their number is the number of classes.
         norm_cfg: Every normalisation layer.
         act_cfg: Every activation.
-        init_cfg: MMEngine's initialisation.
 
     Raises:
         ValueError: If the stages disagree in length or a prior is not between 0 and 1.

@@ -39,7 +39,6 @@ class CSPDarknet(BaseModule):
         in_channels: Channels of the image.
         norm_cfg: Every norm; YOLOv5's BatchNorm by default.
         act_cfg: Every activation; SiLU by default.
-        init_cfg: Passed to MMEngine.
     """
 
     def __init__(
@@ -89,7 +88,6 @@ class FusionBackbone(BaseModule):
         in_channels: Channels of each modality in the input.
         norm_cfg: Norm of the joints; YOLOv5's by default.
         act_cfg: Their activation; SiLU by default.
-        init_cfg: Passed to MMEngine.
 
     Raises:
         ValueError: If there are not as many backbones as ``in_channels``, or their strides differ.

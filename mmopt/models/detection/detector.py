@@ -43,7 +43,6 @@ class AnchorDetector(BaseModel):
         max_candidates: Best predictions of an image that enter the suppression.
         max_predictions: Best ones that leave it.
         data_preprocessor: Config; the default only moves the batch to the device.
-        init_cfg: Passed to MMEngine.
 
     Raises:
         ValueError: If ``iou_loss`` is unknown, or there is not one weight per level.

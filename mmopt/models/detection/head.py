@@ -38,7 +38,6 @@ class AnchorHead(BaseModule):
         num_classes: Classes K.
         anchors: Widths and heights in pixels of the network's input, per level, finest first.
         strides: Pixels per cell of each level.
-        init_cfg: Passed to MMEngine.
 
     Raises:
         ValueError: If levels disagree in number, or in their number of anchors.

@@ -34,10 +34,7 @@ class ConvBlock(nn.Module):
         in_channels: Channels of the input.
         out_channels: Channels of the output.
         kernel_size: Side of the kernel.
-        stride: Its step.
         padding: Pixels of zeros around; None keeps the size at stride 1.
-        norm_cfg: The norm.
-        act_cfg: The activation.
     """
 
     def __init__(

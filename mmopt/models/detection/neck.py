@@ -27,7 +27,6 @@ class PathAggregation(BaseModule):
         depth: Factor on the three bottlenecks of each block.
         norm_cfg: Every norm; YOLOv5's BatchNorm by default.
         act_cfg: Every activation; SiLU by default.
-        init_cfg: Passed to MMEngine.
     """
 
     def __init__(

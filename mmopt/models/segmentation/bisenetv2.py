@@ -170,7 +170,6 @@ class BiSeNetV2(BaseModule):
         expansion: Factor of the gather-and-expansion layers.
         norm_cfg: Every normalisation layer; its default is BatchNorm, as published.
         act_cfg: Every activation.
-        init_cfg: MMEngine's initialisation.
 
     Raises:
         ValueError: If the last channels of the two branches differ: they are multiplied with each other.

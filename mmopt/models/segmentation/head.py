@@ -31,7 +31,6 @@ class SegmentationHead(BaseModule):
         dropout: Probability before the classifier.
         norm_cfg: Every normalisation layer.
         act_cfg: Every activation.
-        init_cfg: MMEngine's initialisation.
     """
 
     def __init__(

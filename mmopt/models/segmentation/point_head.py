@@ -49,7 +49,6 @@ class PointHead(BaseModule):
         oversample: So many times as many are drawn, the uncertain ones chosen among them.
         importance: Share of uncertain points; the others are uniform.
         subdivision_points: Points that each doubling of the size replaces at test time.
-        init_cfg: MMEngine's initialisation.
 
     Raises:
         ValueError: If there is only one class: no second one to be uncertain about.
@@ -111,8 +110,6 @@ class PointHead(BaseModule):
         """Double the logits again and again and replace their most uncertain points, until they have the image's size.
 
         Args:
-            fine_BChw: Fine features.
-            coarse_BKhw: Coarse logits.
             size: Height and width of the image.
 
         Returns:

@@ -64,7 +64,6 @@ class BoundarySegmentor(BaseModel):
         eval_flip: Average mirrored images as well.
         eval_window: Height and width of sliding windows; None predicts whole images.
         eval_stride: Step of the windows; two thirds of the window by default.
-        init_cfg: MMEngine's initialisation.
 
     Raises:
         ValueError: If an auxiliary head's stage is unknown, heads differ in their classes, or a value is out of range.

@@ -48,7 +48,6 @@ class FrameClassifier(BaseModel):
         smooth: Frames of the moving average over the scores; odd.
         min_frames: Shorter intervals are dropped.
         data_preprocessor: Config; the default only moves the batch to the device.
-        init_cfg: Passed to MMEngine.
 
     Raises:
         ValueError: If the encoder shortens the time axis, or ``smooth`` is even.

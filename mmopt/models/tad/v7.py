@@ -54,7 +54,6 @@ class IntervalDetector(BaseModel):
         joint_score: Whether the score is objectness times the triple's probability instead of objectness alone. Where
             intervals cover the whole video, every anchor has one, and objectness does not tell which.
         data_preprocessor: Config; the default only moves the batch to the device.
-        init_cfg: Passed to MMEngine.
 
     Raises:
         ValueError: If ``window`` is not a multiple of the encoder's stride, or an anchor has no length.

@@ -59,7 +59,6 @@ class SlowOnly(BaseModule):
         in_channels: Channels of a frame.
         norm_cfg: Every normalisation layer.
         act_cfg: Every activation.
-        init_cfg: Passed to MMEngine.
 
     Raises:
         ValueError: If ``depths`` and ``inflate`` differ in length.

@@ -135,7 +135,6 @@ class CrossViewAttention(nn.Module):
         num_classes: Classes K.
         drop_rate: Dropout before the classifier.
         channels: Width of the attention; None: the widest stream's.
-        num_heads: Attention heads.
         norm_cfg: Normalisation before the attention.
         head_norm_cfg: Normalisation before the dropout, e.g. ``BN1d``; None: none.
 

@@ -102,7 +102,6 @@ class VideoMamba(TokenEncoder):
         norm_cfg: Normalisation of tokens.
         stem_norm_cfg: Normalisation in the stem.
         act_cfg: Activation of the stem; those of the blocks are the paper's SiLU.
-        init_cfg: Passed to MMEngine.
     """
 
     def __init__(

@@ -49,7 +49,6 @@ class MultiViewRecognizer(BaseModel):
         share_weights: One encoder for all views; False: one each.
         label_smooth: Share of the target that is spread over all classes.
         data_preprocessor: Config; the default only moves the batch to the device.
-        init_cfg: Passed to MMEngine.
 
     Raises:
         ValueError: If there is neither encoder, or an option cannot work with the others.

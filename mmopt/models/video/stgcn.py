@@ -109,7 +109,6 @@ class STGCN(BaseModule):
         drop_rate: Dropout in each block.
         norm_cfg: Every normalisation layer of the blocks.
         act_cfg: Every activation.
-        init_cfg: Passed to MMEngine.
 
     Raises:
         ValueError: If ``kernel_size`` is even, or graph or ``center`` do not fit the number of points.

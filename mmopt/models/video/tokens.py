@@ -31,7 +31,6 @@ class TokenEncoder(BaseModule):
         stem_norm_cfg: Normalisation of the stem; None: instance norm: a batch of one clip does not disturb it, and it
             takes away each channel's mean, beside which what moves would be faint.
         act_cfg: Activation of the stem.
-        init_cfg: Passed to MMEngine.
     """
 
     def __init__(

@@ -51,7 +51,6 @@ class VideoTransformer(TokenEncoder):
     Args:
         channels: Channels C of a token.
         depth: Blocks.
-        num_heads: Attention heads.
         mlp_ratio: Hidden channels of an MLP per channel.
         strides: Steps of the stem's convolutions in space; 4 x 4 makes a token of 16 x 16 pixels.
         time_stride: Frames per token.
@@ -60,7 +59,6 @@ class VideoTransformer(TokenEncoder):
         norm_cfg: Normalisation of tokens.
         stem_norm_cfg: Normalisation in the stem.
         act_cfg: Activation of stem and MLPs.
-        init_cfg: Passed to MMEngine.
 
     Raises:
         ValueError: If the heads do not divide the channels.

@@ -149,7 +149,7 @@ def test_a_report_says_that_the_speed_of_an_emulated_precision_means_nothing(cel
     plan = dict(slow=[trial(1.0)], fast=[trial(0.5, emulates='fp16')])
     rows = make_rows(benchmark(cells, TrialSettings(), tmp_path, rounds=1, run=run_by_plan(plan)))
     text = write_report(rows, dict(cpu='a CPU'), tmp_path / 'report', 'Two settings')
-    assert 'says nothing of one that does not: fast (fp16).' in text
+    assert 'says nothing about a device that does not: fast (fp16).' in text
 
 
 def test_rows_for_a_gpu_are_named_and_left_out_where_there_is_none(cells, tmp_path, monkeypatch, capsys):

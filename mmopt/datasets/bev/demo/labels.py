@@ -37,7 +37,6 @@ def draw_label(camera: Camera, street: Street, items: Sequence[Item]) -> np.ndar
 
     Args:
         camera: The camera, for its field of view.
-        street: The layout.
         items: Everything that stands on the ground; things without a class hide others and do not count themselves.
 
     Returns:

@@ -54,8 +54,6 @@ def make_demo(
 
     Args:
         out_dir: The data root to make.
-        num_train: Training samples.
-        num_val: Validation samples.
         image_size: Height and width of the images; the camera matrix is scaled with it.
         seed: Seed of everything.
         num_workers: Processes; 0 works in this one.

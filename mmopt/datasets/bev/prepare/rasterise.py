@@ -78,9 +78,6 @@ def fill_polygon(mask_ZX: np.ndarray, outline_V2: np.ndarray, holes: Sequence[np
 def footprints(view: View) -> list[tuple[int, np.ndarray]]:
     """Rasterise what each box covers.
 
-    Args:
-        view: The view.
-
     Returns:
         (index of the box, bool map (Z, X)) for each box that touches the grid.
     """

@@ -40,7 +40,6 @@ class Options:
         occlusion: ``lidar``, ``boxes`` or ``none``; None for LiDAR in nuScenes, boxes in a key frame.
         link: See :class:`~mmopt.datasets.bev.prepare.write.Layout`.
         num_workers: Processes; 0 works in this one.
-        num_previews: Pictures to draw.
         force: Make finished samples anew.
         skip_missing: Leave out views whose image or sweep is not there.
     """
@@ -89,7 +88,6 @@ def prepare(options: Options, say: Callable[[str], object] = print) -> Summary:
     """Make the layout; finished samples stay as they are.
 
     Args:
-        options: What to do.
         say: Takes the lines that tell what goes on.
 
     Returns:

@@ -90,7 +90,6 @@ class View:
         splits: Folders to be written to: ``train``, ``val``.
         image: The camera image.
         size: Width and height of the image in pixels.
-        intrinsics_33: Camera matrix.
         camera_to_world_44: Pose of the camera when the image was taken.
         ego_to_world_44: Pose of the car at that time; its plane z = 0 is the ground.
         boxes: Objects around the car.

@@ -33,7 +33,6 @@ def in_field_of_view(intrinsics_33: np.ndarray, width: int) -> np.ndarray:
     """Tell which cells lie between the image's left and right border.
 
     Args:
-        intrinsics_33: Camera matrix.
         width: Width of the image in pixels.
 
     Returns:
@@ -68,9 +67,6 @@ def hidden_in_lidar(points_P3: np.ndarray) -> np.ndarray:
 
 def hidden_behind_boxes(view: View) -> np.ndarray:
     """Tell which cells are hidden by nearer boxes.
-
-    Args:
-        view: The view.
 
     Returns:
         bool (Z, X).

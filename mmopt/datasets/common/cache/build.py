@@ -59,7 +59,6 @@ class Source:
         name: Name of the data set, for messages.
         info: Gives what the data set says of a sample.
         count: Samples.
-        transforms: The pipeline.
     """
 
     name: str

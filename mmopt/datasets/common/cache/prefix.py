@@ -31,7 +31,6 @@ class PrefixEndsError(Exception):
 
     Args:
         place: Its place in the pipeline.
-        reason: Why.
     """
 
     def __init__(self, place: int, reason: str) -> None:
@@ -171,7 +170,6 @@ def probe_samples(infos: Mapping[int, dict], transforms: Sequence[Callable]) -> 
 
     Args:
         infos: What the data set says of each sample, by index.
-        transforms: The pipeline.
 
     Returns:
         The measurements.

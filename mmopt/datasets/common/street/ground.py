@@ -53,9 +53,6 @@ def draw_ground(
     """Draw everything below the horizon but the objects.
 
     Args:
-        camera: The camera.
-        street: The layout.
-        light: The light.
         shadow_RW: Share of the direct light that shadows take, in [0, 1].
         rng: Colours and wear.
 

@@ -85,7 +85,6 @@ def shade(light: Light, rgb: np.ndarray, normal_3: np.ndarray, distance_m: float
     """Light a flat face.
 
     Args:
-        light: The light.
         rgb: Colour of the face (3,).
         normal_3: Unit normal that points away from the object.
         distance_m: From the camera, for headlights and haze.

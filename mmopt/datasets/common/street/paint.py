@@ -42,8 +42,6 @@ def draw_solids(
 
     Args:
         image_HW3: The picture, float32 RGB, changed in place.
-        camera: The camera.
-        light: The light.
         solids: The object's parts.
         pose: x, z and yaw of the object.
     """

@@ -27,8 +27,6 @@ class World:
     """One scene.
 
     Attributes:
-        street: The layout.
-        light: The light.
         items: Everything that stands on the ground, in no order.
         picture_seed: Seed of colours, clouds and camera noise.
     """

@@ -22,9 +22,7 @@ def sample_scenery(street: Street, traffic: list[Item], rng: np.random.Generator
     """Line a street with buildings, trees and lamp posts.
 
     Args:
-        street: The layout.
         traffic: What is there already; nothing of ours meets it.
-        rng: Source of chance.
 
     Returns:
         Items without a class; none stands on a surface that has a class (trees and lamps may stand on the walkway).

@@ -18,7 +18,6 @@ class Face:
 
     Attributes:
         points_N3: Corners in local (f, r, u).
-        rgb: Colour.
         glow: Share of the colour that shines by itself when lamps are on.
         lit: Colour that it has when lamps are on (a window of a room in use); None for the usual one.
         holes: Further contours; a point inside an odd number of contours is on the face (even-odd rule).
@@ -66,7 +65,6 @@ def frustum(
     Args:
         base: (f start, f stop, half width, height above ground) of the lower rectangle.
         top: The same of the upper one.
-        rgb: Colour.
         layer: See :class:`Solid`.
 
     Returns:
@@ -121,7 +119,6 @@ def patch(
         face: The face; the patch is added to its decals.
         a: Left and right end as shares of the face's width.
         b: Lower and upper end as shares of its height.
-        rgb: Colour.
         glow: See :class:`Face`.
 
     Returns:
@@ -136,7 +133,6 @@ def patch_points(face: Face, a: tuple, b: tuple) -> np.ndarray:
     """Return the corners (..., 4, 3) of rectangles on a four-cornered face.
 
     Args:
-        face: The face.
         a: Left and right ends as shares of the face's width: numbers, or arrays for many rectangles.
         b: Lower and upper ends as shares of its height.
 

@@ -94,7 +94,6 @@ def sky_layout(camera: Camera, rng: np.random.Generator) -> tuple[np.ndarray, li
     """Draw where clouds lie and what the far ridges cover.
 
     Args:
-        camera: The camera.
         rng: Clouds and hills; nothing may have been drawn from it.
 
     Returns:
@@ -121,8 +120,6 @@ def draw_sky(camera: Camera, light: Light, rng: np.random.Generator) -> np.ndarr
     """Draw everything above the horizon that is farther than any building.
 
     Args:
-        camera: The camera.
-        light: The light.
         rng: Clouds and hills.
 
     Returns:

@@ -72,7 +72,6 @@ class CrossStreet:
 
     Attributes:
         start: Where it begins along the main street, s in metres.
-        stop: Where it ends.
         arms: Whether it leaves to the left and to the right.
         walk_m: Width of its walkways.
     """

@@ -69,10 +69,6 @@ class _Scene:
 def sample_traffic(street: Street, rng: np.random.Generator) -> list[Item]:
     """Fill a street.
 
-    Args:
-        street: The layout.
-        rng: Source of chance.
-
     Returns:
         Items with a class; footprints do not meet.
     """

@@ -112,7 +112,6 @@ class Scene:
     """One sequence's world.
 
     Args:
-        rng: Decides everything.
         size: Height and width of the images.
         num_frames: How long drones shall stay near the image.
     """

@@ -48,7 +48,6 @@ def draw_label_ids(camera: Camera, world: World) -> np.ndarray:
 
     Args:
         camera: The camera of the picture.
-        world: The scene.
 
     Returns:
         Cityscapes' label ids, uint8 (H, W).

@@ -27,7 +27,6 @@ def make_sample(split: str, index: int, seed: int, camera: Camera) -> tuple[np.n
         split: ``'train'`` or ``'val'``.
         index: Number of the sample in its split.
         seed: Seed of the data set.
-        camera: The camera.
 
     Returns:
         Image, uint8 RGB (H, W, 3), and Cityscapes' label ids, uint8 (H, W).
@@ -54,8 +53,6 @@ def make_demo(
 
     Args:
         out_dir: The data root to make.
-        num_train: Training samples.
-        num_val: Validation samples.
         image_size: Height and width of the images.
         seed: Seed of everything.
         num_workers: Processes; 0 works in this one.
