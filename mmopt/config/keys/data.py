@@ -54,7 +54,7 @@ _EVALUATION_LOADER = {
 
 _DATASET = {
     'type': Key(CLASS, '*_dataloader.dataset.type', 'The class; all keys that are not listed here are its arguments.'),
-    'dataset': Key(DICT, '*_dataloader.dataset.dataset', 'The data set inside a wrapper such as `RepeatDataset`.'),
+    'dataset': Key(DATASET, '*_dataloader.dataset.dataset', 'The data set inside a wrapper such as `RepeatDataset`.'),
     'datasets': Key(LIST, '*_dataloader.dataset.datasets', 'The data sets inside a `ConcatDataset`.'),
     'ann_file': Key(
         ANY,

@@ -1,8 +1,8 @@
 """The switches that change a model, in the order in which they are applied, and the one call that applies them.
 
 A switch is one file with a pure function ``(model, value) -> Effect``; a new one is added to :data:`MODEL_SWITCHES`
-and, with the kind of its value, to the table in :mod:`mmopt.config.keys`. Needs no runner: an estimate of memory applies
-the same.
+and, with the kind of its value, to the table in :mod:`mmopt.config.keys`. Needs no runner: an estimate of memory
+applies the same.
 """
 
 import logging
