@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mmopt.config.keys import POLICIES, SECTIONS, TOP_LEVEL, Section
+from mmopt.config.keys import BUILT_IN_HOOKS, POLICIES, SECTIONS, TOP_LEVEL, Section
 from mmopt.config.lower import is_native
 from mmopt.config.schema import canonical_policy
 
@@ -13,7 +13,7 @@ _ENTRIES = 'optimizer.paramwise_cfg.custom_keys'
 
 
 def dropped_keys(cfg: Mapping[str, Any]) -> dict[str, str]:
-    """Find the keys of a config that are accepted and have no effect.
+    """Find the keys and the custom hooks of a config that are accepted and have no effect.
 
     Args:
         cfg: A config that can be lowered.
@@ -23,12 +23,14 @@ def dropped_keys(cfg: Mapping[str, Any]) -> dict[str, str]:
     """
     if is_native(cfg):
         return {}
-    return {
+    dropped = {
         f'{name}.{key}'.removeprefix('.'): section.keys[key].dropped
         for name, section, part in sections_of(cfg)
         for key, value in part.items()
         if value is not None and key in section.keys and section.keys[key].dropped
     }
+    kinds = [hook.get('type') for hook in cfg.get('custom_hooks') or []]
+    return dropped | {f'custom_hooks.{kind}': BUILT_IN_HOOKS[kind] for kind in kinds if kind in BUILT_IN_HOOKS}
 
 
 def sections_of(cfg: Mapping[str, Any]) -> Iterator[tuple[str, Section, Mapping[str, Any]]]:

@@ -5,29 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmopt.config.evaluation import best_rule
-from mmopt.config.keys import BACKENDS, SECTIONS, passed_on
+from mmopt.config.keys import BACKENDS, BUILT_IN_HOOKS, REFUSED_HOOKS, REFUSED_LOGGERS, SECTIONS, passed_on
 from mmopt.config.schedule import RunLength
 from mmopt.config.schema import ConfigError, check_keys, check_type
 
 __all__ = ['lower_checkpoint', 'lower_custom_hooks', 'lower_logging']
-
-_LOG_REMEDIES = {
-    'PaviLoggerHook': 'Pavi is an internal service; write TensorboardLoggerHook',
-    'MMDetWandbHook': 'it uploads checkpoints and pictures with code of its library; write WandbLoggerHook for curves',
-    'MMSegWandbHook': 'it uploads checkpoints and pictures with code of its library; write WandbLoggerHook for curves',
-    'SegmindLoggerHook': 'Segmind has no MMEngine backend; write MlflowLoggerHook',
-}
-# What MMCV needed as hooks and the runner here does itself.
-_BUILT_IN_HOOKS = ('DistSamplerSeedHook', 'IterTimerHook', 'TextLoggerHook')
-_REFUSED_HOOKS = {
-    'PreciseBNHook': 'it belongs to mmaction 0.x; drop it',
-    'OptimizerHook': 'write optimizer_config=dict(...)',
-    'Fp16OptimizerHook': 'write fp16=dict(loss_scale=512.)',
-    'GradientCumulativeOptimizerHook': 'write runner=dict(accumulative_counts=...)',
-    'GradientCumulativeFp16OptimizerHook': 'write runner=dict(accumulative_counts=...) and fp16=dict(...)',
-    'EvalHook': 'write evaluation=dict(...)',
-    'DistEvalHook': 'write evaluation=dict(...)',
-}
 
 
 def lower_checkpoint(cfg: Mapping[str, Any], run: RunLength) -> dict[str, Any]:
@@ -93,7 +75,7 @@ def _read_logger_hook(hook: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     check_type('log_config.hooks.type', kind)
     name = f'log_config.hooks.{kind}'
     if name not in SECTIONS:
-        reason = _LOG_REMEDIES.get(kind, f'known: TextLoggerHook, {", ".join(BACKENDS)}')
+        reason = REFUSED_LOGGERS.get(kind, f'known: TextLoggerHook, {", ".join(BACKENDS)}')
         raise ConfigError(f'log_config.hooks: {kind!r} has no counterpart: {reason}.')
     own = {key: value for key, value in hook.items() if key != 'type'}
     check_keys(name, own)
@@ -132,11 +114,11 @@ def lower_custom_hooks(hooks: Any, *, sync_buffer: bool) -> list[dict]:
             raise ConfigError(f'custom_hooks.{index} must be a dict with a type, got {hook!r}.')
         check_type(f'custom_hooks.{index}.type', hook['type'])
         kind = hook['type']
-        if kind in _REFUSED_HOOKS:
-            raise ConfigError(f'custom_hooks.{index}: {kind} cannot be a custom hook here: {_REFUSED_HOOKS[kind]}.')
+        if kind in REFUSED_HOOKS:
+            raise ConfigError(f'custom_hooks.{index}: {kind} cannot be a custom hook here: {REFUSED_HOOKS[kind]}.')
         if f'custom_hooks.{kind}' in SECTIONS:
             lowered.append(_ema(f'custom_hooks.{index}.{kind}', hook))
-        elif kind not in _BUILT_IN_HOOKS:
+        elif kind not in BUILT_IN_HOOKS:
             lowered.append(copy.deepcopy(dict(hook)))
     return lowered
 

@@ -294,6 +294,7 @@ def test_dropped_keys_are_found_wherever_they_stand():
             train=dict(type='R', dataset=dict(type='C', separate_eval=False, datasets=[dict(type='A')])),
         ),
         optimizer_config=dict(type='Fp16OptimizerHook', coalesce=True),
+        custom_hooks=[dict(type='NumClassCheckHook'), dict(type='DistSamplerSeedHook')],
         checkpoint_config=dict(create_symlink=False, meta=None),
         log_config=dict(hooks=[dict(type='TextLoggerHook', by_epoch=False), dict(type='WandbLoggerHook', log_model=1)]),
     )
@@ -303,6 +304,7 @@ def test_dropped_keys_are_found_wherever_they_stand():
         'data.val_dataloader.drop_last',
         'data.train.separate_eval',
         'optimizer_config.coalesce',
+        'custom_hooks.DistSamplerSeedHook',
         'checkpoint_config.create_symlink',
         'log_config.hooks.WandbLoggerHook.log_model',
     }

@@ -209,6 +209,12 @@ def test_wrappers_are_kept_and_entered():
     ]
 
 
+def test_a_list_inside_a_wrapper_is_concatenated():
+    train = dict(type='RepeatDataset', times=2, dataset=[dict(type='A'), dict(type='B')])
+    dataset = lower(make_config(data=dict(train=train)))['train_dataloader']['dataset']
+    assert dataset['dataset'] == dict(type='ConcatDataset', datasets=[dict(type='A'), dict(type='B')])
+
+
 def test_the_test_batch_size_may_stand_in_the_data_set():
     lowered = lower(make_config(data=dict(test=dict(type='D', samples_per_gpu=5))))
     assert lowered['test_dataloader']['batch_size'] == 5
@@ -490,6 +496,7 @@ def test_the_base_configs_lower(runtime):
         (dict(data=dict(cache='memory')), "data.cache must be 'disk' or 'ram', got 'memory'"),
         (dict(data=dict(train=[])), 'data.train is an empty list'),
         (dict(data=dict(train=dict(root='x'))), 'data.train must be a dict with a type'),
+        (dict(data=dict(train=dict(type='C', datasets=3))), r'data.train.datasets must be a list, got 3'),
         (dict(data=dict(train=None)), 'no data.train'),
         (dict(data=dict(train=dict(type='A', ann_file=['a', 'b'], img_prefix=['i']))), 'unequal length'),
         (dict(data=dict(val_dataloader=dict(shuffle=True))), 'must not depend on the order'),

@@ -8,7 +8,17 @@ import argparse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from mmopt.config.keys import POLICIES, SAME, SECTIONS, TOP_LEVEL, Key, Section
+from mmopt.config.keys import (
+    BUILT_IN_HOOKS,
+    POLICIES,
+    REFUSED_HOOKS,
+    REFUSED_LOGGERS,
+    SAME,
+    SECTIONS,
+    TOP_LEVEL,
+    Key,
+    Section,
+)
 
 PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'config_reference.md'
 COMMAND = 'python tools/dev/config_reference.py'
@@ -31,7 +41,7 @@ _HEAD = ('key', 'takes', 'becomes', 'what it does')
 
 def render() -> str:
     """Return the text of the page."""
-    return '\n'.join([_INTRODUCTION, *_sections({'top level': TOP_LEVEL, **SECTIONS})])
+    return '\n'.join([_INTRODUCTION, *_sections({'top level': TOP_LEVEL, **SECTIONS}), *_hooks()])
 
 
 def _sections(sections: Mapping[str, Section]) -> Iterator[str]:
@@ -88,6 +98,14 @@ def _group(parent: str, group: Mapping[str, Section]) -> Iterator[str]:
     head = 'policy' if parent in POLICIES else 'type'
     lines = [('all' if len(kinds) == len(group) else ', '.join(kinds), *row) for row, kinds in rows.items()]
     yield from _table((head, *_HEAD), lines)
+
+
+def _hooks() -> Iterator[str]:
+    yield '## Hooks that are dropped or refused\n'
+    rows = [(f'`{hook}`', '`custom_hooks`', f'Dropped: {why}.') for hook, why in BUILT_IN_HOOKS.items()]
+    rows += [(f'`{hook}`', '`custom_hooks`', f'Refused: {why}.') for hook, why in REFUSED_HOOKS.items()]
+    rows += [(f'`{hook}`', '`log_config.hooks`', f'Refused: {why}.') for hook, why in REFUSED_LOGGERS.items()]
+    yield from _table(('hook', 'in', 'what becomes of it'), rows)
 
 
 def _row(key: str, entry: Key) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ The only place where keys are listed. What is accepted, what is lowered, the com
 
 from mmopt.config.keys import data, hooks, optimization, schedule, top_level
 from mmopt.config.keys.data import BATCH_KEYS, LOADER
-from mmopt.config.keys.hooks import BACKENDS
+from mmopt.config.keys.hooks import BACKENDS, BUILT_IN_HOOKS, REFUSED_HOOKS, REFUSED_LOGGERS
 from mmopt.config.keys.schedule import POLICIES
 from mmopt.config.keys.section import SAME, Key, Section, is_lowered_to, passed_on
 from mmopt.config.keys.top_level import DIALECT, TOP_LEVEL
@@ -14,9 +14,12 @@ from mmopt.config.keys.top_level import DIALECT, TOP_LEVEL
 __all__ = [
     'BACKENDS',
     'BATCH_KEYS',
+    'BUILT_IN_HOOKS',
     'DIALECT',
     'LOADER',
     'POLICIES',
+    'REFUSED_HOOKS',
+    'REFUSED_LOGGERS',
     'SAME',
     'SECTIONS',
     'TOP_LEVEL',

@@ -17,7 +17,7 @@ from mmopt.config.values import (
     choice,
 )
 
-__all__ = ['BACKENDS', 'SECTIONS']
+__all__ = ['BACKENDS', 'BUILT_IN_HOOKS', 'REFUSED_HOOKS', 'REFUSED_LOGGERS', 'SECTIONS']
 
 _EVALUATOR = ('val_evaluator.metrics', 'test_evaluator.metrics')
 
@@ -154,6 +154,29 @@ BACKENDS = {
     'DvcliveLoggerHook': 'DVCLiveVisBackend',
 }
 """Logger hook of MMCV -> MMEngine's backend."""
+REFUSED_LOGGERS = {
+    'PaviLoggerHook': 'Pavi is an internal service; write TensorboardLoggerHook',
+    'MMDetWandbHook': 'it uploads checkpoints and pictures with code of its library; write WandbLoggerHook for curves',
+    'MMSegWandbHook': 'it uploads checkpoints and pictures with code of its library; write WandbLoggerHook for curves',
+    'SegmindLoggerHook': 'Segmind has no MMEngine backend; write MlflowLoggerHook',
+}
+"""Logger hook without counterpart -> why, and what to write instead."""
+BUILT_IN_HOOKS = {
+    'DistSamplerSeedHook': 'the training loop tells the sampler its epoch',
+    'IterTimerHook': 'the runner measures the time of every iteration',
+    'TextLoggerHook': 'the log file is always written',
+}
+"""Custom hook that is dropped -> why."""
+REFUSED_HOOKS = {
+    'PreciseBNHook': 'it belongs to mmaction 0.x; drop it',
+    'OptimizerHook': 'write optimizer_config=dict(...)',
+    'Fp16OptimizerHook': 'write fp16=dict(loss_scale=512.)',
+    'GradientCumulativeOptimizerHook': 'write runner=dict(accumulative_counts=...)',
+    'GradientCumulativeFp16OptimizerHook': 'write runner=dict(accumulative_counts=...) and fp16=dict(...)',
+    'EvalHook': 'write evaluation=dict(...)',
+    'DistEvalHook': 'write evaluation=dict(...)',
+}
+"""Hook that a section of the config makes -> what to write instead."""
 
 _EMA = {
     'momentum': Key(NUMBER, 'custom_hooks.momentum', 'The share of the new weights in each update.'),

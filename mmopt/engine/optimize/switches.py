@@ -1,7 +1,7 @@
 """The switches that change a model, in the order in which they are applied, and the one call that applies them.
 
 A switch is one file with a pure function ``(model, value) -> Effect``; a new one is added to :data:`MODEL_SWITCHES`
-and, with the kind of its value, to :data:`mmopt.config.optimize.OPTIMIZE_KEYS`. Needs no runner: an estimate of memory
+and, with the kind of its value, to the table in :mod:`mmopt.config.keys`. Needs no runner: an estimate of memory
 applies the same.
 """
 
