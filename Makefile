@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-MYPY ?= $(BIN)/mypy --python-executable $(BIN)/python
+MYPY ?= $(BIN)/mypy
 PIP_FLAGS := $(if $(CPU),--extra-index-url https://download.pytorch.org/whl/cpu)
 STAMP := $(VENV)/.installed
 

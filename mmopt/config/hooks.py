@@ -71,7 +71,7 @@ def lower_logging(log_config: Mapping[str, Any], run: RunLength) -> dict[str, di
 
 def _read_logger_hook(hook: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the type of a hook and its other keys, checked."""
-    kind = hook.get('type')
+    kind: Any = hook.get('type')
     check_type('log_config.hooks.type', kind)
     name = f'log_config.hooks.{kind}'
     if name not in SECTIONS:
@@ -136,7 +136,7 @@ def _ema(section: str, hook: Mapping[str, Any]) -> dict[str, Any]:
     table = SECTIONS[f'custom_hooks.{kind}']
     check_keys(section, own, table)
     ema_type, warm_up = ('ExpWarmupEMA', 2000) if kind == 'ExpMomentumEMAHook' else ('LinearWarmupEMA', 100)
-    lowered = dict(type='EMAHook', momentum=0.0002, interval=1, ema_type=ema_type, warm_up=warm_up)
+    lowered: dict[str, Any] = dict(type='EMAHook', momentum=0.0002, interval=1, ema_type=ema_type, warm_up=warm_up)
     lowered |= passed_on(table.keys, own, 'custom_hooks')
     lowered['update_buffers'] = kind != 'EMAHook' and not own.get('skip_buffers')
     lowered['first_update'] = 0 if kind == 'EMAHook' else lowered['interval'] - 1

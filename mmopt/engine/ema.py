@@ -74,9 +74,9 @@ class _WarmupEMA(BaseAveragedModel):
                 pairs += [(averaged, source) for (name, averaged), source in named if name in self.avg_parameters]
             pairs = [pair for pair in pairs if pair[0].dtype.is_floating_point]
             if pairs:
-                averaged, sources = zip(*pairs, strict=True)
+                averaged, fresh = zip(*pairs, strict=True)
                 # Where the average lies elsewhere, or in another type, it is copied there first.
-                sources = [source.to(target) for target, source in zip(averaged, sources, strict=True)]
+                sources = [source.to(target) for target, source in zip(averaged, fresh, strict=True)]
                 torch._foreach_lerp_(list(averaged), sources, self.current_momentum(step))
         if not self.update_buffers:
             buffers = list(self.module.buffers())

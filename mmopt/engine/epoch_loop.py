@@ -73,7 +73,8 @@ class EpochBasedTrainLoop(TrainLoop):
         """Samples that all ranks have taken, counted in epochs: the batch may have changed in between."""
         if self.timetable is None:
             return super().samples_done
-        length = getattr(self.dataloader.sampler, 'epoch_length', len(self.dataloader.dataset))
+        dataset: Any = self.dataloader.dataset
+        length = getattr(self.dataloader.sampler, 'epoch_length', len(dataset))
         return self.epochs_done * length + self.iters_since_break * self.global_batch
 
     def _enter_phase(self) -> None:
@@ -90,7 +91,7 @@ class EpochBasedTrainLoop(TrainLoop):
             self.dataloader = self.loaders[index]
             self._tuner = LoaderTuner(getattr(self.dataloader, 'plan', None))
         is_frozen = self._freezer is not None
-        if is_frozen:
+        if self._freezer is not None:
             self._freezer.thaw()
             self._freezer = None
         if phase.freeze:

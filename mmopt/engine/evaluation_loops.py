@@ -85,7 +85,7 @@ class EvaluationLoop(BaseLoop):
         runner.call_hook(f'before_{self.mode}_epoch')
         share_statistics(module)
         module.eval()
-        num_polls = self._num_polls()
+        num_polls, poll = self._num_polls(), self.poll
         predict = Predictor(module, runner.logger)
         with (
             torch.no_grad(),
@@ -100,7 +100,7 @@ class EvaluationLoop(BaseLoop):
                     outputs = predict(batch)
                 self.evaluator.process(data_samples=outputs, data_batch=batch)
                 runner.call_hook(f'after_{self.mode}_iter', batch_idx=batch_idx, data_batch=batch, outputs=outputs)
-                if batch_idx < num_polls and (name := self.poll()) is not None:
+                if poll is not None and batch_idx < num_polls and (name := poll()) is not None:
                     self._abandon(name)
             self.metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
         runner.call_hook(f'after_{self.mode}_epoch', metrics=self.metrics)

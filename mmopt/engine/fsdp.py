@@ -71,7 +71,8 @@ def shard_model(model: nn.Module, min_params: int = 1_000_000) -> nn.Module:
     mesh = init_device_mesh(device_type, (distributed.get_world_size(),))
     for block in _blocks(model, min_params):
         fully_shard(block, mesh=mesh)
-    return fully_shard(model, mesh=mesh)
+    fully_shard(model, mesh=mesh)  # in place
+    return model
 
 
 def _blocks(model: nn.Module, min_params: int) -> list[nn.Module]:
@@ -103,7 +104,8 @@ def to_full(value: Any) -> Any:
     if isinstance(value, DTensor):
         return value.full_tensor().detach().cpu()
     if isinstance(value, Mapping):
-        return type(value)((key, to_full(item)) for key, item in value.items())
+        kind: Any = type(value)
+        return kind((key, to_full(item)) for key, item in value.items())
     if isinstance(value, list | tuple):
         return type(value)(to_full(item) for item in value)
     return value
@@ -157,8 +159,9 @@ def gathered(module: nn.Module) -> Iterator[None]:
     if not is_sharded(module):
         yield
         return
+    root: Any = module
     parts = [part for part in module.modules() if isinstance(part, FSDPModule)]
-    module.set_reshard_after_forward(False)
+    root.set_reshard_after_forward(False)
     for part in parts:
         part.unshard()
     try:
@@ -166,4 +169,4 @@ def gathered(module: nn.Module) -> Iterator[None]:
     finally:
         for part in parts:
             part.reshard()
-        module.set_reshard_after_forward(True)
+        root.set_reshard_after_forward(True)

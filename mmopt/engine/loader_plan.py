@@ -197,7 +197,7 @@ def plan_loader(
         while prefetch_factor is None and ahead > 2 and limits['shared memory'] < limits['cores']:
             ahead -= 1
             limits['shared memory'] = int(shared // (ahead * batch_bytes))
-    least = min(limits, key=limits.get)
+    least = min(limits, key=limits.__getitem__)
     most = limits[least]
     chosen = num_workers if num_workers is not None else most
     why = '' if num_workers is not None else f', bounded by {least}'
@@ -305,6 +305,6 @@ def plan_for(
         measure_samples(dataset),
         batch_size,
         Host.look(num_processes),
-        num_workers=None if num_workers == 'auto' else num_workers,
-        prefetch_factor=None if prefetch_factor == 'auto' else prefetch_factor or TORCH_PREFETCH,
+        num_workers=None if isinstance(num_workers, str) else num_workers,
+        prefetch_factor=None if isinstance(prefetch_factor, str) else prefetch_factor or TORCH_PREFETCH,
     )

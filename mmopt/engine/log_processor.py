@@ -30,6 +30,9 @@ class LogProcessor(_LogProcessor):
         **kwargs: Passed on to :class:`mmengine.runner.LogProcessor`.
     """
 
+    window_size: int
+    mean_pattern: re.Pattern
+
     def __init__(
         self, window_size: int = 10, by_epoch: bool = True, mean_pattern: str | None = None, **kwargs: Any
     ) -> None:

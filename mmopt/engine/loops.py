@@ -50,6 +50,8 @@ class TrainLoop(BaseLoop):
     """
 
     unit: str
+    dataloader: DataLoader
+    _batches: BatchSource  # _read() sets it before the first iteration
 
     def __init__(
         self,
@@ -87,7 +89,6 @@ class TrainLoop(BaseLoop):
         self._signals = StopSignals()
         self._resumed_at = (0, 0)  # iterations and samples
         self._loader_iter: Iterator | None = None
-        self._batches: BatchSource | None = None
         self._freezer: Freezer | None = None
         self._step_end = 0.0
         self._data_s = 0.0
@@ -300,7 +301,7 @@ class TrainLoop(BaseLoop):
         split.switch('compute')
         start = None if device_time is None else device_time.mark()
         outputs = self.step(batch)
-        if start is not None:
+        if device_time is not None:
             device_time.add('compute', start)
         self.iters_done += 1
         if not is_last:
@@ -411,7 +412,8 @@ class IterBasedTrainLoop(TrainLoop):
 
 def no_batch(dataloader: DataLoader) -> str:
     """Return the error of a loader without a batch."""
+    dataset: Any = dataloader.dataset
     return (
-        f'An epoch has no batch: {len(dataloader.dataset)} samples make no full batch of {dataloader.batch_size} and '
+        f'An epoch has no batch: {len(dataset)} samples make no full batch of {dataloader.batch_size} and '
         'drop_last is on; lower data.samples_per_gpu.'
     )

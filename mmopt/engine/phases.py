@@ -60,7 +60,7 @@ def parse_phases(phases: Sequence[Mapping[str, Any]] | None, max_epochs: int) ->
             raise UserError(
                 f'{name}.{unknown[0]} is unknown; {f"did you mean {hint[0]}?" if hint else ", ".join(_KEYS)}'
             )
-        is_last = number == len(phases) - 1
+        is_last = number == len(phases or ()) - 1
         until = given.get('until_epoch', max_epochs if is_last else None)
         if not isinstance(until, int) or isinstance(until, bool) or until <= start:
             raise UserError(
@@ -139,7 +139,8 @@ def check_schedulers(timetable: Timetable | None, schedulers: Sequence | Mapping
         UserError: If none of them is a closed-form schedule of the learning rate.
     """
     scales = set() if timetable is None else {span.lr_scale for span in timetable.spans}
-    items = sum(schedulers.values(), []) if isinstance(schedulers, Mapping) else schedulers or ()
+    parts = schedulers.values() if isinstance(schedulers, Mapping) else [schedulers or ()]
+    items = [item for part in parts for item in part]
     if scales <= {1.0} or any(isinstance(item, ClosedFormLR) for item in items):
         return
     raise UserError(

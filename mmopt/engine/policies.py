@@ -5,7 +5,7 @@ the value at progress ``t`` of ``total``, both in epochs or both in iterations.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -199,8 +199,8 @@ class FlatCosineAnnealing(_Towards):
 class CosineRestart(_Towards):
     """Half a cosine per period, each from its weight times the base."""
 
-    periods: list[int] = ()
-    restart_weights: list[float] = (1,)
+    periods: Sequence[int] = ()
+    restart_weights: Sequence[float] = (1,)
 
     def __post_init__(self) -> None:
         super().__post_init__()

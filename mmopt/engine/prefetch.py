@@ -84,7 +84,7 @@ class PrefetchedBatches(BatchSource):
         self._copy = copy
         self._streams = streams
         self._device_time = device_time
-        self._next: tuple[Any, Any, Any] | None = None
+        self._next: Any = None  # batch, event of its copy, and the host's batch
 
     def advance(self) -> None:
         """Take the next batch from the loader and begin to copy it."""
@@ -108,7 +108,7 @@ class PrefetchedBatches(BatchSource):
             return None
         start = self._device_time.mark() if self._device_time is not None else None
         self._streams.wait(copied)
-        if start is not None:
+        if self._device_time is not None:
             self._device_time.add('copy', start)
         for tensor in _tensors(batch):
             self._streams.keep(tensor)

@@ -190,8 +190,9 @@ def resume_schedulers(schedulers: list | dict | None, states: list | dict | None
             if hasattr(item, 'set_iteration'):
                 item.set_iteration(iters_done)
         return
+    of_checkpoint: Any = states
     for name, items in named.items():
-        saved = states[name] if name else states
+        saved = of_checkpoint[name] if name else states
         if len(saved) != len(items):
             raise UserError(
                 f'The checkpoint has {len(saved)} schedulers, the config {len(items)}: bring lr_config and '

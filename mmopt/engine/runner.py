@@ -73,6 +73,10 @@ class IterBasedRunner(Runner):
     """
 
     default_train_loop: type[TrainLoop] = IterBasedTrainLoop
+    # MMEngine's, which carry no types there.
+    model: nn.Module
+    _resume: bool
+    _has_loaded: bool
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._keeps_pages = False
@@ -371,7 +375,7 @@ class IterBasedRunner(Runner):
         started_anew, self._resume = self._resume, True  # MMEngine's EMA hook restores its average only then
         self.resume(path)
         self._resume = started_anew
-        self.optim_wrapper.initialize_count_status(self.model, self.train_loop.iter, self.train_loop.max_iters)
+        self.optim_wrapper.initialize_count_status(self.model, self.iter, self.max_iters)
         scale_learning_rate(self.optim_wrapper.optimizer, self.param_schedulers or [], lr_factor)
 
     def load_or_resume(self) -> None:
@@ -440,7 +444,7 @@ class IterBasedRunner(Runner):
         self._pending_rng = restore_state(
             self, checkpoint, optimizer=resume_optimizer, param_scheduler=resume_param_scheduler
         )
-        self.logger.info(f'Resumed {filename} after {self.train_loop.iter} iterations.')
+        self.logger.info(f'Resumed {filename} after {self.iter} iterations.')
 
     def _read(self, filename: str | Path, map_location: Any) -> dict:
         checkpoint = checkpoint_io.load(

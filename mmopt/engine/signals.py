@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from types import FrameType
 from typing import Any, Self
 
@@ -139,7 +140,10 @@ class StopSignals:
             signal.signal(other, signal.SIG_DFL)
         name = signal.Signals(signum).name
         text = f'{name}: finishing the iteration, then saving; a second signal stops at once.'
-        os.write(sys.__stderr__.fileno(), f'\n{paint(text, "yellow", sys.__stderr__)}\n'.encode())
+        # A closed terminal, or a `tee` that the same Ctrl-C has ended, must not keep the state from being saved.
+        with suppress(OSError):
+            if sys.__stderr__ is not None:
+                os.write(sys.__stderr__.fileno(), f'\n{paint(text, "yellow", sys.__stderr__)}\n'.encode())
 
     @property
     def shared_by_all(self) -> Any:

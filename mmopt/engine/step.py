@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
 
+import torch
 from mmengine.dist import get_world_size
 from mmengine.model import BaseDataPreprocessor, BaseModel, is_model_wrapper
 from torch import Tensor, distributed, nn
@@ -24,7 +25,8 @@ __all__ = ['TrainStep', 'forward_losses', 'sum_losses', 'unwrap']
 
 def unwrap(model: nn.Module) -> nn.Module:
     """Return the model inside a distributed wrapper, or the model itself."""
-    return model.module if is_model_wrapper(model) else model
+    wrapper: Any = model
+    return wrapper.module if is_model_wrapper(model) else model
 
 
 def sum_losses(losses: dict[str, Tensor | list[Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -46,7 +48,9 @@ def sum_losses(losses: dict[str, Tensor | list[Tensor]]) -> tuple[Tensor, dict[s
         if isinstance(value, Tensor):
             scalars[name] = value if value.dim() == 0 else value.mean()
         elif isinstance(value, Iterable) and all(isinstance(item, Tensor) for item in value):
-            scalars[name] = sum(item.mean() for item in value)
+            means = [item.mean() for item in value]
+            # Of no level at all MMEngine makes 0, too.
+            scalars[name] = sum(means[1:], means[0]) if means else torch.zeros(())
         else:
             raise TypeError(f'The model returned {name}={value!r}; a loss must be a tensor or a list of tensors.')
     parts = [value for name, value in scalars.items() if 'loss' in name]
@@ -67,8 +71,9 @@ class TrainStep:
     """
 
     def __init__(self, model: nn.Module, optim_wrapper: Any, micro_batch: int | None = None) -> None:
-        self.model = model
-        self.module = unwrap(model)
+        # A user's model: what it offers beside nn.Module is asked for below.
+        self.model: Any = model
+        self.module: Any = unwrap(model)
         self.optim_wrapper = optim_wrapper
         self.micro_batch = micro_batch
         self.before_first: Callable[[TrainStep, Any, dict[str, Tensor] | None], None] | None = None
@@ -150,7 +155,7 @@ class TrainStep:
         return next(self.module.parameters()).device.type
 
     def _preprocess(self, batch: Any) -> Any:
-        preprocessor = getattr(self.module, 'data_preprocessor', None)
+        preprocessor: Any = getattr(self.module, 'data_preprocessor', None)
         if type(preprocessor) is BaseDataPreprocessor:
             # It only moves the batch, with many times the checks.
             return move_to(batch, preprocessor.device, non_blocking=preprocessor._non_blocking)
@@ -175,7 +180,9 @@ class TrainStep:
         return parts, [batch_size(part) / total for part in parts]
 
 
-def forward_losses(model: nn.Module, part: Any, normalizers: dict[str, Tensor] | None) -> dict[str, Tensor]:
+def forward_losses(
+    model: nn.Module, part: Any, normalizers: dict[str, Tensor] | None
+) -> dict[str, Tensor | list[Tensor]]:
     """Run a model in mode ``'loss'``.
 
     Args:

@@ -3,6 +3,8 @@
 torch's ``SyncBatchNorm`` refuses tensors on a CPU. Letters: C channels, N the number of values per channel.
 """
 
+from typing import Any
+
 import torch
 from mmengine.dist import get_world_size
 from torch import Tensor, nn
@@ -24,6 +26,11 @@ class CrossRankBatchNorm(_AnyDimBatchNorm):
 
     Mean and variance are of all ranks' values, computed in two passes in fp32; so is the gradient.
     """
+
+    # Of torch's layer, where they may be None; the uses below are for layers that have them.
+    num_batches_tracked: Any
+    running_mean: Any
+    running_var: Any
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training or get_world_size() == 1:
@@ -68,8 +75,9 @@ def fit_sync_batch_norm(module: nn.Module, device: torch.device, world_size: int
     if type(module).__name__ != 'SyncBatchNorm' or (world_size > 1 and device.type == 'cuda'):
         return module
     layer_type = _AnyDimBatchNorm if world_size == 1 else CrossRankBatchNorm
-    layer = layer_type(module.num_features, module.eps, module.momentum, module.affine, module.track_running_stats)
-    layer.weight, layer.bias = module.weight, module.bias
+    old: Any = module
+    layer = layer_type(old.num_features, old.eps, old.momentum, old.affine, old.track_running_stats)
+    layer.weight, layer.bias = old.weight, old.bias
     for name in ('running_mean', 'running_var', 'num_batches_tracked'):
         setattr(layer, name, getattr(module, name))
     layer.training = module.training

@@ -12,6 +12,7 @@ import torch
 from mmengine.dist import all_reduce
 from mmengine.logging import print_log
 
+from mmopt.evaluation.class_names import class_names
 from mmopt.registry import METRICS
 
 __all__ = ['ActionClassification', 'draw_confusion', 'macro_scores']
@@ -94,7 +95,7 @@ class ActionClassification:
         self._counts: torch.Tensor | None = None
 
     def _names(self) -> tuple[str, ...]:
-        return self.classes or tuple(self.dataset_meta['classes'])
+        return self.classes or class_names(self)
 
     def process(self, data_batch: Any, data_samples: Sequence) -> None:
         """Count one batch.

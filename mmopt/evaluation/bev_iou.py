@@ -129,7 +129,7 @@ class BEVIoU:
         metrics = dict(
             mIoU=_mean(iou_P[occurs]),
             mIoUv1=_mean((v1[0] / v1[1].clamp(min=1))[occurs]),
-            mIoUv2=float(v2[0] / max(v2[1], 1)),
+            mIoUv2=float(v2[0] / v2[1].clamp(min=1)),
         )
         metrics |= {f'IoU.{name}': float(iou_P[index]) for index, name in enumerate(names) if occurs[index]}
         absent = [name for index, name in enumerate(names) if not occurs[index]]

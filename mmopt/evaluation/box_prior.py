@@ -27,7 +27,8 @@ def choose_boxes(boxes_N4: np.ndarray, count: int, min_iou: float = 0.5) -> tupl
     boxes = torch.from_numpy(boxes_N4)
     finds_NN = box_iou(boxes, boxes) >= min_iou
     left_N = torch.ones(len(boxes_N4), dtype=torch.bool)
-    chosen, scores = [], []
+    chosen: list[int] = []
+    scores: list[float] = []
     while len(chosen) < count and left_N.any():
         gain_N = (finds_NN & left_N).sum(dim=1)
         best = int(gain_N.argmax())
@@ -78,9 +79,15 @@ class BoxPrior:
             boxes.append(chosen)
             scores.append(score)
             labels.append(np.full(len(score), label))
-        boxes, scores, labels = (np.concatenate(parts) for parts in (boxes, scores, labels))
+        all_boxes, all_scores, all_labels = (np.concatenate(parts) for parts in (boxes, scores, labels))
         images = [
-            ImageBoxes(boxes * _sides(item), scores, labels, item['truth'].astype(np.float64), tuple(item['ori_shape']))
+            ImageBoxes(
+                all_boxes * _sides(item),
+                all_scores,
+                all_labels,
+                item['truth'].astype(np.float64),
+                tuple(item['ori_shape']),
+            )
             for item in val
         ]
         return coco_scores(images, val_dataset.metainfo['classes'])

@@ -11,6 +11,7 @@ import numpy as np
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.logging import print_log
 
+from mmopt.evaluation.class_names import class_names
 from mmopt.evaluation.coco_scores import ConfidenceCurve, ImageBoxes, coco_scores, confidence_curve
 from mmopt.registry import METRICS
 
@@ -77,7 +78,7 @@ class CocoDetection:
         """
         images = list(chain.from_iterable(all_gather_object(self._images)))
         self._images = []
-        metrics = coco_scores(images, self.dataset_meta['classes'])
+        metrics = coco_scores(images, class_names(self))
         curve = confidence_curve(images)
         if not curve.num_truth:
             print_log(f'CocoDetection: none of {size} images has a true box: mAP is 0.', 'current', logging.WARNING)

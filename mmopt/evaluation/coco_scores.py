@@ -46,7 +46,8 @@ def to_coco(images: Sequence[ImageBoxes], classes: Sequence[str]) -> tuple[dict,
     Returns:
         The truth and the list of predictions.
     """
-    annotations, predictions = [], []
+    annotations: list[dict] = []
+    predictions: list[dict] = []
     for number, image in enumerate(images, start=1):
         for box, label, crowd in zip(
             _xywh(image.truth_M6[:, :4]), *image.truth_M6[:, 4:].astype(int).T.tolist(), strict=True

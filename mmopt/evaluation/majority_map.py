@@ -35,13 +35,14 @@ def majority_map(train_dataset: Any, val_dataset: Any) -> dict[str, float]:
         DataError: If a label is not readable.
     """
     classes = val_dataset.metainfo['classes']
-    votes_KHW = None
+    votes_KHW: np.ndarray | None = None
     for label_HW in _labels(train_dataset):
         if votes_KHW is None:
             votes_KHW = np.zeros((len(classes), *label_HW.shape), np.int32)
         label_HW = _fit(label_HW, votes_KHW.shape[1:])
         for index in np.unique(label_HW[label_HW < len(classes)]):
             votes_KHW[index] += label_HW == index
+    assert votes_KHW is not None, 'nobody trains on no image'
     map_HW = votes_KHW.argmax(axis=0).astype(np.uint8)
     confusion_KK = torch.zeros(len(classes), len(classes), dtype=torch.int64)
     for label_HW in _labels(val_dataset):

@@ -11,6 +11,7 @@ from mmengine.dist import all_reduce
 from mmengine.logging import print_log
 from torch import Tensor
 
+from mmopt.evaluation.class_names import class_names
 from mmopt.registry import METRICS
 from mmopt.utils.mps import to_float64
 
@@ -91,10 +92,7 @@ class SegmentationIoU:
         Raises:
             ValueError: If neither the metric nor the data set has any.
         """
-        names = self.classes or (self.dataset_meta or {}).get('classes')
-        if not names:
-            raise ValueError('SegmentationIoU: no classes; give classes=(...), or metainfo to the data set.')
-        return tuple(names)
+        return tuple(self.classes or class_names(self))
 
     def process(self, data_batch: dict, data_samples: Sequence) -> None:
         """Count one batch.

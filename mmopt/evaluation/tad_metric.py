@@ -14,6 +14,7 @@ import torch
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.logging import print_log
 
+from mmopt.evaluation.class_names import class_names
 from mmopt.evaluation.tad_intervals import average_precision, count_matches, f1, match_intervals
 from mmopt.evaluation.tad_kaggle import kaggle_score, mouse_name, resolve_overlaps, to_events, write_submission
 from mmopt.ops.segments import join_windows, segment_nms
@@ -56,16 +57,16 @@ def merge_windows(
     """
     if not len(rows_N5):
         return rows_N5.astype(np.int64).reshape(-1, 5), scores_N
-    triples, groups = np.unique(rows_N5[:, 2:].astype(np.int64), axis=0, return_inverse=True)
-    segments, scores, groups = join_windows(
+    triples, group_N = np.unique(rows_N5[:, 2:].astype(np.int64), axis=0, return_inverse=True)
+    joined, joined_scores, joined_groups = join_windows(
         torch.from_numpy(rows_N5[:, :2].astype(np.float64)),
         torch.from_numpy(scores_N),
-        torch.from_numpy(groups.reshape(-1)),
+        torch.from_numpy(group_N.reshape(-1)),
         torch.from_numpy(windows_N2.astype(np.float64)),
         join_margin,
     )
-    kept = segment_nms(segments, scores, nms_iou, groups)
-    segments, scores, groups = segments[kept].numpy(), scores[kept].numpy(), groups[kept].numpy()
+    kept = segment_nms(joined, joined_scores, nms_iou, joined_groups)
+    segments, scores, groups = joined[kept].numpy(), joined_scores[kept].numpy(), joined_groups[kept].numpy()
     start = np.round(segments[:, 0])
     stop = np.maximum(np.round(segments[:, 1]), start + 1)
     merged = np.concatenate((start[:, None], stop[:, None], triples[groups]), axis=1).astype(np.int64)
@@ -172,16 +173,18 @@ class TemporalDetection:
         return {f'{self.prefix}/{key}' if self.prefix else key: value for key, value in metrics.items()}
 
     def _compute(self, videos: Mapping[str, _Video]) -> dict[str, float]:
-        classes = self.dataset_meta['classes']
+        classes = class_names(self)
         merged, confident, truth = {}, {}, {}
         for name, video in videos.items():
-            parts = (np.concatenate(column) for column in (video.rows, video.scores, video.windows))
-            rows, scores = merge_windows(*parts, self.nms_iou, self.join_margin)
+            found, found_scores, windows = (
+                np.concatenate(column) for column in (video.rows, video.scores, video.windows)
+            )
+            rows, scores = merge_windows(found, found_scores, windows, self.nms_iou, self.join_margin)
             merged[name] = rows, scores
             good = scores >= self.score_threshold
             confident[name] = rows[good], scores[good]
             truth[name] = np.array(sorted(video.truth), dtype=np.int64).reshape(-1, 5)
-        counts = sum(count_matches(*confident[n], truth[n], self.f1_iou, len(classes)) for n in videos)
+        counts: Any = sum(count_matches(*confident[n], truth[n], self.f1_iou, len(classes)) for n in videos)
         pooled = counts.sum(axis=1)
         metrics = dict(
             F1=float(f1(pooled)),
@@ -193,10 +196,11 @@ class TemporalDetection:
         metrics['kaggle_F'] = self._kaggle(videos, truth, resolved, classes)
         occurs = counts[[0, 2]].sum(axis=0) > 0
         metrics |= {f'F1.{name}': float(v) for name, v, o in zip(classes, f1(counts), occurs, strict=True) if o}
-        frames = f1(sum(_count_frames(resolved[n], truth[n], videos[n].num_frames, len(classes)) for n in videos))
+        num_frames: Any = sum(_count_frames(resolved[n], truth[n], videos[n].num_frames, len(classes)) for n in videos)
+        frames = f1(num_frames)
         metrics |= {f'frame_F1.{name}': float(v) for name, v, o in zip(classes, frames, occurs, strict=True) if o}
         if self.out_dir is not None and is_main_process():
-            self._write(videos, truth, resolved, classes)
+            self._write(Path(self.out_dir), videos, truth, resolved, classes)
         return metrics
 
     def _mean_precision(self, merged: Mapping, truth: Mapping, num_classes: int) -> dict[str, float]:
@@ -205,7 +209,9 @@ class TemporalDetection:
         num_truth = np.bincount(np.concatenate([rows[:, 4] for rows in truth.values()]), minlength=num_classes)
         means = {}
         for tiou in self.tious:
-            right = np.concatenate([match_intervals(*merged[n], truth[n], tiou)[0] for n in merged])
+            right = np.concatenate(
+                [match_intervals(rows, own, truth[name], tiou)[0] for name, (rows, own) in merged.items()]
+            )
             values = [
                 average_precision(right[actions == action], scores[actions == action], count)
                 for action, count in enumerate(num_truth)
@@ -227,8 +233,7 @@ class TemporalDetection:
         }
         return kaggle_score(solution, submission, labelled, {name: video.lab_id for name, video in videos.items()})
 
-    def _write(self, videos: Mapping, truth: Mapping, resolved: Mapping, classes: Sequence[str]) -> None:
-        folder = Path(self.out_dir)
+    def _write(self, folder: Path, videos: Mapping, truth: Mapping, resolved: Mapping, classes: Sequence[str]) -> None:
         events = [event for name, rows in resolved.items() for event in to_events(name, rows, classes)]
         write_submission(folder / 'submission.csv', events)
         for name, video in list(videos.items())[: self.max_pictures]:

@@ -68,7 +68,7 @@ def _read(path: Path) -> str:
 
 def _groups(controller: str) -> Iterator[tuple[Path, int]]:
     """Yield the folders of the groups, from the process's own up to the root, and their version."""
-    own = {}
+    own: dict[str, str] = {}
     for line in read_kernel_file('self/cgroup').splitlines():
         _, names, path = line.split(':', 2)
         own |= dict.fromkeys(names.split(','), path)  # the name of version 2 is empty
@@ -79,9 +79,9 @@ def _groups(controller: str) -> Iterator[tuple[Path, int]]:
         version = dict(cgroup=1, cgroup2=2).get(kind)
         if version is None or (version == 1 and controller not in options.split(',')):
             continue
-        path = own.get('' if version == 2 else controller)
-        if path is not None:
-            yield from ((folder, version) for folder in _up_to_root(Path(place), root, path))
+        group = own.get('' if version == 2 else controller)
+        if group is not None:
+            yield from ((folder, version) for folder in _up_to_root(Path(place), root, group))
 
 
 def _up_to_root(place: Path, root: str, path: str) -> Iterator[Path]:

@@ -21,8 +21,10 @@ from contextlib import contextmanager, suppress
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from threading import Lock
+from types import ModuleType
 from typing import IO
 
+resource: ModuleType | None
 try:
     import resource
 except ImportError:  # Windows

@@ -1,13 +1,15 @@
 """Real signals to real processes: the iteration ends, everything is saved, and the run goes on as if nothing was."""
 
 import json
+import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from mmopt.engine.signals import EXIT_STOPPED
+from mmopt.engine.signals import EXIT_STOPPED, StopSignals
 from tests.engine.children import Child, ranks_of
 from tests.engine.test_runner import assert_same, build, state_of
 from tests.engine.toy import toy_config
@@ -68,6 +70,19 @@ def test_a_signal_saves_after_the_iteration_and_the_run_goes_on_bit_for_bit(tmp_
     assert 'Go on with: python tools/train.py configs/toy.py --auto-resume' in child.text
     assert 'Traceback' not in child.text
     assert_goes_on(tmp_path / 'run', tmp_path / 'whole')
+
+
+@pytest.mark.parametrize('is_open', [True, False], ids=['its reader has gone', 'it is closed'])
+def test_a_signal_counts_where_nobody_can_be_told_on_the_error_output(monkeypatch, is_open):
+    # Ctrl-C also ends the `tee` of `train.py 2>&1 | tee log`: writing to it then fails.
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, 'w') as unread:
+        monkeypatch.setattr(sys, '__stderr__', unread if is_open else None)
+        with StopSignals() as signals:
+            assert signals.poll() is None
+            signal.raise_signal(signal.SIGTERM)
+            assert signals.poll() == 'SIGTERM'
 
 
 def test_a_second_signal_stops_at_once(tmp_path):

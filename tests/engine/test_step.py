@@ -165,6 +165,12 @@ def test_entries_without_loss_in_their_name_are_logged_but_not_added():
     assert {name: float(value) for name, value in log.items()} == dict(loss=3.0, loss_a=2.0, loss_b=1.0, acc=9.0)
 
 
+def test_an_empty_list_of_losses_counts_nothing():
+    total, log = sum_losses(dict(loss_box=torch.tensor(2.0), loss_mask=[]))
+    assert {name: float(value) for name, value in log.items()} == dict(loss=2.0, loss_box=2.0, loss_mask=0.0)
+    assert float(total) == 2.0
+
+
 def test_a_model_without_a_loss_is_named():
     with pytest.raises(ValueError, match=r"none of \['acc'\] has 'loss'"):
         sum_losses(dict(acc=torch.tensor(1.0)))

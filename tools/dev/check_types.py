@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Compare mypy's errors with the table ``tool.mmopt.type-errors`` of pyproject.toml, package by package.
 
-python tools/dev/check_types.py mypy --python-executable .venv/bin/python
+python tools/dev/check_types.py .venv/bin/mypy     # mypy may be elsewhere: it looks at this Python's packages
 
 mypy itself knows clean and ignored modules only: it cannot say that the errors of a package that is not clean yet have
 grown. The table holds how many are left; a package that is not in it has to be clean. More errors fail with the errors
@@ -67,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     repo = Path(__file__).resolve().parents[2]
     allowed = tomllib.loads((repo / 'pyproject.toml').read_text(encoding='utf-8'))['tool']['mmopt']['type-errors']
-    run = subprocess.run(args.mypy, cwd=repo, capture_output=True, text=True)
+    command = [*args.mypy, '--python-executable', sys.executable]
+    run = subprocess.run(command, cwd=repo, capture_output=True, text=True)
     if run.returncode not in (0, 1):  # 1: errors in the code; 2: mypy itself could not work
         print(run.stdout + run.stderr, file=sys.stderr)
         return run.returncode

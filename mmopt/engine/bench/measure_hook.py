@@ -59,6 +59,7 @@ class MeasureHook(Hook):
         """Note the iteration; stop after the last."""
         if self.parent_pid is not None and os.getppid() != self.parent_pid:
             raise SystemExit('nobody waits for this measurement any more.')
+        assert outputs is not None
         self._done += 1
         self._loss_tensors.append(outputs['loss'])
         if self._done > self.warmup:

@@ -37,6 +37,10 @@ def to_plain(value: Any, *, copy: bool = False, on_unknown: Callable[[str, Any],
 class PlainHistory:
     """Stands in for MMEngine's ``HistoryBuffer`` while a checkpoint is read: attributes only."""
 
+    _log_history: Any
+    _count_history: Any
+    max_length: int
+
 
 class _Converter:
     def __init__(self, copy: bool, on_unknown: Callable[[str, Any], None] | None) -> None:
@@ -71,6 +75,7 @@ class _Converter:
         if isinstance(value, torch.dtype | torch.device):
             return value
         # Subclasses: np.str_, IntEnum, SampleIndex.
+        plain_type: Any
         for plain_type in (bool, int, float, complex, str, bytes):
             if isinstance(value, plain_type):
                 return plain_type(value)
@@ -96,9 +101,9 @@ class _Converter:
         if metadata is None:
             return plain
         # Versions of a module's layout, which load_state_dict of some modules asks for.
-        plain = OrderedDict(plain)
-        plain._metadata = self.convert(metadata, place)
-        return plain
+        versioned: Any = OrderedDict(plain)
+        versioned._metadata = self.convert(metadata, place)
+        return versioned
 
     def _tensor(self, tensor: Tensor) -> Tensor:
         tensor = tensor.detach()

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,8 @@ def rng_state() -> dict:
         ``python``, ``numpy``, ``torch`` and ``cuda`` (one entry per device; empty where CUDA was never used); on a Mac
         with a GPU ``mps``.
     """
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    state: Any = np.random.get_state(legacy=True)
+    name, keys, position, has_gauss, cached = state
     # Asking an untouched CUDA for its state would start it, which costs memory on every device.
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else []
     return dict(

@@ -55,7 +55,7 @@ def write_tensor_file(file: BinaryIO, tensors: Mapping[str, Tensor], metadata: M
     for name in order:
         flat = tensors[name].detach().cpu().contiguous().flatten()
         if flat.numel():
-            file.write(memoryview(flat.view(torch.uint8).numpy()))
+            file.write(flat.view(torch.uint8).numpy().data)
 
 
 def read_tensor_file(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -91,8 +92,9 @@ def load_weights(
         )
     if strict and not report.complete:
         raise UserError(f'{source}: does not fit the model. {"; ".join(report.lines())}.')
-    for line in report.lines() if logger is not None else ():
-        logger.warning(f'{source}: {line}.')
+    if logger is not None:
+        for line in report.lines():
+            logger.warning(f'{source}: {line}.')
     return report
 
 
@@ -133,7 +135,7 @@ def _load(model: nn.Module, state: dict[str, Tensor], metadata: Mapping | None) 
 
 def _with_metadata(state: Mapping[str, Tensor], metadata: Mapping | None) -> OrderedDict:
     """Add the versions of the modules' layouts, which some modules look at while loading."""
-    state = OrderedDict(state)
+    versioned: Any = OrderedDict(state)
     if metadata is not None:
-        state._metadata = metadata
-    return state
+        versioned._metadata = metadata
+    return versioned

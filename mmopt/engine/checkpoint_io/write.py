@@ -90,8 +90,9 @@ def _write_plain(path: Path, plain: dict) -> None:
 
 def _write_archive(file: BinaryIO, plain: dict) -> None:
     stream = _ChecksummedStream(file)
+    writable: Any = stream  # torch asks for write() alone
     try:
-        torch.save(plain, stream)
+        torch.save(plain, writable)
     except RuntimeError as error:
         # torch's writer turns a failed write into "unexpected pos 96010688 vs 96010576".
         raise stream.error or error from error
@@ -123,7 +124,7 @@ class _ChecksummedStream:
         self.file.flush()
 
 
-def replace_file(path: Path, write: Callable[[BinaryIO], None]) -> None:
+def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, bring it to the disk and rename it to ``path``.
 
     Args:
@@ -171,7 +172,7 @@ def _explain(path: Path, error: OSError, num_bytes: int) -> str:
         free = f'{shutil.disk_usage(path.parent).free / GIB:.3f} GiB are free'
     except OSError:
         free = 'the free space is unknown'
-    remedy = _REMEDIES.get(error.errno, 'Check the disk and the path')
+    remedy = _REMEDIES.get(error.errno or 0, 'Check the disk and the path')
     return (
         f'{path}: checkpoint not written: {error.strerror or error}. It needs {num_bytes / GIB:.3f} GiB, {free}. '
         f'{remedy}. Earlier checkpoints are untouched.'

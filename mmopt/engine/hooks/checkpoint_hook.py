@@ -160,6 +160,7 @@ class CheckpointHook(Hook):
         if self._auto:
             self._resolve_auto(metrics)
         for name, rule in self.rules.items():
+            assert rule is not None, 'only auto has none, and it is resolved'
             self._compare(runner, name, rule, _find_score(metrics, name))
 
     def after_train(self, runner: Runner) -> None:
@@ -269,11 +270,11 @@ class CheckpointHook(Hook):
 
     def _switch(self, path: Path, label: str, iters_done: int, previous: Mapping | None) -> None:
         checkpoint_io.switch_link(path.with_name(f'best_{label}.pth'), path)
-        saved_now = self._saved is not None and self._saved[0] == iters_done and self._saved[1].is_file()
-        if saved_now and self.save_optimizer:
+        saved = self._saved
+        if saved is not None and saved[0] == iters_done and saved[1].is_file() and self.save_optimizer:
             # The same state, saved before the evaluation, does not know its score: a run resumed from it would
             # forget the best. One more name for the new file costs nothing.
-            checkpoint_io.switch_link(self._saved[1], path)
+            checkpoint_io.switch_link(saved[1], path)
         if previous is not None and previous['file'] != path.name:
             path.with_name(previous['file']).unlink(missing_ok=True)
 

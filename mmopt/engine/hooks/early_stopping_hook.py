@@ -81,10 +81,11 @@ class EarlyStoppingHook(Hook):
         """Compare the score with the best one."""
         if not self._training:
             return
-        if self.monitor not in (metrics or {}):
+        metrics = metrics or {}
+        if self.monitor not in metrics:
             raise UserError(
                 f'EarlyStoppingHook: monitor={self.monitor!r} is not among the metrics of the evaluation: '
-                f'{", ".join(metrics or {}) or "none"}.'
+                f'{", ".join(metrics) or "none"}.'
             )
         score = float(metrics[self.monitor])
         state = runner.message_hub.get_info(_STATE)

@@ -1,6 +1,7 @@
 """Leave a picture of the allocator when memory runs out: which line allocated each block."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.dist import get_rank
@@ -48,7 +49,8 @@ class MemorySnapshotHook(Hook):
             del device, alloc, device_alloc, device_free  # torch's calling convention
             self.dump(runner)
 
-        torch._C._cuda_attach_out_of_memory_observer(on_out_of_memory)
+        bindings: Any = torch._C
+        bindings._cuda_attach_out_of_memory_observer(on_out_of_memory)
 
     def dump(self, runner: Runner) -> None:
         """Write a snapshot, unless there are enough."""

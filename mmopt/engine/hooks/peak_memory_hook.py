@@ -42,10 +42,11 @@ class PeakMemoryHook(Hook):
     # Before LoggerHook (VERY_LOW), so that a reading is in the log line of its own iteration.
     priority = 'NORMAL'
 
+    _device: torch.device  # set with _cores
+
     def __init__(self) -> None:
         self._num_retries = 0
         self._cores: CoreUtilisation | None = None
-        self._device: torch.device | None = None
         self._workers_read = -math.inf
         self._seconds: list[tuple[float, float]] = []
         self._said: set[str] = set()

@@ -92,7 +92,8 @@ class PlateauHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Judge the metric."""
-        watched = _watched(runner, metrics or {})
+        metrics = metrics or {}
+        watched = _watched(runner, metrics)
         if watched is None:
             return
         name, rule = watched

@@ -222,7 +222,9 @@ class CachingAllocator:
         block = hole.prev if hole.prev is not None and hole.prev.is_free else None
         missing = size - (block.size if block else 0)
         while missing > 0:
-            hole = hole if block is None else block.next
+            if block is not None:
+                assert block.next is not None, 'behind every block lies the endless tail'
+                hole = block.next
             wanted = min(-(-missing // pool.granule) * pool.granule, hole.size)
             if not self._reserve(wanted):
                 return None
@@ -232,6 +234,7 @@ class CachingAllocator:
             self._insert(hole)
             block = hole
             missing = size - block.size
+        assert block is not None
         pool.remove(block)
         return block
 

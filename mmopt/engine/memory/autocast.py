@@ -65,6 +65,8 @@ class _CastCache:
 
     def __init__(self) -> None:
         self.copies: dict[int, tuple[Tensor, Tensor]] = {}
+        self.library: torch.library.Library | None = None
+        """Kept alive: a library undoes its registrations when it is collected."""
 
     def clear(self) -> None:
         self.copies.clear()
@@ -144,16 +146,16 @@ def _operator(name: str) -> Any:
 
 
 def _without_autocast() -> Any:
-    key = torch._C.DispatchKey.AutocastPrivateUse1
-    return torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(key))
+    keys: Any = torch._C.DispatchKey
+    return torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(keys.AutocastPrivateUse1))
 
 
 def _lower(operator: Any, cache: _CastCache) -> Callable:
     def kernel(*args: Any, **kwargs: Any) -> Any:
         dtype = torch.get_autocast_dtype(DEVICE_TYPE)
         with _without_autocast():
-            args = [cache.cast(value, dtype) for value in args]
-            return operator(*args, **{name: cache.cast(value, dtype) for name, value in kwargs.items()})
+            cast = [cache.cast(value, dtype) for value in args]
+            return operator(*cast, **{name: cache.cast(value, dtype) for name, value in kwargs.items()})
 
     return kernel
 
@@ -161,8 +163,8 @@ def _lower(operator: Any, cache: _CastCache) -> Callable:
 def _fp32(operator: Any, cache: _CastCache) -> Callable:
     def kernel(*args: Any, **kwargs: Any) -> Any:
         with _without_autocast():
-            args = [cache.cast(value, torch.float32) for value in args]
-            return operator(*args, **{name: cache.cast(value, torch.float32) for name, value in kwargs.items()})
+            cast = [cache.cast(value, torch.float32) for value in args]
+            return operator(*cast, **{name: cache.cast(value, torch.float32) for name, value in kwargs.items()})
 
     return kernel
 
@@ -211,7 +213,7 @@ def _promote(operator: Any, cache: _CastCache) -> Callable:
     def kernel(*args: Any, **kwargs: Any) -> Any:
         dtype = _widest([*args, *kwargs.values()], torch.get_autocast_dtype(DEVICE_TYPE))
         with _without_autocast():
-            args = [cache.cast(value, dtype) for value in args]
-            return operator(*args, **{name: cache.cast(value, dtype) for name, value in kwargs.items()})
+            cast = [cache.cast(value, dtype) for value in args]
+            return operator(*cast, **{name: cache.cast(value, dtype) for name, value in kwargs.items()})
 
     return kernel

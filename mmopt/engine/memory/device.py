@@ -78,6 +78,10 @@ def is_registered() -> bool:
     return torch._C._get_privateuse1_backend_name() == DEVICE_TYPE
 
 
+# The libraries that were registered.
+_KEPT: list[torch.library.Library] = []
+
+
 def register_device() -> torch.device:
     """Make the device type known to torch; again is no harm.
 
@@ -93,6 +97,7 @@ def register_device() -> torch.device:
     if not is_registered():
         _setup_privateuseone_for_python_backend(DEVICE_TYPE, backend_module=_DeviceModule())
         # Kept for the life of the process: a library undoes its registrations when it is collected.
-        register_device.library = torch.library.Library('_', 'IMPL', 'AutocastPrivateUse1')
-        register_device.library.fallback(torch.library.fallthrough_kernel)
+        library = torch.library.Library('_', 'IMPL', 'AutocastPrivateUse1')
+        _KEPT.append(library)
+        library.fallback(torch.library.fallthrough_kernel)
     return torch.device(DEVICE_TYPE, 0)

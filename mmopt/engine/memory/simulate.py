@@ -80,7 +80,7 @@ def record_steps(
     optim_wrapper.step = step
     window = optim_wrapper._accumulative_counts = min(optim_wrapper.accumulative_counts, MAX_WINDOW)
     optim_wrapper.initialize_count_status(model, 0, num_steps * window)
-    train_step = TrainStep(model, optim_wrapper, micro_batch)
+    train_step: Any = TrainStep(model, optim_wrapper, micro_batch)
     train_step.before_first = before_first
     preprocess = train_step._preprocess
 

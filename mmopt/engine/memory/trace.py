@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -160,9 +161,9 @@ class Recorder(TorchDispatchMode):
             Allocation(size, self.current_phase, self._modules[-1] if self._modules else '', _name(func))
         )
         self.trace.events.append((number, size))
-        self._live[key] = (number, weakref.ref(storage, lambda _, key=key, number=number: self._free(key, number)))
+        self._live[key] = (number, weakref.ref(storage, partial(self._free, key, number)))
 
-    def _free(self, key: int, number: int) -> None:
+    def _free(self, key: int, number: int, _: object = None) -> None:
         known = self._live.get(key)
         if known is not None and known[0] == number:
             del self._live[key]

@@ -53,14 +53,19 @@ def known_value(tensor: Any) -> Tensor | None:
     return known[0] if known is not None and known[1].holds else None
 
 
+def _know(tensor: Any, value: Tensor, cell: _Cell) -> None:
+    tensor._mmopt_known = (value, cell)
+
+
 def forget(tensor: Tensor) -> None:
     """Treat a tensor (and, of a fake one, its views) as unknown from now on."""
     known = getattr(tensor, '_mmopt_known', None)
     if known is not None:
         known[1].holds = False
     elif not isinstance(tensor, FakeTensor):
-        tensor._mmopt_known = (tensor.detach(), _Cell())
-        tensor._mmopt_known[1].holds = False
+        cell = _Cell()
+        cell.holds = False
+        _know(tensor, tensor.detach(), cell)
 
 
 def _stays_on_host(args: tuple, kwargs: dict) -> bool:
@@ -186,7 +191,7 @@ class KnownValues:
             return _FAILED
 
     @staticmethod
-    def _attach(out: Any, real: Any, operands: list[Tensor]) -> None:
+    def _attach(out: Any, real: Any, operands: list[Any]) -> None:
         cells = {}
         for tensor in operands:
             value, cell = tensor._mmopt_known
@@ -197,7 +202,7 @@ class KnownValues:
             return
         for fake, value in zip(outs, reals, strict=True):
             if fake.shape == value.shape and not hasattr(fake, '_mmopt_known'):
-                fake._mmopt_known = (value, cells.get(value.untyped_storage()._cdata) or _Cell())
+                _know(fake, value, cells.get(value.untyped_storage()._cdata) or _Cell())
 
     # ---------------------------------------------------------------- sizes and numbers that depend on values
     def _read(self, func: Any, args: tuple, kwargs: dict) -> Any:
@@ -208,10 +213,10 @@ class KnownValues:
         return _map(real, lambda value: self._fake_on(value, device))
 
     def _fake_on(self, value: Tensor, device: torch.device) -> FakeTensor:
-        shell = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=device)
+        shell: Any = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=device)
         shell.constant = None
         if value.numel() <= MAX_ELEMENTS:
-            shell._mmopt_known = (value, _Cell())
+            _know(shell, value, _Cell())
         return shell
 
     def _assume(self, func: Any, args: tuple, kwargs: dict) -> Any:

@@ -30,6 +30,7 @@ def build_step(runner: Any, micro_batch: int | str | None, found: MicroBatchStat
             runner.model, runner.optim_wrapper, runner.logger, found, lambda: remedies(runner.cfg)
         )
     else:
+        assert not isinstance(micro_batch, str), micro_batch
         step = TrainStep(runner.model, runner.optim_wrapper, micro_batch)
         if micro_batch is not None and not step.model_owns_step:
             for note in inexact_parts(step.module):

@@ -31,6 +31,7 @@ class CheckpointBudget:
 
     def __call__(self, step: TrainStep, batch: Any, normalizers: dict[str, Tensor] | None) -> None:
         """Choose blocks; see :attr:`TrainStep.before_first`."""
+        assert self.logger is not None, 'only choose() does without'
         report(dict(checkpointing=self.choose(step, batch, normalizers)), self.logger)
 
     def choose(self, step: TrainStep, batch: Any, normalizers: dict[str, Tensor] | None) -> Effect:

@@ -25,7 +25,7 @@ class Predictor:
     """
 
     def __init__(self, module: nn.Module, logger: Logger) -> None:
-        self.module = module
+        self.module: Any = module
         self.logger = logger
         self.state = MicroBatchState()
 

@@ -58,6 +58,7 @@ class StepSnapshot:
             if not has_grad:
                 param.grad = None
             else:
+                assert param.grad is not None, 'a gradient that was there is overwritten, never dropped'
                 param.grad.copy_(self._host_grads[place], non_blocking=True)
         set_rng_state(self._rng)
 

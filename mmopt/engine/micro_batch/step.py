@@ -114,7 +114,8 @@ class AutoMicroBatchStep(TrainStep):
         if self.optim_wrapper.should_sync():  # the step follows
             reduce_gradients(list(self.module.parameters()))
             self._reserve.release()
-        return log | dict(micro_batch=float(size))
+        noted: dict[str, Any] = dict(micro_batch=float(size))
+        return log | noted
 
     def _attempt(
         self, batch: Any, normalizers: dict[str, Tensor] | None, size: int

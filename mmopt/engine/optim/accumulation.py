@@ -6,6 +6,7 @@ incomplete last window by its length: as in mmcv 1.x.
 """
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
@@ -33,7 +34,8 @@ def waiting_gradients(module: nn.Module) -> dict[str, Tensor]:
     named = dict(module.named_parameters())
     if any(isinstance(param, DTensor) for param in named.values()):
         # Sharded gradients are reduced at every backward pass.
-        return {name: param.grad.full_tensor().cpu() for name, param in named.items() if param.grad is not None}
+        shards: dict[str, Any] = {name: param.grad for name, param in named.items() if param.grad is not None}
+        return {name: grad.full_tensor().cpu() for name, grad in shards.items()}
     if get_world_size() == 1:
         return {name: param.grad.cpu() for name, param in named.items() if param.grad is not None}
     # A parameter may have a gradient on some ranks only.

@@ -170,6 +170,7 @@ class TSMOptimWrapperConstructor(MMCV1OptimWrapperConstructor):
                 )
         *weights, last_weight = weights
         *biases, last_bias = biases
+        assert self.base_lr is not None, 'see check()'
         lr, fast = self.base_lr, self.paramwise_cfg['fc_lr5']
         plain = {} if self.base_weight_decay is None else dict(weight_decay=self.base_weight_decay)
         parts = [

@@ -134,7 +134,8 @@ class AmpOptimWrapper(OptimWrapper):
             self._num_skipped += flag.to(self._num_skipped.device, non_blocking=True).clamp(max=1)
         self.loss_scaler.step(self.optimizer, **kwargs)
         self.loss_scaler.update(self.static_scale)
-        self.step_log |= dict(loss_scale=self.loss_scaler._scale.clone(), num_skipped_steps=self._num_skipped.clone())
+        scale: Any = self.loss_scaler._scale
+        self.step_log |= dict(loss_scale=scale.clone(), num_skipped_steps=self._num_skipped.clone())
 
     def state_dict(self) -> dict:
         """Return the optimizer's state, the scaler's and the count of skipped steps."""

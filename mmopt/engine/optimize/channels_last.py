@@ -33,7 +33,7 @@ def channels_last(model: nn.Module, value: Any) -> Effect:
     wanted = [value] if isinstance(value, str) else ['2d', '3d']
     counts = dict.fromkeys(wanted, 0)
     for module in model.modules():
-        weight = getattr(module, 'weight', None)
+        weight: Any = getattr(module, 'weight', None)
         if not isinstance(module, nn.modules.conv._ConvNd) or weight.dim() not in _FORMATS:
             continue
         dims, memory_format = _FORMATS[weight.dim()]

@@ -107,6 +107,7 @@ def checkpoint_modules(modules: Mapping[str, nn.Module], *, selective: bool = Fa
         # A bound method and not a closure: a copy of the model (EMA) then runs the copy's weights.
         module.forward = functools.partial(_outside_of_graphs(), module.forward, module, selective)
         if selective:
+            part: Any
             for part in module.modules():
                 if getattr(part, 'inplace', False) is True:
                     part.inplace = False

@@ -130,7 +130,9 @@ def compile_regions(model: nn.Module, value: Any) -> Effect:
     """
     if value is False:
         return Effect('off')
-    options = dict(value) if isinstance(value, Mapping) else dict(mode=value) if isinstance(value, str) else {}
+    options: dict[str, Any] = (
+        dict(value) if isinstance(value, Mapping) else dict(mode=value) if isinstance(value, str) else {}
+    )
     patterns = options.pop('regions', None)
     regions = find_regions(model, patterns)
     if not regions:

@@ -40,7 +40,7 @@ def eight_bit(optim_wrapper: Mapping[str, Any], value: bool) -> tuple[dict[str, 
     wrapper = copy.deepcopy(dict(optim_wrapper))
     if not value:
         return wrapper, Effect('off')
-    optimizer = wrapper.get('optimizer')
+    optimizer: Any = wrapper.get('optimizer')
     kind = optimizer.get('type') if isinstance(optimizer, Mapping) else None
     if kind not in _NAMES:
         return wrapper, Effect(f'there is no 8-bit {kind}; known: {", ".join(_NAMES)}', is_effective=False)

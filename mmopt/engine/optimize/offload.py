@@ -87,7 +87,7 @@ class Offload(saved_tensors_hooks):
         self._copies: dict[tuple, tuple[StorageWeakRef, _OnHost]] = {}
         super().__init__(self._pack, self._unpack)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Self:  # type: ignore[override]  # torch's returns nothing; `with ... as hooks` needs it
         super().__enter__()
         return self
 

@@ -70,7 +70,7 @@ def scale_optimizer(optim_wrapper: Mapping[str, Any], factor: float, reason: str
         The section to build, and what was done.
     """
     wrapper = copy.deepcopy(dict(optim_wrapper))
-    optimizer = wrapper.get('optimizer')
+    optimizer: Any = wrapper.get('optimizer')
     lr = optimizer.get('lr') if isinstance(optimizer, Mapping) else None
     if not isinstance(lr, int | float):
         return wrapper, Effect('there is no single optimizer.lr to scale', is_effective=False)

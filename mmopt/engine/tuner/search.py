@@ -186,8 +186,10 @@ def _undo(
                     continue
                 found.trials.append((simpler, measure(simpler)))
                 _learn(found, model)
-            seconds = found.outcome(simpler).seconds_per_sample
-            if seconds is not None and seconds <= (1 + _WORTHWHILE) * found.outcome(best).seconds_per_sample:
+            outcome = found.outcome(simpler)
+            assert outcome is not None, 'it has just been tried'
+            seconds = outcome.seconds_per_sample
+            if seconds is not None and seconds <= (1 + _WORTHWHILE) * found.seconds(best):
                 best, undone = simpler, True
                 break
     found.best = best
