@@ -208,7 +208,7 @@ class _Disk:
         begun = ', going on with an interrupted build' if journal.exists() else ''
         _say(f'storing {_describe(source, length, needed)} in {path}{begun}.')
         started = time.perf_counter()
-        fd = open_for_update(data)
+        fd, is_open = open_for_update(data), True
         try:
             places = write_records(
                 source.info,
@@ -223,12 +223,12 @@ class _Disk:
             os.fsync(fd)
         except PrefixEndsError:
             os.close(fd)  # Windows deletes no open file
-            fd = None
+            is_open = False
             data.unlink()
             journal.unlink()
             raise
         finally:
-            if fd is not None:
+            if is_open:
                 os.close(fd)
         _write_synced(path / 'places.npy', lambda file: np.save(file, places))
         meta = dict(format=_FORMAT, samples=self.samples, count=source.count, bytes=int(places[:, 1].sum()))

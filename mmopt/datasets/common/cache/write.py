@@ -88,7 +88,7 @@ class _Writer(Dataset):
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            return _Failure(-1, error.strerror)
+            return _Failure(-1, error.strerror or str(error))
         return index, offset, len(record), zlib.crc32(record)
 
 
