@@ -16,7 +16,7 @@ from mmopt.datasets.segmentation.pictures import tint
 
 __all__ = ['make_demo', 'make_sample']
 
-_FORMAT = 1  # raise it when the pictures or labels change: sets of an older format are made anew
+_FORMAT = 2  # raise it when the pictures or labels change: sets of an older format are made anew
 _CITY = 'demo'
 
 
