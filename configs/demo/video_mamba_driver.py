@@ -16,3 +16,6 @@ model = dict(
         drop_rate=0.0,
     )
 )
+runner = dict(max_epochs=14)
+checkpoint_config = dict(interval=7)
+evaluation = dict(interval=7)
