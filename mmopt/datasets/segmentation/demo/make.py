@@ -40,7 +40,7 @@ def make_demo(
     out_dir: str | Path,
     num_train: int = 256,
     num_val: int = 32,
-    image_size: tuple[int, int] = (288, 512),
+    image_size: tuple[int, int] = (216, 384),
     seed: int = 0,
     *,
     num_workers: int = 0,
