@@ -160,7 +160,8 @@ def instructions() -> str:
 
 def report(rows: Sequence[Mapping[str, Any]]) -> str:
     """Write a table per machine, instructions and threads."""
-    lines = ['# The demos: what they cost and what they learn', '', __doc__.split('\n\n', 2)[2].strip()]
+    command = '`python benchmarks/demos.py`; "emulated": `ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2` before it.'
+    lines = ['# The demos: what they cost and what they learn', '', command, '', __doc__.split('\n\n')[-1].strip()]
     setting = ('cpu', 'instructions', 'threads', 'torch')
     for group, members in itertools.groupby(
         sorted(rows, key=lambda row: [row[key] for key in (*setting, *KEY)]),

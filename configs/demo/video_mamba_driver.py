@@ -1,4 +1,4 @@
-"""Mamba small enough to learn on two CPU cores in three minutes, on the built-in drivers.
+"""Mamba small enough to learn on two CPU cores in minutes, on the built-in drivers.
 
 python tools/datasets/make_demo.py driver && python tools/train.py configs/demo/video_mamba_driver.py
 """
