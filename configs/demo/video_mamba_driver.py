@@ -1,4 +1,4 @@
-"""Mamba small enough to learn on two CPU cores in three minutes, on the built-in drivers.
+"""Mamba small enough to learn on two CPU cores in minutes, on the built-in drivers.
 
 python tools/datasets/make_demo.py driver && python tools/train.py configs/demo/video_mamba_driver.py
 """
@@ -16,3 +16,6 @@ model = dict(
         drop_rate=0.0,
     )
 )
+runner = dict(max_epochs=14)
+checkpoint_config = dict(interval=7)
+evaluation = dict(interval=7)

@@ -10,7 +10,7 @@ size = (192, 320)
 pair = dict(type='LoadImagePair')
 train_pipeline = [
     pair,
-    dict(type='Mosaic', size=size, prob=0.3, stop_epoch=8, scale=(0.6, 1.0), load=[pair]),
+    dict(type='Mosaic', size=size, prob=0.3, stop_epoch=4, scale=(0.6, 1.0), load=[pair]),
     dict(type='RandomLetterbox', size=size, scale=(0.8, 1.4), aspect=0.1),
     dict(type='RandomFlipBoxes', prob=0.5),
     dict(type='PackDetection'),

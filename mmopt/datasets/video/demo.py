@@ -17,12 +17,12 @@ from mmopt.datasets.video.layout import DRIVER_ACTIONS, Recording, read_segments
 from mmopt.datasets.video.render import CAMERAS, Light, render
 from mmopt.utils.errors import UserError
 
-__all__ = ['make_demo']
+__all__ = ['NUM_ROUNDS', 'make_demo']
 
-_FORMAT = 1  # raise it when pictures or labels change: sets of an older format are made anew
+_FORMAT = 2  # raise it when pictures or labels change: sets of an older format are made anew
 _RATE = 10  # frames per second
 _GOP = 10  # frames between key frames
-_NUM_ROUNDS = 2  # how often each action occurs in a recording
+NUM_ROUNDS = 2  # how often each action occurs in a recording
 _FIRST_VAL_PERSON = 101
 _LIGHTS = dict(
     day_high=Light(1.0, 4.0, 3),
@@ -101,7 +101,7 @@ def _finish(root: Path, settings: DemoSettings) -> None:
 def _plan(rng: np.random.Generator) -> tuple[list[tuple[int, int, str]], int]:
     """Return the segments of a recording, in random order with short gaps, and its number of frames."""
     segments, place = [], 8
-    for _ in range(_NUM_ROUNDS):
+    for _ in range(NUM_ROUNDS):
         for action in rng.permutation(DRIVER_ACTIONS):
             length = int(rng.integers(12, 21))
             segments.append((place, place + length, str(action)))

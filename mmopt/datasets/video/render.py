@@ -124,8 +124,10 @@ def render(
         for finger in ('thumb', 'index', 'middle', 'ring', 'pinky'):
             line(f'{side}_wrist', f'{side}_{finger}_1', driver.skin, 0.018)
             line(f'{side}_{finger}_1', f'{side}_{finger}_4', driver.skin, 0.016)
-    lit = image * light.brightness + rng.standard_normal((height, width, 1), dtype=np.float32) * light.noise
-    return np.clip(lit, 0, 255).astype(np.uint8)
+    lit = image.astype(np.float32)
+    lit *= light.brightness
+    lit += rng.standard_normal((height, width, 1), dtype=np.float32) * light.noise
+    return np.clip(lit, 0, 255, out=lit).astype(np.uint8)
 
 
 def _head(points: dict, driver: Driver, camera: Camera, size: tuple[int, int], dot) -> None:
@@ -134,17 +136,13 @@ def _head(points: dict, driver: Driver, camera: Camera, size: tuple[int, int], d
     side = points['side']
     scale = driver.scale
 
-    def seen(offset: np.ndarray) -> np.ndarray:
-        return camera.project((place + scale * offset)[None], size)[0][0]
-
     to_camera = np.array(camera.place_m) - place
     to_camera /= np.linalg.norm(to_camera)
     spheres = [
         (-0.035 * forward + 0.03 * up, driver.hair, 0.108 * scale),
         (0.022 * forward - 0.015 * up, driver.skin, 0.095 * scale),
     ]
-    for offset, colour, radius_m in sorted(spheres, key=lambda sphere: float(sphere[0] @ to_camera)):
-        dot(seen(offset), colour, radius_m)
+    spheres.sort(key=lambda sphere: float(sphere[0] @ to_camera))
     dark = (35, 25, 25)
     features = [
         (0.09 * forward + 0.03 * up + 0.036 * side, (245, 245, 245), 0.02),
@@ -155,25 +153,40 @@ def _head(points: dict, driver: Driver, camera: Camera, size: tuple[int, int], d
         (0.095 * forward - 0.055 * up + 0.015 * side, (150, 60, 60), 0.012),
         (0.095 * forward - 0.055 * up - 0.015 * side, (150, 60, 60), 0.012),
     ]
-    for offset, colour, radius_m in features:
-        if offset @ to_camera > 0.035:
-            dot(seen(offset), colour, radius_m * scale)
+    shown = [*spheres, *((*what, radius * scale) for *what, radius in features if what[0] @ to_camera > 0.035)]
+    pixels_N2, _ = camera.project(place + scale * np.stack([offset for offset, *_ in shown]), size)
+    for pixel, (_, colour, radius_m) in zip(pixels_N2, shown, strict=True):
+        dot(pixel, colour, radius_m)
 
 
 def _cabin(size: tuple[int, int], camera: Camera, light: Light, time_s: float) -> np.ndarray:
     """Draw the seat and, behind the windows, sky and traffic."""
     height, width = size
-    image = np.empty((height, width, 3), np.uint8)
-    image[:] = (np.linspace(120, 60, height)[:, None, None] * np.array([0.9, 1.0, 1.1])).astype(np.uint8)
-    window_rows = slice(height // 10, height // 2)
-    image[window_rows, : width // 5] = image[window_rows, -width // 5 :] = (150, 180, 215)
+    image = _windows(size).copy()
     for number in range(light.traffic):
         speed = 0.35 + 0.2 * number
         x = int(((0.37 * number + speed * time_s * (1 if camera.place_m[0] >= 0 else -1)) % 1.0) * width)
         if x < width // 5 or x > width * 4 // 5:
             colour = [(190, 60, 50), (60, 70, 160), (220, 210, 120)][number % 3]
             cv2.rectangle(image, (x - 3, height // 3), (x + 3, height // 3 + 5), colour, -1)
+    cv2.fillPoly(image, [_seat(camera, size)], (45, 45, 52), cv2.LINE_AA, _SHIFT)
+    return image
+
+
+@cache
+def _windows(size: tuple[int, int]) -> np.ndarray:
+    """Draw what is behind every driver: a wall that darkens downwards, and a window on either side."""
+    height, width = size
+    image = np.empty((height, width, 3), np.uint8)
+    image[:] = (np.linspace(120, 60, height)[:, None, None] * np.array([0.9, 1.0, 1.1])).astype(np.uint8)
+    window_rows = slice(height // 10, height // 2)
+    image[window_rows, : width // 5] = image[window_rows, -width // 5 :] = (150, 180, 215)
+    return image
+
+
+@cache
+def _seat(camera: Camera, size: tuple[int, int]) -> np.ndarray:
+    """Return the seat's outline in OpenCV's fixed-point pixels."""
     seat = np.array([[-0.2, 0.2, -0.14], [0.2, 0.2, -0.14], [0.27, -0.65, -0.12], [-0.27, -0.65, -0.12]])
     outline, _ = camera.project(seat, size)
-    cv2.fillPoly(image, [np.array([_at(corner) for corner in outline])], (45, 45, 52), cv2.LINE_AA, _SHIFT)
-    return image
+    return np.array([_at(corner) for corner in outline])

@@ -11,6 +11,7 @@ from mmopt.models.segmentation.losses import (
     EDGE_BIT,
     NEAR_BIT,
     count_regions,
+    enlarge,
     hard_pixel_mean,
     kth_largest,
     pixel_cross_entropy,
@@ -72,7 +73,7 @@ def test_logits_are_enlarged_and_ignored_pixels_cost_nothing():
     large = F.interpolate(logits, (16, 20), mode='bilinear', align_corners=False)
     want = F.cross_entropy(large, label, ignore_index=255, reduction='none')
     got = pixel_cross_entropy(logits, label)
-    assert torch.equal(got, want)
+    torch.testing.assert_close(got, want)
     assert not got[:, :5].any()
 
 
@@ -134,3 +135,16 @@ def test_regions_are_bits_of_one_map():
     assert region_sum(loss, regions, NEAR_BIT) == 2 + 3 + 4
     assert count_regions(regions, valid, EDGE_BIT) == 1
     assert count_regions(regions, valid, NEAR_BIT) == 2
+
+
+@pytest.mark.parametrize(
+    ('small', 'size'), [((5, 10), (40, 80)), ((20, 13), (31, 64)), ((6, 8), (6, 8)), ((9, 7), (4, 3))]
+)
+def test_enlarged_logits_and_their_gradients_are_those_of_interpolation(small, size):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, *small, generator=generator, requires_grad=True)
+    grad = torch.randn(2, 3, *size, generator=generator)
+    wanted = F.interpolate(logits, size, mode='bilinear', align_corners=False)
+    got = enlarge(logits, size)
+    torch.testing.assert_close(got, wanted)
+    torch.testing.assert_close(*(torch.autograd.grad(out, logits, grad)[0] for out in (got, wanted)))

@@ -46,9 +46,10 @@ class Camera:
         """Project world points with z > 0 to pixels: (N, 2) of (u, v), pixel centres at integers."""
         matrix = self.intrinsics_33
         x, y, z = np.asarray(points_N3, np.float64).T
-        u = matrix[0, 2] + matrix[0, 0] * x / z
-        v = matrix[1, 2] + matrix[1, 1] * (CAM_FRONT_HEIGHT_M - y) / z
-        return np.stack([u, v], 1)
+        pixels = np.empty((len(z), 2))
+        pixels[:, 0] = matrix[0, 2] + matrix[0, 0] * x / z
+        pixels[:, 1] = matrix[1, 2] + matrix[1, 1] * (CAM_FRONT_HEIGHT_M - y) / z
+        return pixels
 
     @cached_property
     def first_ground_row(self) -> int:

@@ -6,6 +6,7 @@ Shape letters: I items, 4 corners.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -34,7 +35,7 @@ class Item:
     solids: list[Solid] = field(default_factory=list)
     sprite: int = 0
 
-    @property
+    @cached_property
     def corners_42(self) -> np.ndarray:
         """Corners (x, z) of the footprint, in order around it."""
         half_l, half_w = self.size[0] / 2, self.size[1] / 2
@@ -102,12 +103,13 @@ def far_to_near(items: Sequence[Item]) -> list[Item]:
     nearer &= (low[:, None] < high[None, :]) & (low[None, :] < high[:, None])
     np.fill_diagonal(nearer, False)
 
-    order, left = [], set(range(num))
-    while left:
-        index = list(left)
+    order, left_I = [], np.ones(num, bool)
+    num_hidden_I = nearer.sum(1)  # how many of those that are left an item may hide
+    for _ in range(num):
         # Nothing farther is left to draw; among those (or, in a cycle, among all) take the farthest.
-        free = [i for i in index if not nearer[i, index].any()] or index
-        chosen = max(free, key=lambda i: distance_I[i])
+        free_I = left_I & (num_hidden_I == 0)
+        chosen = int(np.where(free_I if free_I.any() else left_I, distance_I, -1).argmax())
         order.append(items[chosen])
-        left.remove(chosen)
+        left_I[chosen] = False
+        num_hidden_I -= nearer[:, chosen]
     return order

@@ -81,19 +81,20 @@ def sample_light(rng: np.random.Generator) -> Light:
     )
 
 
-def shade(light: Light, rgb: np.ndarray, normal_3: np.ndarray, distance_m: float) -> np.ndarray:
-    """Light a flat face.
+def shade(light: Light, rgb: np.ndarray, normal: np.ndarray, distance_m: np.ndarray | float) -> np.ndarray:
+    """Light flat faces.
 
     Args:
-        rgb: Colour of the face (3,).
-        normal_3: Unit normal that points away from the object.
-        distance_m: From the camera, for headlights and haze.
+        rgb: Colours of the faces (..., 3).
+        normal: Unit normals that point away from the object (..., 3).
+        distance_m: From the camera, for headlights and haze (...).
 
     Returns:
-        Colour to draw (3,), clipped to [0, 1].
+        Colours to draw (..., 3), clipped to [0, 1].
     """
-    direct = max(0.0, float(np.dot(normal_3, light.to_sun)))
-    lit = np.multiply(light.sky, 0.72 + 0.28 * normal_3[1]) + np.multiply(light.sun, direct)
-    lit = lit + light.headlights * max(0.0, -float(normal_3[2])) * np.exp(-distance_m / 26)
+    distance_m = np.asarray(distance_m)[..., None]
+    direct = np.maximum((normal * np.array(light.to_sun)).sum(-1, keepdims=True), 0)
+    lit = np.multiply(light.sky, 0.72 + 0.28 * normal[..., 1:2]) + np.multiply(light.sun, direct)
+    lit = lit + light.headlights * np.maximum(-normal[..., 2:3], 0) * np.exp(-distance_m / 26)
     haze = 1 - np.exp(-distance_m / light.haze_m)
     return np.clip(rgb * lit * light.exposure * (1 - haze) + np.multiply(light.horizon, light.exposure * haze), 0, 1)

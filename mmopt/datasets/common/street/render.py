@@ -5,6 +5,7 @@ Shape letters: H W image, R rows below the horizon.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -36,6 +37,11 @@ class World:
     items: list[Item]
     picture_seed: int
 
+    @cached_property
+    def far_to_near(self) -> list[Item]:
+        """The items in the order in which they are drawn."""
+        return far_to_near(self.items)
+
 
 def sample_world(seed: Sequence[int]) -> World:
     """Draw a scene that depends on ``seed`` alone."""
@@ -54,7 +60,7 @@ def render(camera: Camera, world: World) -> np.ndarray:
     shadow_RW = _draw_shadows(camera, world)
     ground = draw_ground(camera, world.street, world.light, shadow_RW, rng)
     image = np.concatenate([sky, ground])
-    for item in far_to_near(world.items):
+    for item in world.far_to_near:
         if item.kind == 'tree':
             draw_tree(image, camera, world.light, item)
         else:

@@ -51,7 +51,11 @@ def place(points_N3: np.ndarray, x: float, z: float, yaw: float) -> np.ndarray:
     """Map local (f, r, u) to the world frame (x, y, z)."""
     forward, right, up = np.asarray(points_N3, np.float64).T
     sin, cos = np.sin(yaw), np.cos(yaw)
-    return np.stack([x + forward * sin + right * cos, up, z + forward * cos - right * sin], 1)
+    world = np.empty((len(up), 3))
+    world[:, 0] = x + forward * sin + right * cos
+    world[:, 1] = up
+    world[:, 2] = z + forward * cos - right * sin
+    return world
 
 
 def frustum(
@@ -140,8 +144,9 @@ def patch_points(face: Face, a: tuple, b: tuple) -> np.ndarray:
         Lower left, lower right, upper right, upper left.
     """
     lower_left, lower_right, upper_right, upper_left = face.points_N3
-    share_a = np.stack([a[0], a[1], a[1], a[0]], -1)[..., None]
-    share_b = np.stack([b[0], b[0], b[1], b[1]], -1)[..., None]
+    # Not np.stack: a car has dozens of single patches.
+    share_a = np.array([a[0], a[1], a[1], a[0]]).T[..., None]
+    share_b = np.array([b[0], b[0], b[1], b[1]]).T[..., None]
     low = lower_left + share_a * (lower_right - lower_left)
     high = upper_left + share_a * (upper_right - upper_left)
     return low + share_b * (high - low)

@@ -3,7 +3,7 @@
 Shape letters: H W picture, h w sprite.
 """
 
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import cv2
 import numpy as np
@@ -57,6 +57,14 @@ def _tree(number: int) -> tuple[np.ndarray, np.ndarray]:
     return rgb, alpha
 
 
+@cache
+def _smaller_tree(number: int, halvings: int) -> np.ndarray:
+    """Albedo and alpha of a tree in one (h, w, 4) picture, at half the size so many times."""
+    if not halvings:
+        return np.dstack(_tree(number))
+    return cv2.resize(_smaller_tree(number, halvings - 1), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+
+
 def tree_picture(camera: Camera, item: Item) -> tuple[int, int, np.ndarray, np.ndarray] | None:
     """Return where a tree's picture lies (top, left), its albedo (h, w, 3) and alpha (h, w); None if out of sight."""
     x, z, _ = item.pose
@@ -66,11 +74,11 @@ def tree_picture(camera: Camera, item: Item) -> tuple[int, int, np.ndarray, np.n
     width, height = round(right - left), round(bottom - top)
     if width < 2 or height < 2 or left > camera.image_size[1] or right < 0:
         return None
-    rgb, alpha = _tree(item.sprite)
+    # Averaging over the whole sprite took most of a small picture's time; what is left to average is 1 to 4 pixels.
+    halvings = next((count for count in (3, 2, 1) if 2 * width <= _SIZE_HW[1] >> count - 1), 0)
     kind = cv2.INTER_AREA if width < _SIZE_HW[1] else cv2.INTER_LINEAR
-    rgb = cv2.resize(rgb, (width, height), interpolation=kind)
-    alpha = cv2.resize(alpha, (width, height), interpolation=kind)
-    return round(top), round(left), rgb, alpha
+    picture = cv2.resize(_smaller_tree(item.sprite, halvings), (width, height), interpolation=kind)
+    return round(top), round(left), picture[..., :3], picture[..., 3]
 
 
 def draw_tree(image_HW3: np.ndarray, camera: Camera, light: Light, item: Item) -> None:

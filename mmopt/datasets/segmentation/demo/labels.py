@@ -1,6 +1,6 @@
 """The label of a photographed street scene: one id of Cityscapes per pixel.
 
-Everything is drawn at twice the size, in the order of the picture, and every other pixel kept: pixel centres lie at
+Objects are drawn at twice the size, in the order of the picture, and every other pixel kept: pixel centres lie at
 whole numbers in both.
 
 Shape letters: H W picture, R rows below the horizon.
@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 
 from mmopt.datasets.common.street.camera import Camera
-from mmopt.datasets.common.street.items import Item, far_to_near
-from mmopt.datasets.common.street.paint import project_contours, to_pixels
+from mmopt.datasets.common.street.items import Item
+from mmopt.datasets.common.street.paint import project_faces, to_pixels
 from mmopt.datasets.common.street.render import World
-from mmopt.datasets.common.street.solids import Solid, place
+from mmopt.datasets.common.street.solids import Solid
 from mmopt.datasets.common.street.sprites import sky_layout, tree_picture
 from mmopt.datasets.common.street.street import Street
 
@@ -53,8 +53,9 @@ def draw_label_ids(camera: Camera, world: World) -> np.ndarray:
         Cityscapes' label ids, uint8 (H, W).
     """
     double = Camera((2 * camera.image_size[0], 2 * camera.image_size[1]))
-    label = np.concatenate([_sky(double, world), _ground(double, world.street)])
-    for item in far_to_near(world.items):
+    label = np.empty(double.image_size, np.uint8)
+    label[::2, ::2] = np.concatenate([_sky(double, world)[::2, ::2], _ground(camera, world.street)])
+    for item in world.far_to_near:
         if item.kind == 'tree':
             _draw_tree(label, double, item)
         else:
@@ -92,12 +93,14 @@ def _draw_tree(label_HW: np.ndarray, camera: Camera, item: Item) -> None:
 
 def _draw_solids(label_HW: np.ndarray, camera: Camera, item: Item) -> None:
     """Fill the outlines of an object: near and far faces of a convex body cover the same pixels as it does."""
-    for solid in sorted(item.solids, key=lambda solid: solid.layer):
-        label_id = RIDER if _is_rider(item, solid) else ITEM_IDS[item.kind]
-        for face in solid.faces:
-            contours = project_contours(camera, [place(points, *item.pose) for points in (face.points_N3, *face.holes)])
-            if contours:
-                cv2.fillPoly(label_HW, [to_pixels(contour) for contour in contours], label_id, shift=4)
+    solids = sorted(item.solids, key=lambda solid: solid.layer)
+    faces = [face for solid in solids for face in solid.faces]
+    label_ids = [RIDER if _is_rider(item, solid) else ITEM_IDS[item.kind] for solid in solids for _ in solid.faces]
+    contours, pixels_N2 = project_faces(camera, faces, item.pose)
+    fixed_N2 = to_pixels(pixels_N2)
+    for parts, label_id in zip(contours, label_ids, strict=True):
+        if parts:
+            cv2.fillPoly(label_HW, [fixed_N2[part] for part in parts], label_id, shift=4)
 
 
 def _is_rider(item: Item, solid: Solid) -> bool:

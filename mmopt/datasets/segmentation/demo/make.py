@@ -16,7 +16,7 @@ from mmopt.datasets.segmentation.pictures import tint
 
 __all__ = ['make_demo', 'make_sample']
 
-_FORMAT = 1  # raise it when the pictures or labels change: sets of an older format are made anew
+_FORMAT = 2  # raise it when the pictures or labels change: sets of an older format are made anew
 _CITY = 'demo'
 
 
@@ -39,7 +39,7 @@ def make_demo(
     out_dir: str | Path,
     num_train: int = 256,
     num_val: int = 32,
-    image_size: tuple[int, int] = (288, 512),
+    image_size: tuple[int, int] = (216, 384),
     seed: int = 0,
     *,
     num_workers: int = 0,
