@@ -6,9 +6,12 @@ MYPY ?= $(BIN)/mypy
 PIP_FLAGS := $(if $(CPU),--extra-index-url https://download.pytorch.org/whl/cpu)
 STAMP := $(VENV)/.installed
 
-.PHONY: train test test-slow test-gpu coverage lint format env clean help
+# What of the CPU oneDNN and torch's own kernels use: AVX2 alone, so no AVX512 and no bf16 arithmetic.
+AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
+
+.PHONY: train test test-avx2 test-slow test-gpu coverage lint format env clean help
 help:  ## show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 train: $(STAMP)  ## make the environment and the demo data, and train the demo on whatever device there is
 	$(BIN)/python tools/datasets/make_demo.py nuscenes
@@ -16,6 +19,9 @@ train: $(STAMP)  ## make the environment and the demo data, and train the demo o
 
 test: $(STAMP)  ## run the tests (slow and GPU ones excluded), as many at once as there are cores, up to 4
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+test-avx2: $(STAMP)  ## run the tests as on a CPU with AVX2 alone, on a machine that has more
+	$(AVX2) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(STAMP)  ## run the slow tests: minutes each
 	$(BIN)/python -m pytest -m 'slow and not gpu'

@@ -78,7 +78,12 @@ class _CpuGroupNorm(torch.autograd.Function):
             slope = -rstd.square() * of_group(weight * moment * rstd)
             shift = -rstd * of_group(weight * total)
             # (x - mean) * slope + shift, then grad * rstd * weight: each one vectorised pass, in float32 inside.
-            out = F.batch_norm(part, mean, ones, slope, shift, eps=0.0)
-            grads.append(out.add_(F.batch_norm(grad, zeros, ones, rstd * weight, zeros, eps=0.0)))
+            out = _scale(part, mean, ones, slope, shift)
+            grads.append(out.add_(_scale(grad, zeros, ones, rstd * weight, zeros)))
         grad_map = grads[0] if len(grads) == 1 else torch.cat(grads)
         return grad_map, None, grad_weight.to(weight_C.dtype), grad_bias.to(weight_C.dtype), None
+
+
+def _scale(map_BCHW: Tensor, mean: Tensor, var: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    # Not F.batch_norm: that of torch 2.10 refuses an eps of zero also where no statistics are computed.
+    return torch.ops.aten.native_batch_norm(map_BCHW, weight, bias, mean, var, False, 0.0, 0.0)[0]

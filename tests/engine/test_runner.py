@@ -73,7 +73,7 @@ def test_a_run_learns_and_writes_what_users_look_for(tmp_path):
     )
     runner = build(cfg)
     runner.train()
-    # A predictor of the mean alone is 0.49 off.
+    # A predictor of the mean alone is 0.49 off. Reached over seeds 0 to 2, float32 and bfloat16: 0.03 to 0.04.
     assert runner.val_loop.metrics['error'] < 0.2
     names = {path.name for path in tmp_path.iterdir()}
     assert {'iter_75.pth', 'iter_150.pth', 'best_error.pth', 'last_checkpoint', 'latest.log'} <= names

@@ -174,9 +174,13 @@ def test_a_few_steps_on_one_sample_find_its_large_areas():
         optimizer.step()
     pred = decode_label_bits(model(**batch, mode='predict')[0].pred_bits)
     target = decode_label_bits(bits)
+    ious = []
     for index in (0, 2):
         overlap, union = pred[index] & target[index], (pred[index] | target[index]) & target[14]
-        assert overlap.sum() / union.sum() > 0.7
+        ious.append(float(overlap.sum() / union.sum()))
+    # The best prediction without the image, each class everywhere, has 0.6 and 0.2: a mean of 0.4. Reached over seeds
+    # 0 to 2, float32 and bfloat16, with AVX512 and with AVX2 alone: 0.87 to 1.
+    assert sum(ious) / 2 > 0.7
 
 
 def test_missing_fields_say_who_sets_them(model):

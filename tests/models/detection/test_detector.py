@@ -179,12 +179,20 @@ def draw_squares(count: int, generator: torch.Generator, first_channel: int = 0,
     return dict(inputs=images, data_samples=make_samples(*rows, size=(64, 64)))
 
 
+# The learning rate falls to zero: at a constant one, 27 to 40 of 40 squares were found, by a chance that differs from
+# CPU to CPU. Found now, over seeds 0 to 2, float32 and bfloat16, one and two threads, with AVX512 and with AVX2 alone:
+# 39 or 40 of 40 by either model, and 0 to 2 of 40 after the fused one's images are swapped.
+NUM_STEPS, NUM_IMAGES = 120, 40
+
+
 def learn(model: AnchorDetector, draw) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.004)
-    for _ in range(80):
+    falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, NUM_STEPS)
+    for _ in range(NUM_STEPS):
         optimizer.zero_grad()
         sum(model(**draw(8), mode='loss').values()).backward()
         optimizer.step()
+        falling.step()
 
 
 def count_found(model: AnchorDetector, batch: dict) -> int:
@@ -205,7 +213,7 @@ def test_a_detector_learns_to_find_a_square():
         head=dict(type='mmopt.AnchorHead', num_classes=2),
     )
     learn(model, lambda count: draw_squares(count, generator))
-    assert count_found(model, draw_squares(20, generator)) >= 14
+    assert count_found(model, draw_squares(NUM_IMAGES, generator)) >= 30
 
 
 def test_a_fused_detector_learns_to_find_what_only_the_event_frame_shows():
@@ -221,7 +229,7 @@ def test_a_fused_detector_learns_to_find_what_only_the_event_frame_shows():
         return draw_squares(count, generator, first_channel=3, num_channels=6)
 
     learn(model, draw)
-    batch = draw(20)
-    assert count_found(model, batch) >= 14
+    batch = draw(NUM_IMAGES)
+    assert count_found(model, batch) >= 30
     swapped = dict(batch, inputs=batch['inputs'].roll(3, dims=1))
-    assert count_found(model, swapped) <= 4  # the branches have learnt what is theirs
+    assert count_found(model, swapped) <= 10  # the branches have learnt what is theirs

@@ -151,7 +151,7 @@ def test_a_model_learns_to_find_a_bump(build):
         sum(model(**draw(8), mode='loss').values()).backward()
         optimizer.step()
     found = 0
-    for sample in model.eval()(**draw(20), mode='predict'):
+    for sample in model.eval()(**draw(40), mode='predict'):
         if len(sample.pred_scores):
             best = int(sample.pred_scores.argmax())
             start, stop = sample.pred_segments[best].tolist()
@@ -159,4 +159,7 @@ def test_a_model_learns_to_find_a_bump(build):
             shared = min(stop, true_stop) - max(start, true_start)
             right = sample.pred_triples[best, 0] == sample.agents[0]
             found += bool(right and shared / (max(stop, true_stop) - min(start, true_start)) > 0.5)
-    assert found >= 14
+    # Without the tracks the best constant answer finds 25 % of the intervals, and every second mouse. Found over seeds
+    # 0 to 2, float32 and bfloat16, one and two threads, with AVX512 and with AVX2 alone: 30 to 38 of 40 by V7, whose
+    # anchors are coarse, all 40 by V6.
+    assert found >= 20
