@@ -165,7 +165,8 @@ class _Towards(Policy):
 
     def target(self, base: float) -> float:
         """Return where the value ends."""
-        return self.minimum if self.minimum_ratio is None else base * self.minimum_ratio
+        # Exactly one of the two is None, see above.
+        return self.minimum if self.minimum_ratio is None else base * self.minimum_ratio  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,7 @@ class _ClosedForm(_ParamScheduler):
                 self.policy,
                 self.warmup,
                 self.last_step,
-                self.horizon,
+                self.horizon,  # type: ignore[arg-type]  # set_horizon() has come; an assert would run at every iteration
                 by_epoch=self.policy_by_epoch,
                 initial=group[f'initial_{self.param_name}'],
                 group=index,
