@@ -32,11 +32,11 @@ import torch
 from torch import nn
 
 from mmopt.apis import load_config
-from mmopt.apis.memory_case import load_case
+from mmopt.apis.memory.case import load_case
 from mmopt.datasets.demos import DEMOS
-from mmopt.datasets.video.demo import NUM_ROUNDS
+from mmopt.datasets.video.demo.make import NUM_ROUNDS
 from mmopt.datasets.video.layout import DRIVER_ACTIONS
-from mmopt.engine.step import TrainStep
+from mmopt.engine.loops.step import TrainStep
 from mmopt.utils.errors import UserError
 from mmopt.utils.flops import count_flops
 from mmopt.utils.machine import describe_machine

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import torch
 
-from mmopt.apis.memory_case import load_case
-from mmopt.engine.step import TrainStep
+from mmopt.apis.memory.case import load_case
+from mmopt.engine.loops.step import TrainStep
 from mmopt.utils.machine import describe_machine
 from mmopt.utils.precision import PRECISIONS, this_cpu
 

@@ -14,8 +14,8 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mmopt.apis.estimate import SLACK, estimate_memory
-from mmopt.apis.memory_case import load_case
+from mmopt.apis.memory.case import load_case
+from mmopt.apis.memory.estimate import SLACK, estimate_memory
 from mmopt.engine.memory.gpus import GPUS
 from mmopt.utils.memory import GIB
 

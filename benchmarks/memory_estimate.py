@@ -26,8 +26,8 @@ from typing import Any
 
 import torch
 
-from mmopt.apis.estimate import estimate_memory
-from mmopt.apis.memory_case import load_case
+from mmopt.apis.memory.case import load_case
+from mmopt.apis.memory.estimate import estimate_memory
 from mmopt.utils.errors import UserError
 
 REPO = Path(__file__).resolve().parents[1]
@@ -55,7 +55,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def measure(case_args: Mapping[str, Any]) -> dict[str, Any]:
     """Run one case on this process's GPU."""
-    from mmopt.engine.step import TrainStep
+    from mmopt.engine.loops.step import TrainStep
 
     case = load_case(**case_args)
     device = torch.device('cuda', 0)

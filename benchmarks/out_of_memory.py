@@ -34,7 +34,7 @@ def train(config: str, card_gib: float, batch: int, num_iters: int, options: lis
     import torch
 
     from mmopt.apis.config import load_config, without_validation
-    from mmopt.apis.run import build_runner
+    from mmopt.apis.run.start import build_runner
     from mmopt.utils.memory import GIB
 
     device = torch.cuda.current_device()

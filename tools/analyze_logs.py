@@ -24,9 +24,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    from mmopt.apis.bottleneck import plot_time, read_time
-    from mmopt.apis.curves import DEFAULT_PANELS, choose_keys, plot_curves, table
-    from mmopt.apis.logs import read_run
+    from mmopt.apis.logs.curves import DEFAULT_PANELS, choose_keys, plot_curves, table
+    from mmopt.apis.logs.read import read_run
+    from mmopt.apis.logs.time import plot_time, read_time
 
     logs = [read_run(path) for path in args.runs]
     keys = choose_keys(logs, args.keys or DEFAULT_PANELS)

@@ -31,8 +31,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from tqdm import tqdm
 
-    from mmopt.apis.browse import browse
     from mmopt.apis.config import load_config
+    from mmopt.apis.pictures.browse import browse
 
     cfg = load_config(args.config, options=args.options)
     folder = Path(args.out or Path(cfg.work_dir, 'browse'))

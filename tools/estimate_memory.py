@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmopt.apis import run_tool
-from mmopt.apis.flags import PRECISIONS
+from mmopt.apis.cli.flags import PRECISIONS
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     # After the arguments: importing torch takes seconds.
     from mmopt.apis.config import missing_file
-    from mmopt.apis.estimate import estimate_memory
+    from mmopt.apis.memory.estimate import estimate_memory
     from mmopt.engine.memory.gpus import Budget, Gpu, parse_bytes, parse_gpu
 
     if not Path(args.config).is_file():
@@ -91,13 +91,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.json == '-':
         print(json.dumps(report.to_dict(), indent=2))
     else:
-        from mmopt.apis.memory_table import format_report
+        from mmopt.apis.memory.table import format_report
 
         print(format_report(report))
         if args.json:
             Path(args.json).write_text(json.dumps(report.to_dict(), indent=2) + '\n', encoding='utf-8')
     if args.picture:
-        from mmopt.apis.memory_picture import draw_report
+        from mmopt.apis.memory.picture import draw_report
 
         draw_report(report, Path(args.picture))
 

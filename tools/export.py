@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     # After the arguments: importing torch takes seconds.
     from mmopt.apis import load_config
-    from mmopt.apis.export import export_model
+    from mmopt.apis.export.export import export_model
 
     made = export_model(
         load_config(args.config, options=args.options),

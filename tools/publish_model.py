@@ -24,7 +24,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    from mmopt.apis.publish import publish_model
+    from mmopt.apis.export.publish import publish_model
 
     published = publish_model(args.checkpoint, args.out, allow_pickle=args.allow_pickle)
     before, after = (path.stat().st_size / 1024**2 for path in (Path(args.checkpoint), published))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmopt.apis import add_config_flags, config_arguments, run_tool
-from mmopt.apis.flags import check_launch, gpu_ids
+from mmopt.apis.cli.flags import check_launch, gpu_ids
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -28,15 +28,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     check_launch(args)
-    from mmopt.apis.device import select_gpus
+    from mmopt.apis.cli.device import select_gpus
 
     if warning := select_gpus(gpu_ids(args)):
         print(f'warning: {warning}', file=sys.stderr)
     from mmengine.dist import is_main_process
 
     from mmopt.apis.config import load_config
-    from mmopt.apis.run import evaluate
-    from mmopt.apis.summary import format_metrics
+    from mmopt.apis.run.evaluate import evaluate
+    from mmopt.apis.run.summary import format_metrics
 
     cfg = load_config(**config_arguments(args))
     if args.work_dir is None:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from mmopt.apis import add_config_flags, config_arguments, run_tool
-from mmopt.apis.flags import check_launch, gpu_ids, prepare_work_dir
+from mmopt.apis.cli.flags import check_launch, gpu_ids, prepare_work_dir
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -37,12 +37,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Both before mmengine is imported: it takes seconds and starts CUDA.
     if not args.dry_run:
         prepare_work_dir(args)
-    from mmopt.apis.device import select_gpus
+    from mmopt.apis.cli.device import select_gpus
 
     if warning := select_gpus(gpu_ids(args)):
         print(f'warning: {warning}', file=sys.stderr)
     from mmopt.apis.config import load_config, without_validation
-    from mmopt.apis.run import preflight, set_start, start_of, train
+    from mmopt.apis.run.start import set_start, start_of
+    from mmopt.apis.run.train import preflight, train
 
     cfg = load_config(**config_arguments(args))
     set_start(cfg, load_from=args.load_from, resume_from=args.resume_from, auto_resume=args.auto_resume)
@@ -51,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.dry_run:
         print(preflight(cfg, start_of(cfg)))
         if args.memory:
-            from mmopt.apis.estimate import estimate_memory
-            from mmopt.apis.memory_table import plan_memory
+            from mmopt.apis.memory.estimate import estimate_memory
+            from mmopt.apis.memory.table import plan_memory
 
             precisions = [args.precision] if args.precision else []
             print(plan_memory(estimate_memory(args.config, options=args.options, precisions=precisions)))

@@ -7,15 +7,15 @@ is loaded.
 from mmopt.utils.lazy import lazy_names
 
 _HOME = dict(
-    add_config_flags='flags',
-    build_runner='run',
-    config_arguments='flags',
-    describe_run='preflight',
-    estimate_memory='estimate',
-    evaluate='run',
+    add_config_flags='cli.flags',
+    build_runner='run.start',
+    config_arguments='cli.flags',
+    describe_run='run.preflight',
+    estimate_memory='memory.estimate',
+    evaluate='run.evaluate',
     load_config='config',
-    run_tool='cli',
-    train='run',
+    run_tool='cli.errors',
+    train='run.train',
 )
 
 __all__ = list(_HOME)

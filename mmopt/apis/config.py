@@ -16,7 +16,7 @@ from mmengine.config import Config
 
 from mmopt.config import apply_options, lower
 from mmopt.config.precision import with_precision
-from mmopt.engine.optimize.scale_lr import samples_per_step
+from mmopt.engine.switches.scale_lr import samples_per_step
 from mmopt.utils.errors import UserError
 from mmopt.utils.terminal import nearest
 

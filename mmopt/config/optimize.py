@@ -1,6 +1,6 @@
 """The `optimize` section: what makes a run faster or smaller without changing its results; the same in both dialects.
 
-The list of keys is closed: a key is here only if the engine has its implementation (`mmopt.engine.optimize`).
+The list of keys is closed: a key is here only if the engine has its implementation (`mmopt.engine.switches`).
 """
 
 from collections.abc import Mapping

@@ -24,19 +24,24 @@ from torch.utils.data import DataLoader
 
 from mmopt.config.optimize import check_optimize, merge_optimize
 from mmopt.engine import checkpoint_io
-from mmopt.engine.epoch_loop import EpochBasedTrainLoop
-from mmopt.engine.evaluation_loops import TestLoop, ValLoop
-from mmopt.engine.fsdp import check_sharding, is_sharded, scatter_like
+from mmopt.engine.checkpoint_io.run_state import collect_state, restore_state, scale_learning_rate
 from mmopt.engine.hooks.checkpoint_hook import CheckpointHook
 from mmopt.engine.hooks.dispatch import calls_at
 from mmopt.engine.hooks.runtime_info_hook import RuntimeInfoHook
-from mmopt.engine.loading import build_dataloader
-from mmopt.engine.loops import IterBasedTrainLoop, TrainLoop
-from mmopt.engine.model_wrapper import needs_mmengine, wrap_distributed
+from mmopt.engine.loading.build import build_dataloader
+from mmopt.engine.logging.time_split import TimeSplit
+from mmopt.engine.loops.epoch_loop import EpochBasedTrainLoop
+from mmopt.engine.loops.evaluation_loops import TestLoop, ValLoop
+from mmopt.engine.loops.iter_loop import IterBasedTrainLoop
+from mmopt.engine.loops.step import unwrap
+from mmopt.engine.loops.train_loop import TrainLoop
 from mmopt.engine.optim import OptimWrapper
 from mmopt.engine.optim.half_on_cpu import autocast
 from mmopt.engine.optim.precision import evaluation_precision
-from mmopt.engine.optimize import (
+from mmopt.engine.parallel.fsdp import check_sharding, is_sharded, scatter_like
+from mmopt.engine.parallel.model_wrapper import needs_mmengine, wrap_distributed
+from mmopt.engine.parallel.sync_batch_norm import fit_sync_batch_norm
+from mmopt.engine.switches import (
     apply_to_model,
     apply_to_optimizer,
     apply_to_process,
@@ -45,10 +50,6 @@ from mmopt.engine.optimize import (
     report,
     scale_schedules,
 )
-from mmopt.engine.run_state import collect_state, restore_state, scale_learning_rate
-from mmopt.engine.step import unwrap
-from mmopt.engine.sync_batch_norm import fit_sync_batch_norm
-from mmopt.engine.time_split import TimeSplit
 from mmopt.registry import RUNNERS
 from mmopt.utils.distributed import init_distributed, local_world_size
 from mmopt.utils.host import limit_threads
@@ -168,7 +169,7 @@ class IterBasedRunner(Runner):
     def build_dataloader(
         dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
     ) -> DataLoader:
-        """Build a loader; see :func:`mmopt.engine.loading.build_dataloader`."""
+        """Build a loader; see :func:`mmopt.engine.loading.build.build_dataloader`."""
         # The sampler needs one seed on all ranks; what differs per rank is derived from it.
         del diff_rank_seed
         return build_dataloader(dataloader, seed or 0)

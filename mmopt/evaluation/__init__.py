@@ -1,16 +1,16 @@
 """Metrics."""
 
-from mmopt.evaluation.action_metric import ActionClassification
-from mmopt.evaluation.bev_iou import BEVIoU, count_confusion
-from mmopt.evaluation.box_prior import BoxPrior
-from mmopt.evaluation.coco_metric import CocoDetection
+from mmopt.evaluation.baselines.bev import bev_image_blind, image_blind_iou
+from mmopt.evaluation.baselines.detection import BoxPrior
+from mmopt.evaluation.baselines.segmentation import majority_map
+from mmopt.evaluation.baselines.tad import RandomIntervals
+from mmopt.evaluation.baselines.video import majority_class
+from mmopt.evaluation.bev.iou import BEVIoU, count_confusion
 from mmopt.evaluation.dataset_evaluate import DatasetEvaluateMetric
-from mmopt.evaluation.image_blind import bev_image_blind, image_blind_iou
-from mmopt.evaluation.majority_class import majority_class
-from mmopt.evaluation.majority_map import majority_map
-from mmopt.evaluation.segmentation_iou import SegmentationIoU, confusion_matrix, segmentation_scores
-from mmopt.evaluation.tad_baseline import RandomIntervals
-from mmopt.evaluation.tad_metric import TemporalDetection
+from mmopt.evaluation.detection.coco_metric import CocoDetection
+from mmopt.evaluation.segmentation.iou import SegmentationIoU, confusion_matrix, segmentation_scores
+from mmopt.evaluation.tad.metric import TemporalDetection
+from mmopt.evaluation.video.action_metric import ActionClassification
 
 __all__ = [
     'ActionClassification',

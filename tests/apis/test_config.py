@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmopt.apis.cli import explain
+from mmopt.apis.cli.errors import explain
 from mmopt.apis.config import load_config, set_precision, without_validation
 from mmopt.utils.errors import UserError
 

@@ -77,7 +77,7 @@ def dry_run(folder: Path) -> str:
 def train(folder: Path, name: str, options: Sequence[str] = ()) -> str:
     """Train as ``tools/train.py`` does, without pictures, which the toy task has none of; return what was printed."""
     from mmopt.apis.config import load_config
-    from mmopt.apis.run import train
+    from mmopt.apis.run.train import train
     from tests.conftest import forget_mmengine_globals
 
     forget_mmengine_globals()

@@ -16,11 +16,11 @@ from mmopt.config import ConfigError, lower
 from mmopt.config.dropped import dropped_keys
 from mmopt.config.keys import BACKENDS, POLICIES, SAME, SECTIONS, TOP_LEVEL, Key
 from mmopt.config.values import NUMBER
-from mmopt.engine.bad_numbers import BadNumberPolicy
 from mmopt.engine.ema import ExpWarmupEMA, LinearWarmupEMA
+from mmopt.engine.guards.bad_numbers import BadNumberPolicy
 from mmopt.engine.hooks import CheckpointHook, LoggerHook
-from mmopt.engine.phases import Phase
-from mmopt.engine.schedulers import ClosedFormLR
+from mmopt.engine.loops.phases import Phase
+from mmopt.engine.schedules.schedulers import ClosedFormLR
 from tests.config.samples import make_config, make_epoch_config
 
 SPLITS = ('train', 'val', 'test')

@@ -6,7 +6,7 @@ import pytest
 
 from mmopt.config import ConfigError, apply_options, lower
 from mmopt.config.keys import SECTIONS
-from mmopt.engine.optimize import MODEL_SWITCHES
+from mmopt.engine.switches import MODEL_SWITCHES
 from tests.config.samples import make_config
 from tests.engine.toy import toy_config
 

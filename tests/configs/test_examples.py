@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmopt.apis.memory_case import batch_maker, load_case
+from mmopt.apis.memory.case import batch_maker, load_case
 from mmopt.structures import batch_size
 from tests.conftest import REPO
 

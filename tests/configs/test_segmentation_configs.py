@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmopt.apis import load_config
-from mmopt.engine.schedulers import ClosedFormLR
+from mmopt.engine.schedules.schedulers import ClosedFormLR
 from mmopt.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 from tests.conftest import REPO
 

@@ -12,7 +12,7 @@ from mmengine.structures import BaseDataElement
 
 from mmopt.apis.config import load_config
 from mmopt.datasets.demos import find_demo
-from mmopt.engine.loading import build_dataloader
+from mmopt.engine.loading.build import build_dataloader
 from mmopt.utils.seeding import SampleIndex
 from tests.conftest import REPO
 

@@ -15,7 +15,7 @@ import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
-from mmopt.apis.cli import run_tool
+from mmopt.apis.cli.errors import run_tool
 from mmopt.registry import HOOKS, RUNNERS
 from tests.engine import toy  # noqa: F401  registers the toy task
 

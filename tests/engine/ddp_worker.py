@@ -11,8 +11,8 @@ from mmengine.config import Config
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 
-from mmopt.engine.evaluation_loops import share_statistics
-from mmopt.engine.sync_batch_norm import CrossRankBatchNorm
+from mmopt.engine.loops.evaluation_loops import share_statistics
+from mmopt.engine.parallel.sync_batch_norm import CrossRankBatchNorm
 from mmopt.registry import HOOKS, RUNNERS
 from tests.conftest import forget_mmengine_globals
 from tests.engine.micro_batch.ddp_check import (

@@ -14,12 +14,12 @@ from torch.utils.data import DataLoader
 from mmopt.config import lower
 from mmopt.config.render import render_native
 from mmopt.engine.hooks import CheckpointHook
-from mmopt.engine.loops import TrainLoop
+from mmopt.engine.logging.time_split import TimeSplit
+from mmopt.engine.loops.train_loop import TrainLoop
 from mmopt.engine.optim import OptimWrapper
-from mmopt.engine.time_split import TimeSplit
 from mmopt.registry import LOOPS, PARAM_SCHEDULERS
 from tests.engine.mmcv1_reference import ReferenceHook, run_reference
-from tests.engine.test_schedulers import make_optimizer, policies, run_ours
+from tests.engine.schedules.test_schedulers import make_optimizer, policies, run_ours
 
 flags, counts = st.booleans(), st.integers(1, 7)
 data_sets = st.recursive(

@@ -10,13 +10,13 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from mmopt.apis.memory_case import load_case
+from mmopt.apis.memory.case import load_case
+from mmopt.engine.loops.step import TrainStep
 from mmopt.engine.optim import AmpOptimWrapper, OptimWrapper
 from mmopt.engine.optim.half_on_cpu import EMULATED_OPERATORS, HalfOnCpu, autocast, emulation, emulation_cost
-from mmopt.engine.step import TrainStep
 from mmopt.utils.precision import relative_time, this_cpu
 from tests.conftest import REPO
-from tests.engine.test_step import gradients as step_gradients
+from tests.engine.loops.test_step import gradients as step_gradients
 from tests.engine.toy import ToyModel
 
 HALVES = (torch.float16, torch.bfloat16)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.logging import MMLogger
 
-from mmopt.engine.optimize import apply_to_model
+from mmopt.engine.switches import apply_to_model
 from tests.models.contract_cases import CASES
 
 # Warnings of torch's tracer (caches that it looks through, gradients that it looks at) are no errors to a user either.

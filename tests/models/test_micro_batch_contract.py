@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from mmopt.engine.loops.step import TrainStep
 from mmopt.engine.optim import OptimWrapper
-from mmopt.engine.step import TrainStep
 from mmopt.registry import MODELS
 from mmopt.structures import batch_size
 from tests.models.contract_cases import CASES

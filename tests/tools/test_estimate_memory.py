@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from mmopt.apis.estimate import estimate_memory
-from mmopt.apis.memory_table import format_report, plan_memory
+from mmopt.apis.memory.estimate import estimate_memory
+from mmopt.apis.memory.table import format_report, plan_memory
 from mmopt.engine.memory.gpus import Budget, Gpu
 from mmopt.utils.errors import UserError
 from mmopt.utils.memory import GIB
@@ -78,7 +78,7 @@ def test_memory_is_a_part_of_a_dry_run_only(capsys):
 def test_the_picture_shows_every_setting(report, tmp_path):
     import cv2
 
-    from mmopt.apis.memory_picture import draw_report
+    from mmopt.apis.memory.picture import draw_report
 
     draw_report(report, tmp_path / 'deep' / 'memory.png')
     picture = cv2.imread(str(tmp_path / 'deep' / 'memory.png'))

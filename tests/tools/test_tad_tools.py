@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from mmopt.datasets.tad.demo import make_demo
+from mmopt.datasets.tad.demo.make import make_demo
 from mmopt.datasets.tad.motion import fill_gaps
-from mmopt.datasets.tad.readers import read_caltech, read_deeplabcut
+from mmopt.datasets.tad.prepare.readers import read_caltech, read_deeplabcut
 from tests.conftest import REPO, forget_mmengine_globals
 
 CONFIGS = REPO / 'configs'

@@ -25,7 +25,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    from mmopt.datasets.detection.clips import Clip, import_clips
+    from mmopt.datasets.detection.prepare.clips import Clip, import_clips
 
     images = import_clips(
         [Clip(video) for video in args.videos],

@@ -33,7 +33,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     # After the arguments: importing torch takes seconds.
-    from mmopt.datasets.video.prepare import prepare
+    from mmopt.datasets.video.prepare.driver import prepare
 
     report = prepare(
         args.data_root,

@@ -38,7 +38,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     # After the arguments: importing torch takes seconds.
-    from mmopt.datasets.detection.prepare_fred import FredOptions, prepare_fred, summarise_fred
+    from mmopt.datasets.detection.prepare.fred import FredOptions, prepare_fred, summarise_fred
 
     summary = prepare_fred(
         FredOptions(

@@ -42,13 +42,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     if args.pose is None:
-        from mmopt.datasets.tad.prepare import prepare
+        from mmopt.datasets.tad.prepare.mabe import prepare
 
         shares = {} if args.val_share is None else dict(val_share=args.val_share)
         print(prepare(args.data_root, **shares, skip_missing=args.skip_missing))
         print('next: python tools/fit_anchors.py configs/baseline/tad_v7_mabe_5090.py')
         return
-    from mmopt.datasets.tad.session import Session, import_session
+    from mmopt.datasets.tad.prepare.session import Session, import_session
 
     chosen = {name: getattr(args, name) for name in ('min_likelihood', 'val_share', 'test_share')}
     session = Session(

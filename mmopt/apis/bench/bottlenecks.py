@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmopt.apis.bench.text import markdown_table
-from mmopt.apis.bottleneck import Bottleneck
-from mmopt.engine.time_split import PARTS
+from mmopt.apis.logs.time import Bottleneck
+from mmopt.engine.logging.time_split import PARTS
 
 __all__ = ['find_bottleneck', 'markdown_bottlenecks']
 
@@ -21,7 +21,7 @@ def find_bottleneck(row: Mapping[str, Any], trial: Mapping[str, Any]) -> dict[st
         trial: One of its trials.
 
     Returns:
-        The fields of a :class:`~mmopt.apis.bottleneck.Bottleneck`; None of a trial that did not note its settings.
+        The fields of a :class:`~mmopt.apis.logs.time.Bottleneck`; None of a trial that did not note its settings.
     """
     if 'settings' not in trial:
         return None

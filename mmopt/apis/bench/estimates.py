@@ -6,7 +6,7 @@ from typing import Any
 
 from mmopt.apis.bench.cells import Cell
 from mmopt.apis.bench.claims import QUANTITIES, format_range
-from mmopt.apis.estimate import estimate_memory
+from mmopt.apis.memory.estimate import estimate_memory
 from mmopt.utils.errors import UserError
 from mmopt.utils.host import usable_cores
 from mmopt.utils.memory import GIB

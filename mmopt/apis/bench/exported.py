@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from mmopt.apis.bench.rounds import Spread
 from mmopt.apis.bench.text import format_spread, markdown_table
-from mmopt.apis.export import Exported, export_model
+from mmopt.apis.export.export import Exported, export_model
 
 __all__ = ['compare_exported', 'throughput_table', 'time_in_turns']
 
@@ -84,7 +84,7 @@ def compare_exported(
         cfg: A lowered config; its weights are those that the model is built with.
         suffixes: ``'.onnx'`` and ``'.pt2'``, or one of them.
         batch_size: Batch of the graphs.
-        input_size: See :func:`mmopt.apis.export.export_model`.
+        input_size: See :func:`mmopt.apis.export.export.export_model`.
         rounds: Timings of each.
         warmup: Runs of each before, which do not count.
 

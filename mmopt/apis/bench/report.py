@@ -144,7 +144,7 @@ def _metric(result: CellResult) -> dict[str, Any] | None:
 
 def _lost(metric: Mapping[str, Any], base: Mapping[str, Any]) -> float | None:
     """Return the share of the baseline's metric that is lost: negative where it is better."""
-    from mmopt.apis.logs import is_lower_better
+    from mmopt.apis.logs.read import is_lower_better
 
     if metric['name'] != base['name'] or not base['median']:
         return None

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from mmopt.engine.evaluation_points import should_evaluate
+from mmopt.engine.loops.evaluation_points import should_evaluate
 
 __all__ = ['count_schedule', 'project_hours']
 

@@ -19,10 +19,11 @@ from mmengine.runner import Runner
 
 from mmopt.apis.bench.cells import Cell, TrialSettings
 from mmopt.apis.bench.schedule import count_schedule
-from mmopt.apis.cli import explain
+from mmopt.apis.cli.errors import explain
 from mmopt.apis.config import samples_per_step
-from mmopt.apis.facts import build_dataset
-from mmopt.apis.run import build_runner, train
+from mmopt.apis.run.facts import build_dataset
+from mmopt.apis.run.start import build_runner
+from mmopt.apis.run.train import train
 from mmopt.config.evaluation import main_metric
 from mmopt.engine.bench import EnoughMeasured, MeasureHook, step_flops
 from mmopt.engine.hooks.time_split_hook import run_settings

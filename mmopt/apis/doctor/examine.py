@@ -11,7 +11,7 @@ from mmopt.apis.doctor.disk import look_at_disk
 from mmopt.apis.doctor.machine import check_machine, look_at_machine
 from mmopt.apis.doctor.settings import check_settings
 from mmopt.apis.doctor.versions import check_versions, installed_versions
-from mmopt.apis.facts import build_dataset, data_folders
+from mmopt.apis.run.facts import build_dataset, data_folders
 from mmopt.registry import MODELS
 from mmopt.utils.errors import UserError
 

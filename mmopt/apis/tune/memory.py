@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from mmopt.apis.estimate import estimate_memory
+from mmopt.apis.memory.estimate import estimate_memory
 from mmopt.engine.tuner import Setting, Space
 from mmopt.utils.errors import UserError
 

@@ -1,7 +1,7 @@
 """Where the time of an iteration goes: copy, forward, backward, optimizer.
 
-The clock sits around the parts of :class:`mmopt.engine.step.TrainStep` from outside. On a GPU it records events and
-reads them at the end: nothing waits for the device, so measuring does not change what is measured.
+The clock sits around the parts of :class:`mmopt.engine.loops.step.TrainStep` from outside. On a GPU it records events
+and reads them at the end: nothing waits for the device, so measuring does not change what is measured.
 """
 
 import time
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mmopt.engine.step import TrainStep
+from mmopt.engine.loops.step import TrainStep
 
 __all__ = ['PARTS', 'StepClock']
 

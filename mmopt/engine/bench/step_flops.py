@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from mmopt.engine.step import TrainStep
+from mmopt.engine.loops.step import TrainStep
 from mmopt.utils.flops import count_flops
 
 __all__ = ['step_flops']

@@ -16,7 +16,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmopt.config import lower, replace_data_root
-from mmopt.engine.step import unwrap
+from mmopt.engine.loops.step import unwrap
 from mmopt.registry import HOOKS, RUNNERS
 
 __all__ = ['CompareRunsHook', 'comparison_table', 'train_and_measure']

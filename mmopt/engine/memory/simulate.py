@@ -1,6 +1,6 @@
 """Run training steps on the simulated GPU and record them.
 
-The step is the engine's own (:class:`mmopt.engine.step.TrainStep`), the model and the optimizer wrapper are the
+The step is the engine's own (:class:`mmopt.engine.loops.step.TrainStep`), the model and the optimizer wrapper are the
 config's: what they do differently is estimated differently, without a second description of it.
 """
 
@@ -14,12 +14,12 @@ from mmengine.model import BaseDataPreprocessor
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from mmopt.engine.loops.step import TrainStep
 from mmopt.engine.memory.autocast import install_autocast
 from mmopt.engine.memory.device import DEVICE_TYPE, register_device
 from mmopt.engine.memory.kernels import KernelModel, install_kernels
 from mmopt.engine.memory.trace import Recorder, Trace
 from mmopt.engine.memory.values import MAX_RANDOM, KnownValues, forget
-from mmopt.engine.step import TrainStep
 
 __all__ = ['Simulator', 'move_model', 'prefer_foreach', 'record_steps']
 
@@ -67,8 +67,8 @@ def record_steps(
         optim_wrapper: The optimizer wrapper; its accumulation window is shortened to :data:`MAX_WINDOW`.
         make_batch: Gives a batch in host memory.
         num_steps: Optimizer steps.
-        micro_batch: See :class:`~mmopt.engine.step.TrainStep`.
-        before_first: See :attr:`~mmopt.engine.step.TrainStep.before_first`.
+        micro_batch: See :class:`~mmopt.engine.loops.step.TrainStep`.
+        before_first: See :attr:`~mmopt.engine.loops.step.TrainStep.before_first`.
     """
     run_step = optim_wrapper.step
 

@@ -2,13 +2,13 @@
 
 from typing import Any
 
+from mmopt.engine.loops.step import TrainStep
 from mmopt.engine.micro_batch.decision import MicroBatchState
 from mmopt.engine.micro_batch.first_batch import CheckpointBudget
 from mmopt.engine.micro_batch.notes import inexact_parts
 from mmopt.engine.micro_batch.remedies import remedies
 from mmopt.engine.micro_batch.step import AutoMicroBatchStep
-from mmopt.engine.optimize.checkpointing import budget_bytes
-from mmopt.engine.step import TrainStep
+from mmopt.engine.switches.checkpointing import budget_bytes
 
 __all__ = ['build_step']
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mmopt.engine.loops.step import TrainStep, forward_losses, sum_losses
 from mmopt.engine.micro_batch.rollback import StepSnapshot
-from mmopt.engine.optimize import Effect, report
-from mmopt.engine.optimize.checkpoint_budget import checkpoint_to_budget
-from mmopt.engine.optimize.checkpointing import budget_bytes, choose_modules
-from mmopt.engine.step import TrainStep, forward_losses, sum_losses
+from mmopt.engine.switches import Effect, report
+from mmopt.engine.switches.checkpoint_budget import checkpoint_to_budget
+from mmopt.engine.switches.checkpointing import budget_bytes, choose_modules
 from mmopt.structures import batch_size, split_batch
 
 __all__ = ['CheckpointBudget']

@@ -15,6 +15,7 @@ from mmengine.dist import get_world_size
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from mmopt.engine.loops.step import TrainStep
 from mmopt.engine.micro_batch.agreement import Agreement, reduce_gradients
 from mmopt.engine.micro_batch.decision import (
     MicroBatchState,
@@ -27,8 +28,7 @@ from mmopt.engine.micro_batch.notes import inexact_parts
 from mmopt.engine.micro_batch.remedies import DoesNotFitError
 from mmopt.engine.micro_batch.reserve import StateReserve
 from mmopt.engine.micro_batch.rollback import StepSnapshot
-from mmopt.engine.step import TrainStep
-from mmopt.engine.sync_batch_norm import CrossRankBatchNorm
+from mmopt.engine.parallel.sync_batch_norm import CrossRankBatchNorm
 from mmopt.structures import batch_size
 from mmopt.utils.errors import UserError
 from mmopt.utils.memory import is_out_of_memory

@@ -5,7 +5,7 @@ from torch import nn
 
 from mmopt.apis.bench import exported
 from mmopt.apis.bench.exported import throughput_table, time_in_turns
-from mmopt.apis.export import export_graph
+from mmopt.apis.export.export import export_graph
 
 
 def test_runs_take_turns_there_and_back_and_warm_ups_do_not_count():

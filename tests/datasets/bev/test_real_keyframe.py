@@ -10,7 +10,7 @@ import pytest
 from mmopt.apis import load_config, train
 from mmopt.datasets.bev.prepare import Options, prepare
 from mmopt.datasets.common.pictures import contact_sheet
-from mmopt.evaluation.image_blind import image_blind_iou
+from mmopt.evaluation.baselines.bev import image_blind_iou
 
 REPO = Path(__file__).resolve().parents[3]
 # Not in pytest's own folder, which goes after three runs: the pictures are there to be looked at.

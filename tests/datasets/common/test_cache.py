@@ -16,7 +16,7 @@ import torch
 from mmopt.datasets.common import ConcatDataset, EvaluationSampler, RepeatDataset, SeededDataset, base
 from mmopt.datasets.common.cache import NotStorableError, build, decode, encode, write
 from mmopt.datasets.common.cache.build import lock
-from mmopt.engine.loading import build_dataloader
+from mmopt.engine.loading.build import build_dataloader
 from mmopt.utils.errors import UserError
 from mmopt.utils.seeding import SampleIndex
 

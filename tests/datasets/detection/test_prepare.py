@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from mmopt.datasets.detection import CocoDataset
-from mmopt.datasets.detection.clips import Clip, import_clips, read_boxes
 from mmopt.datasets.detection.fred import Label, frame_times, match_labels, read_labels
-from mmopt.datasets.detection.prepare_fred import (
+from mmopt.datasets.detection.prepare.clips import Clip, import_clips, read_boxes
+from mmopt.datasets.detection.prepare.fred import (
     FredOptions,
     convert_sequence,
     prepare_fred,

@@ -7,7 +7,7 @@ import torch
 
 from mmopt.datasets.common import ResumableSampler, stack_collate
 from mmopt.datasets.detection import CocoDataset, DrawHSV
-from mmopt.engine.loading import build_dataloader
+from mmopt.engine.loading.build import build_dataloader
 from mmopt.models.common import ImagePreprocessor
 from mmopt.structures import DataSample
 from mmopt.utils.seeding import SampleIndex

@@ -6,7 +6,7 @@ import pytest
 from mmengine.registry import DefaultScope
 
 from mmopt.datasets.tad import MABeDataset
-from mmopt.datasets.tad.demo import make_demo
+from mmopt.datasets.tad.demo.make import make_demo
 
 PARTS = ['nose', 'ear_left', 'ear_right', 'neck', 'body_center', 'hip_left', 'hip_right', 'tail_base']
 AUGMENT = [dict(type='CutTracks', jitter=30), dict(type='ShuffleMice'), dict(type='MirrorArena')]

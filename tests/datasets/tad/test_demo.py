@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmopt.datasets.tad.demo import DEMO_LABS, make_demo
+from mmopt.datasets.tad.demo.make import DEMO_LABS, make_demo
+from mmopt.datasets.tad.demo.world import ACTIONS, simulate
 from mmopt.datasets.tad.motion import motion
-from mmopt.datasets.tad.prepare import prepare
-from mmopt.datasets.tad.world import ACTIONS, simulate
+from mmopt.datasets.tad.prepare.mabe import prepare
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mmopt.datasets.tad.layout import read_videos
-from mmopt.datasets.tad.readers import read_caltech, read_deeplabcut
-from mmopt.datasets.tad.session import Session, import_session
+from mmopt.datasets.tad.prepare.readers import read_caltech, read_deeplabcut
+from mmopt.datasets.tad.prepare.session import Session, import_session
 from mmopt.datasets.tad.tables import read_annotation, read_tracks
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError
 

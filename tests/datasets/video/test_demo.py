@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from mmopt.datasets.video import DriverActionDataset
-from mmopt.datasets.video.demo import _recording, make_demo
-from mmopt.datasets.video.figure import DIRECTIONS, Driver, act, as_array, pose_points
+from mmopt.datasets.video.demo.figure import DIRECTIONS, Driver, act, as_array, pose_points
+from mmopt.datasets.video.demo.make import _recording, make_demo
 from mmopt.datasets.video.layout import DRIVER_ACTIONS
-from mmopt.datasets.video.prepare import prepare
+from mmopt.datasets.video.prepare.driver import prepare
 from mmopt.structures.driver_skeleton import DRIVER_KEYPOINTS
 from mmopt.utils.errors import UserError
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mmopt.datasets.video import DriverActionDataset
-from mmopt.datasets.video.prepare import group_folds, prepare
+from mmopt.datasets.video.prepare.driver import group_folds, prepare
 from mmopt.utils.errors import DataError, UserError
 from tests.datasets.video.conftest import SEGMENTS, write_labels, write_video
 

@@ -7,8 +7,8 @@ import torch
 from mmengine.config import Config
 
 from mmopt.engine.bench import PARTS, EnoughMeasured, MeasureHook, StepClock
+from mmopt.engine.loops.step import TrainStep
 from mmopt.engine.optim import OptimWrapper
-from mmopt.engine.step import TrainStep
 from mmopt.registry import RUNNERS
 from tests.engine.toy import ToyDataset, ToyModel, toy_config
 

@@ -9,9 +9,9 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mmopt.datasets.common import stack_collate
+from mmopt.engine.loops.step import TrainStep
 from mmopt.engine.micro_batch import AutoMicroBatchStep, MicroBatchState
 from mmopt.engine.optim import OptimWrapper
-from mmopt.engine.step import TrainStep
 from mmopt.utils.errors import UserError
 from tests.engine.micro_batch.hungry import HungryModel
 from tests.engine.toy import ToyDataset

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from mmopt.datasets.common import stack_collate
+from mmopt.engine.loops.step import TrainStep
 from mmopt.engine.micro_batch import AutoMicroBatchStep
 from mmopt.engine.optim import AmpOptimWrapper, OptimWrapper
-from mmopt.engine.step import TrainStep
 from mmopt.utils.errors import UserError
 from mmopt.utils.memory import is_out_of_memory
 from tests.conftest import forget_mmengine_globals

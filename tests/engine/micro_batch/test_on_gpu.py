@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from mmopt.engine.loops.step import TrainStep
 from mmopt.engine.micro_batch import AutoMicroBatchStep
 from mmopt.engine.optim import OptimWrapper
-from mmopt.engine.step import TrainStep
 from mmopt.utils.memory import GIB
 from tests.engine.test_runner import assert_same
 

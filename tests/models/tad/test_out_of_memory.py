@@ -7,9 +7,9 @@ import torch
 from mmengine.config import Config
 
 from mmopt.config import lower
+from mmopt.engine.loops.step import TrainStep
 from mmopt.engine.micro_batch import AutoMicroBatchStep
 from mmopt.engine.optim import OptimWrapper
-from mmopt.engine.step import TrainStep
 from mmopt.models.tad import IntervalDetector
 from tests.conftest import REPO
 from tests.models.tad.conftest import ENCODER, make_samples

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from mmopt.engine.loops.step import TrainStep
 from mmopt.engine.optim import OptimWrapper
-from mmopt.engine.optimize import Effect, apply_to_model
-from mmopt.engine.step import TrainStep
+from mmopt.engine.switches import Effect, apply_to_model
 from mmopt.models.video import VideoPreprocessor
 from mmopt.structures import split_batch
 from tests.models.video.conftest import ENCODERS as CONFIGS

@@ -11,7 +11,7 @@ import numpy as np
 from mmopt.datasets.common.demo_set import Made
 from mmopt.datasets.common.pictures import contact_sheet
 from mmopt.datasets.detection.demo.scene import Scene, event_frame
-from mmopt.datasets.detection.prepare_fred import FredOptions, prepare_fred
+from mmopt.datasets.detection.prepare.fred import FredOptions, prepare_fred
 from mmopt.utils.errors import DataError
 from mmopt.utils.parallel import run_jobs
 

@@ -1,0 +1,1 @@
+"""What command lines share: flags, devices, errors as one line, the command that goes on."""

@@ -1,0 +1,1 @@
+"""What finished runs have left: curves and the time split."""

@@ -1,0 +1,189 @@
+"""Curves of one or more runs as one picture, and their end values as a table."""
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmopt.apis.logs.read import RunLog, is_lower_better
+from mmopt.utils.errors import UserError
+from mmopt.utils.terminal import nearest, number
+
+__all__ = ['DEFAULT_PANELS', 'available_keys', 'choose_keys', 'plot_curves', 'table']
+
+DEFAULT_PANELS = ('loss', 'lr', 'metric', 'memory', 'time')
+
+# What a panel's name stands for, the first that was logged.
+_MEMORY = ('mem_reserv_gib', 'mem_alloc_gib', 'mem_host_gib', 'memory')
+_NOT_METRICS = ('time', 'data_time')
+_TITLES = dict(
+    loss='loss',
+    lr='learning rate',
+    time='seconds per iteration',
+    mem_reserv_gib='GPU memory reserved [GiB]',
+    mem_alloc_gib='GPU memory allocated [GiB]',
+    mem_host_gib='process memory [GiB]',
+    memory='GPU memory [MiB]',
+)
+# Okabe-Ito: told apart by colour-blind readers, too.
+_COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
+
+
+def available_keys(logs: Sequence[RunLog]) -> list[str]:
+    """Return every key that any run logged, training first."""
+    found = {key: None for log in logs for key in log.train}
+    found.update({key: None for log in logs for key in log.val if key not in _NOT_METRICS})
+    return list(found)
+
+
+def choose_keys(logs: Sequence[RunLog], names: Sequence[str] = DEFAULT_PANELS) -> list[str]:
+    """Find the keys behind panel names.
+
+    Args:
+        names: Logged keys; ``memory`` and ``metric`` stand for what the runs have of it. Default names without any
+            data are left out.
+
+    Returns:
+        Logged keys, in order, each once.
+
+    Raises:
+        UserError: If a name was asked for and no run logged it.
+    """
+    known = available_keys(logs)
+    train = {key for log in logs for key in log.train}
+    chosen: dict[str, None] = {}
+    for name in names:
+        if name in known:
+            keys = [name]
+        elif name == 'memory':
+            keys = [key for key in _MEMORY if key in known][:1]
+        elif name == 'metric':
+            keys = [key for key in known if key not in train][:1]
+        else:
+            keys = []
+        if not keys and tuple(names) != DEFAULT_PANELS:
+            near = nearest(name, known)
+            hint = f'did you mean {" or ".join(near)}?' if near else f'logged: {", ".join(known[:20])}.'
+            raise UserError(f'--keys {name}: no run logged it; {hint}')
+        chosen.update(dict.fromkeys(keys))
+    return list(chosen)
+
+
+def _points(log: RunLog, key: str) -> list[tuple[int, float]]:
+    return log.train.get(key) or log.val.get(key) or []
+
+
+def table(logs: Sequence[RunLog], keys: Sequence[str]) -> str:
+    """Set the end values of each run in a table: last, best of metrics and losses, median of times, peak of memory.
+
+    Args:
+        logs: The runs, one row each.
+        keys: The columns.
+
+    Returns:
+        The lines.
+    """
+    head = ['run', 'iterations', *keys]
+    body = []
+    for log in logs:
+        last = max((points[-1][0] for points in (*log.train.values(), *log.val.values()) if points), default=0)
+        body.append([log.name, number(last), *(_cell(log, key) for key in keys)])
+    widths = [max(len(row[place]) for row in [head, *body]) for place in range(len(head))]
+    lines = []
+    for row in [head, *body]:
+        cells = [row[0].ljust(widths[0]), *(text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True))]
+        lines.append('  '.join(cells).rstrip())
+    return '\n'.join(lines)
+
+
+def _cell(log: RunLog, key: str) -> str:
+    points = _points(log, key)
+    if not points:
+        return '-'
+    values = [value for _, value in points]
+    if key == 'lr':
+        return number(values[-1], 3)
+    if 'time' in key:
+        return f'{number(statistics.median(values), 3)} median'
+    if key in _MEMORY:
+        return f'{number(max(values), 3)} peak'
+    lower = is_lower_better(key)
+    place, best = min(points, key=lambda point: point[1] if lower else -point[1])
+    return f'{number(values[-1])} (best {number(best)} at {number(place)})'
+
+
+def plot_curves(logs: Sequence[RunLog], keys: Sequence[str], path: str | Path, title: str | None = None) -> Path:
+    """Draw one panel per key with one curve per run.
+
+    Args:
+        keys: The panels.
+        path: The picture to write.
+        title: Stands above the panels.
+
+    Returns:
+        The path.
+
+    Raises:
+        UserError: If there is nothing to draw.
+    """
+    if not keys:
+        raise UserError('nothing to draw: the runs logged neither losses nor metrics yet.')
+    # Not pyplot: it keeps figures alive and picks a window system.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    num_columns = min(len(keys), 3)
+    num_rows = -(-len(keys) // num_columns)
+    figure = Figure(figsize=(4.6 * num_columns, 3.1 * num_rows + 0.5), layout='constrained', facecolor='white')
+    FigureCanvasAgg(figure)
+    last = max((_points(log, key)[-1][0] for log in logs for key in keys if _points(log, key)), default=0) or 1
+    for place, key in enumerate(keys):
+        axes = figure.add_subplot(num_rows, num_columns, place + 1)
+        for index, log in enumerate(logs):
+            _draw(axes, log, key, _COLOURS[index % len(_COLOURS)])
+        axes.set_title(_TITLES.get(key, key), fontsize=11, loc='left', fontweight='bold')
+        axes.grid(color='#e3e3e3', linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.spines[['top', 'right']].set_visible(False)
+        axes.tick_params(labelsize=9, color='#999999')
+        if place >= len(keys) - num_columns:
+            axes.set_xlabel('iteration', fontsize=9)
+        axes.set_xlim(0, 1.02 * last)
+        _scale(axes, logs, key)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    if len(logs) > 1 and handles:
+        figure.legend(handles, labels, loc='outside lower center', ncols=min(len(logs), 4), frameon=False, fontsize=9)
+    if title:
+        figure.suptitle(title, fontsize=12)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    return path
+
+
+def _draw(axes, log: RunLog, key: str, colour: str) -> None:
+    points = _points(log, key)
+    if not points:
+        return
+    steps, values = zip(*points, strict=True)
+    few = len(points) <= 40
+    axes.plot(steps, values, color=colour, linewidth=1.6, marker='o' if few else None, markersize=3, label=log.name)
+    if key in log.train or len(points) < 2:
+        return
+    best = log.best(key)
+    if best is not None:
+        axes.plot(*best, marker='*', markersize=11, color=colour, markeredgecolor='white', linestyle='none')
+        axes.annotate(
+            number(best[1], 3), best, textcoords='offset points', xytext=(0, -13), ha='center', fontsize=8, color=colour
+        )
+
+
+def _scale(axes, logs: Sequence[RunLog], key: str) -> None:
+    values = [value for log in logs for _, value in _points(log, key)]
+    positive = [value for value in values if value > 0]
+    # A loss that falls by more than a factor of 20 shows its end only on a logarithmic scale.
+    if 'loss' in key and positive and len(positive) == len(values) and max(values) > 20 * min(values):
+        axes.set_yscale('log')
+    elif values and min(values) >= 0:
+        axes.set_ylim(0, 1.08 * max(values) or 1)
+    if values and max(map(abs, values)) < 0.01:
+        axes.ticklabel_format(axis='y', style='sci', scilimits=(0, 0))

@@ -1,0 +1,89 @@
+"""A few pictures of what a model predicts, drawn by its data set."""
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from mmengine.runner import Runner
+
+from mmopt.utils.errors import UserError
+
+__all__ = ['NUM_PICTURES', 'can_draw', 'locate', 'save_pictures', 'spread', 'write_picture']
+
+NUM_PICTURES = 4
+"""Pictures of a run or an evaluation, unless a flag says otherwise."""
+
+
+def spread(total: int, count: int) -> list[int]:
+    """Return ``count`` positions spread evenly over ``total``, the first included; all if there are fewer."""
+    count = min(total, count)
+    return [index * total // count for index in range(count)]
+
+
+def locate(dataset: Any, index: int) -> Any:
+    """Follow wrappers (repeat, concatenation, subset) down to the data set that draws."""
+    while not hasattr(dataset, 'draw'):
+        if hasattr(dataset, '_get_ori_dataset_idx') and hasattr(dataset, 'datasets'):
+            part, index = dataset._get_ori_dataset_idx(index)
+            dataset = dataset.datasets[part]
+        elif hasattr(dataset, 'dataset'):
+            dataset = dataset.dataset
+        else:
+            return None
+    return dataset
+
+
+def can_draw(dataset: Any) -> bool:
+    """Tell whether the data set, or the one it wraps, has a method ``draw(sample, image)``."""
+    return len(dataset) > 0 and locate(dataset, 0) is not None
+
+
+def save_pictures(runner: Runner, dataset: Any, collate: Callable, folder: str | Path, count: int) -> list[Path]:
+    """Predict samples spread over a data set and write one picture each.
+
+    Args:
+        runner: Holds the model.
+        dataset: Its samples are ``dict(inputs=..., data_samples=...)``; has ``draw(sample, image) -> uint8 RGB``.
+        collate: Makes a batch of a list of samples: the loader's ``collate_fn``.
+        folder: Where the pictures go; made if need be.
+        count: Number of pictures.
+
+    Returns:
+        The files.
+
+    Raises:
+        UserError: If the data set cannot draw.
+    """
+    if not can_draw(dataset):
+        raise UserError(f'{type(dataset).__name__} has no method draw(sample, image), so it gives no pictures.')
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return [
+        write_picture(folder / f'{index:06d}.jpg', picture) for index, picture in _draw(runner, dataset, collate, count)
+    ]
+
+
+def _draw(runner: Runner, dataset: Any, collate: Callable, count: int) -> Iterator[tuple[int, Any]]:
+    model = getattr(runner.model, 'module', runner.model)
+    was_training = model.training
+    model.eval()
+    autocast = getattr(runner, 'autocast', nullcontext)  # MMEngine's own runner has none
+    try:
+        for index in spread(len(dataset), count):
+            sample = dataset[index]
+            with torch.no_grad(), autocast():
+                predicted = model.val_step(collate([sample]))[0]
+            yield index, locate(dataset, index).draw(predicted.cpu(), sample['inputs'])
+    finally:
+        model.train(was_training)
+
+
+def write_picture(path: Path, picture: Any) -> Path:
+    """Write a uint8 RGB picture as a JPEG and return its path."""
+    # OpenCV stores BGR.
+    if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92]):
+        raise UserError(f'{path}: cannot be written; is the disk full?')
+    return path

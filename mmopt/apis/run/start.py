@@ -1,0 +1,97 @@
+"""Where a run starts: the runner that a config names, the checkpoint that it begins with or goes on from."""
+
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from torch import distributed
+
+from mmopt.apis.config import missing_file
+from mmopt.apis.run.facts import Start
+from mmopt.engine import checkpoint_io
+from mmopt.registry import RUNNERS
+from mmopt.utils.distributed import init_distributed
+from mmopt.utils.seeding import prepare_determinism
+
+__all__ = ['build_runner', 'check_there', 'set_start', 'start_of']
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the runner that ``cfg.runner_type`` names.
+
+    Args:
+        cfg: A lowered config.
+
+    Returns:
+        The runner, ready to train or test.
+    """
+    prepare_determinism(cfg.get('randomness'))
+    init_default_scope(cfg.get('default_scope', 'mmopt'))
+    name = cfg.get('runner_type', 'IterBasedRunner')
+    runner_class = RUNNERS.get(name)
+    if runner_class is None:
+        raise KeyError(f'{name} is not in the {RUNNERS.scope}::{RUNNERS.name} registry.')
+    return runner_class.from_cfg(cfg)
+
+
+def set_start(
+    cfg: Config, *, load_from: str | None = None, resume_from: str | None = None, auto_resume: bool = False
+) -> None:
+    """Choose where a run starts; flags win over the config.
+
+    Args:
+        cfg: A lowered config; is changed.
+        load_from: Start with these weights.
+        resume_from: Go on from this checkpoint.
+        auto_resume: Go on from the newest checkpoint of the work dir if there is one, else begin with the weights of
+            ``load_from``.
+
+    Raises:
+        UserError: If a checkpoint does not exist.
+    """
+    # The config says so itself: with weights to begin with, or without (MMEngine's wording).
+    auto_resume = auto_resume or cfg.pop('auto_resume', False) or bool(cfg.get('resume') and not cfg.get('load_from'))
+    if load_from is not None:
+        cfg.load_from, cfg.resume = load_from, False
+    if resume_from is not None:
+        cfg.load_from, cfg.resume = resume_from, True
+    elif auto_resume:
+        newest = _newest_of_first_process(cfg)
+        if newest is not None:
+            cfg.load_from, cfg.resume = str(newest), True
+        elif not cfg.get('load_from'):
+            cfg.resume = False
+    if cfg.get('load_from'):
+        check_there(cfg.load_from)
+
+
+def _newest_of_first_process(cfg: Config) -> Path | None:
+    """Let rank 0 look: the others might see a file that it is about to replace, or another disk."""
+    if cfg.get('launcher', 'none') == 'none':
+        return checkpoint_io.find_latest(Path(cfg.work_dir))
+    prepare_determinism(cfg.get('randomness'))
+    if not distributed.is_initialized():
+        dist_cfg = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
+        init_distributed(cfg.launcher, dist_cfg.get('backend'), dist_cfg.get('timeout', 1800), dist_cfg.get('port'))
+    found = [checkpoint_io.find_latest(Path(cfg.work_dir)) if is_main_process() else None]
+    broadcast_object_list(found)
+    return found[0]
+
+
+def check_there(checkpoint: str) -> None:
+    """Refuse a checkpoint that does not exist, unless it is an address."""
+    if '://' not in checkpoint and not Path(checkpoint).is_file():
+        raise missing_file(checkpoint, 'checkpoint', suffix='.pth')
+
+
+def start_of(cfg: Config) -> Start | None:
+    """Return where a resumed run starts; None for a new run."""
+    if not cfg.get('resume') or not cfg.get('load_from'):
+        return None
+    checkpoint = checkpoint_io.load(
+        Path(cfg.load_from), map_location='cpu', allow_pickle=cfg.get('allow_pickle', False)
+    )
+    meta = checkpoint.get('meta', {})
+    return Start(meta.get('iter', 0), meta.get('precision'))

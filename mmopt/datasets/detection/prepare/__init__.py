@@ -1,0 +1,1 @@
+"""Raw drone recordings and annotated videos, written as COCO files."""

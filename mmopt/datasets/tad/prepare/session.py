@@ -1,0 +1,120 @@
+"""One annotated session, from its raw files to MABe's layout, divided in time: to train on, to choose by, to report."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mmopt.datasets.tad.layout import write_videos
+from mmopt.datasets.tad.prepare.readers import read_caltech, read_deeplabcut
+from mmopt.datasets.tad.tables import write_table, write_tracks
+from mmopt.utils.errors import DataError, UserError
+
+__all__ = ['Session', 'import_session']
+
+_SPLITS = ('train', 'val', 'test')
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the raw files do not say.
+
+    Attributes:
+        pose: DeepLabCut CSV.
+        annotation: Caltech annotation text. It names neither agent nor target, so its behaviours hold for the session.
+        fps: Frames per second.
+        min_likelihood: Points below it count as missing.
+        val_share: Share in the middle, to choose settings by.
+        test_share: Share at the end, to report once.
+        name: Laboratory and prefix of the video ids.
+    """
+
+    pose: Path
+    annotation: Path
+    fps: float
+    pixels_per_cm: float
+    min_likelihood: float = 0.0
+    val_share: float = 1 / 3
+    test_share: float = 1 / 3
+    name: str = 'session'
+
+    def __post_init__(self) -> None:
+        if min(self.val_share, self.test_share) <= 0 or self.val_share + self.test_share >= 1:
+            raise UserError(
+                f'val_share ({self.val_share}) and test_share ({self.test_share}) must be positive and leave something '
+                'to train on.'
+            )
+        if self.fps <= 0 or self.pixels_per_cm <= 0:
+            raise UserError(f'fps ({self.fps}) and pixels_per_cm ({self.pixels_per_cm}) must be positive.')
+
+
+def import_session(session: Session, out_dir: str | Path) -> dict[str, int]:
+    """Write a session as three videos, ``<name>_train``, ``_val`` and ``_test``: no window then spans a cut.
+
+    ``splits`` has a file for each, and ``train_val.txt`` for the last training, when the settings are chosen. The arena
+    is the area that the animals were tracked in; its corner becomes the origin.
+
+    Args:
+        session: Raw files and facts.
+        out_dir: Data root to make.
+
+    Returns:
+        Frames of each part.
+
+    Raises:
+        DataNotFoundError: If a raw file is missing.
+        DataError: If one is broken, no point is tracked, or the annotation goes on after the tracks end.
+    """
+    out_dir = Path(out_dir)
+    tracks = read_deeplabcut(session.pose, session.min_likelihood)
+    events = read_caltech(session.annotation)
+    num_frames = len(tracks.position_TMP2)
+    if events and max(stop for _, stop, _ in events) > num_frames:
+        raise DataError(
+            f'{session.annotation}: an interval ends at frame {max(stop for _, stop, _ in events)}, but {session.pose} '
+            f'has {num_frames} frames: they are not of one session.'
+        )
+    if not np.isfinite(tracks.position_TMP2).any():
+        raise DataError(f'{session.pose}: no point has a likelihood of at least {session.min_likelihood}.')
+    corner_px = np.floor(np.nanmin(tracks.position_TMP2, axis=(0, 1, 2)))
+    position_TMP2 = tracks.position_TMP2 - corner_px
+    width_px, height_px = (int(value) + 1 for value in np.nanmax(position_TMP2, axis=(0, 1, 2)))
+    cuts = [0, round(num_frames * (1 - session.val_share - session.test_share))]
+    cuts += [round(num_frames * (1 - session.test_share)), num_frames]
+    rows = []
+    (out_dir / 'splits').mkdir(parents=True, exist_ok=True)
+    for split, start, stop in zip(_SPLITS, cuts, cuts[1:], strict=False):
+        video_id = f'{session.name}_{split}'
+        write_tracks(
+            out_dir / 'train_tracking' / session.name / f'{video_id}.parquet',
+            position_TMP2[start:stop],
+            tracks.body_parts,
+        )
+        overlapping = [event for event in events if event[0] < stop and event[1] > start]
+        inside = [(max(first, start) - start, min(last, stop) - start, name) for first, last, name in overlapping]
+        starts, stops, names = zip(*inside, strict=True) if inside else ([],) * 3
+        whole = ['all'] * len(inside)
+        write_table(
+            out_dir / 'train_annotation' / session.name / f'{video_id}.parquet',
+            dict(agent_id=whole, target_id=whole, action=names, start_frame=starts, stop_frame=stops),
+        )
+        (out_dir / 'splits' / f'{split}.txt').write_text(f'{video_id}\n', encoding='utf-8')
+        rows.append(
+            dict(
+                lab_id=session.name,
+                video_id=video_id,
+                frames_per_second=session.fps,
+                pix_per_cm_approx=session.pixels_per_cm,
+                video_width_pix=width_px,
+                video_height_pix=height_px,
+                arena_width_cm='',
+                arena_height_cm='',
+                body_parts_tracked=json.dumps(tracks.body_parts),
+                behaviors_labeled=json.dumps([f'all,all,{name}' for name in sorted({name for *_, name in events})]),
+            )
+        )
+    both = ''.join(f'{session.name}_{split}\n' for split in _SPLITS[:2])
+    (out_dir / 'splits' / 'train_val.txt').write_text(both, encoding='utf-8')
+    write_videos(out_dir / 'train.csv', rows)
+    return {split: stop - start for split, start, stop in zip(_SPLITS, cuts, cuts[1:], strict=False)}

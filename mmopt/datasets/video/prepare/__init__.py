@@ -1,0 +1,1 @@
+"""Driver recordings, checked and divided into folds."""

@@ -1,0 +1,1 @@
+"""What watches a run: losses that are not finite, signals."""

@@ -1,0 +1,1 @@
+"""Log lines, and where the time of a run goes."""

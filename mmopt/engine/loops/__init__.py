@@ -1,0 +1,1 @@
+"""Loops: when a step runs, when an evaluation, and where a resumed run goes on."""

@@ -1,0 +1,135 @@
+"""Evaluation loops: predict a data set in the precision of the run, and measure in full precision."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from mmengine.dist import all_gather_object, broadcast, get_world_size
+from mmengine.evaluator import Evaluator
+from mmengine.hooks import EMAHook
+from mmengine.runner.base_loop import BaseLoop
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import DataLoader
+
+from mmopt.engine.loading.worker_death import worker_deaths_explained
+from mmopt.engine.loops.step import unwrap
+from mmopt.engine.micro_batch import Predictor
+from mmopt.engine.parallel.fsdp import gathered
+from mmopt.registry import LOOPS
+
+__all__ = ['EvaluationLoop', 'EvaluationStopped', 'TestLoop', 'ValLoop', 'share_statistics']
+
+
+class EvaluationStopped(Exception):
+    """An evaluation was abandoned because a signal asked the run to stop.
+
+    Args:
+        signal_name: What asked, e.g. ``'SIGTERM'``.
+    """
+
+    def __init__(self, signal_name: str) -> None:
+        super().__init__(signal_name)
+        self.signal_name = signal_name
+
+
+def share_statistics(module: nn.Module) -> None:
+    """Give every rank the BatchNorm statistics of rank 0, as mmcv does before an evaluation.
+
+    Each rank gathers its own while training; without this the metrics would not be those of the checkpoint.
+    """
+    if get_world_size() == 1:
+        return
+    for part in module.modules():
+        if isinstance(part, _BatchNorm) and part.track_running_stats:
+            broadcast(part.running_mean, 0)
+            broadcast(part.running_var, 0)
+
+
+class EvaluationLoop(BaseLoop):
+    """Predict a data set and compute its metrics; the training's random state stays as it was.
+
+    Args:
+        dataloader: The loader or its config.
+        evaluator: The evaluator or its config.
+    """
+
+    mode: str
+
+    def __init__(self, runner: Any, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list) -> None:
+        super().__init__(runner, dataloader)
+        dataset = self.dataloader.dataset
+        self.evaluator = evaluator if isinstance(evaluator, Evaluator) else runner.build_evaluator(evaluator)
+        self.evaluator.dataset_meta = getattr(dataset, 'metainfo', None)
+        for metric in self.evaluator.metrics:
+            if hasattr(metric, 'dataset'):
+                metric.dataset = dataset
+        self.metrics: dict[str, float] = {}
+        """What the last run gave."""
+        self.poll: Callable[[], str | None] | None = None
+        """Tells between two batches whether a signal asks to stop; all ranks ask equally often."""
+
+    def run(self) -> dict[str, float]:
+        """Evaluate once.
+
+        Returns:
+            The metrics.
+
+        Raises:
+            EvaluationStopped: If a signal asked for it; the model is what it was before.
+        """
+        runner = self.runner
+        module = unwrap(runner.model)
+        devices = range(torch.cuda.device_count())
+        runner.call_hook(f'before_{self.mode}')
+        runner.call_hook(f'before_{self.mode}_epoch')
+        share_statistics(module)
+        module.eval()
+        num_polls, poll = self._num_polls(), self.poll
+        predict = Predictor(module, runner.logger)
+        with (
+            torch.no_grad(),
+            torch.random.fork_rng(devices),
+            worker_deaths_explained(self.dataloader),
+            gathered(module),
+        ):
+            for batch_idx, batch in enumerate(self.dataloader):
+                runner.call_hook(f'before_{self.mode}_iter', batch_idx=batch_idx, data_batch=batch)
+                # The model alone: under autocast a metric's matrix products would count in half precision.
+                with runner.autocast():
+                    outputs = predict(batch)
+                self.evaluator.process(data_samples=outputs, data_batch=batch)
+                runner.call_hook(f'after_{self.mode}_iter', batch_idx=batch_idx, data_batch=batch, outputs=outputs)
+                if poll is not None and batch_idx < num_polls and (name := poll()) is not None:
+                    self._abandon(name)
+            self.metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
+        runner.call_hook(f'after_{self.mode}_epoch', metrics=self.metrics)
+        runner.call_hook(f'after_{self.mode}')
+        return self.metrics
+
+    def _num_polls(self) -> int:
+        if self.poll is None:
+            return 0
+        # Ranks may have one batch more or less than others.
+        return min(all_gather_object(len(self.dataloader)))
+
+    def _abandon(self, signal_name: str) -> None:
+        for hook in self.runner.hooks:
+            if isinstance(hook, EMAHook):
+                hook.after_val_epoch(self.runner)  # the averaged weights are in the model's place
+        raise EvaluationStopped(signal_name)
+
+
+@LOOPS.register_module()
+class ValLoop(EvaluationLoop):
+    """Evaluate while training."""
+
+    mode = 'val'
+
+
+@LOOPS.register_module()
+class TestLoop(EvaluationLoop):
+    """Evaluate a trained model."""
+
+    mode = 'test'
+    __test__ = False  # not a test case to pytest

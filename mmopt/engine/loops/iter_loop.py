@@ -1,0 +1,61 @@
+"""The training loop that counts iterations over an endless stream of samples."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from mmopt.engine.loops.train_loop import TrainLoop, no_batch
+from mmopt.registry import LOOPS
+
+__all__ = ['IterBasedTrainLoop']
+
+
+@LOOPS.register_module()
+class IterBasedTrainLoop(TrainLoop):
+    """Train for a number of iterations over an endless stream of samples.
+
+    Args:
+        dataloader: The training loader or its config.
+        max_iters: Iterations of the run.
+        **kwargs: See :class:`TrainLoop`.
+
+    Raises:
+        ValueError: If ``max_iters`` is not a positive whole number.
+    """
+
+    unit = 'iter'
+
+    def __init__(self, runner: Any, dataloader: DataLoader | dict, max_iters: int, **kwargs) -> None:
+        super().__init__(runner, dataloader, **kwargs)
+        if int(max_iters) != max_iters or max_iters < 1:
+            raise ValueError(f'max_iters must be a positive whole number, got {max_iters!r}.')
+        if not len(self.dataloader) and not getattr(self.dataloader.sampler, 'endless', False):
+            raise ValueError(no_batch(self.dataloader))
+        self.max_iters = int(max_iters)
+        self.max_epochs = 1  # MMEngine's hooks read it; an iteration-based run is one epoch to them
+
+    def _stream(self) -> Iterator:
+        batches = self._open(0, self.iters_done, self.samples_done)
+        epoch = 0
+        while True:
+            yield from batches
+            # Only a foreign, finite sampler gets here: ours is endless.
+            epoch += 1
+            if hasattr(self.dataloader.sampler, 'set_epoch'):
+                self.dataloader.sampler.set_epoch(epoch)
+            batches = self._loader_iter = iter(self.dataloader)
+
+    def _train(self) -> None:
+        runner = self.runner
+        runner.call_hook('before_train_epoch')
+        runner.model.train()
+        self._evaluate_at_start(self.iters_done)
+        self._read(self._stream())
+        while self.iters_done < self.max_iters and not self.stop_training:
+            self._run_iter(self._iter, self._next(), is_last=self.iters_done + 1 == self.max_iters)
+            self._stop_if_asked()
+            self._evaluate_if_due(self.iters_done)
+            if self._tuner.is_due and self._change_workers():
+                self._read(self._stream())
+        runner.call_hook('after_train_epoch')

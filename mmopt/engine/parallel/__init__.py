@@ -1,0 +1,1 @@
+"""Several processes: wrappers, sharding, batch statistics."""

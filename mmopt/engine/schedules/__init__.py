@@ -1,0 +1,1 @@
+"""Learning rates and momenta as functions of the iteration."""

@@ -1,0 +1,72 @@
+"""Switches for the process and for the optimizer."""
+
+import pytest
+import torch
+
+from mmopt.config import ConfigError, check_optimize
+from mmopt.engine.switches import apply_to_process, fuse_optimizer, malloc_effect
+from tests.engine.test_runner import build, losses_of
+from tests.engine.toy import toy_config
+
+
+@pytest.fixture(autouse=True)
+def _keep_tf32():
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    yield
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+@pytest.mark.parametrize('value', [True, False])
+def test_tf32_switches_products_and_convolutions(value):
+    effect = apply_to_process(dict(tf32=value, micro_batch=2))['tf32']
+    assert torch.backends.cuda.matmul.allow_tf32 is value
+    assert torch.backends.cudnn.allow_tf32 is value
+    assert effect.is_effective == torch.cuda.is_available()
+
+
+def test_a_fused_optimizer_is_asked_for_where_torch_has_one():
+    section = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3))
+    built, effect = fuse_optimizer(section, True)
+    assert built['optimizer'] == dict(type='AdamW', lr=1e-3, fused=True)
+    assert section['optimizer'] == dict(type='AdamW', lr=1e-3)
+    assert effect.is_effective
+
+
+@pytest.mark.parametrize(
+    ('optimizer', 'text'),
+    [
+        (dict(type='Adadelta'), 'no fused Adadelta'),
+        (dict(type='AdamW', foreach=True), 'drop foreach'),
+    ],
+)
+def test_a_fused_optimizer_that_cannot_be_is_told(optimizer, text):
+    built, effect = fuse_optimizer(dict(optimizer=optimizer), True)
+    assert 'fused' not in built['optimizer']
+    assert text in effect.text
+    assert not effect.is_effective
+
+
+def test_what_the_optimizer_says_itself_counts():
+    built, effect = fuse_optimizer(dict(optimizer=dict(type='AdamW', fused=False)), True)
+    assert built['optimizer']['fused'] is False
+    assert 'says so itself' in effect.text
+
+
+def test_values_of_a_wrong_kind_are_refused():
+    with pytest.raises(ConfigError, match='optimize.tf32 must be True or False'):
+        check_optimize(dict(tf32='high'))
+
+
+def test_a_run_with_a_fused_optimizer_learns_what_the_plain_one_learns(tmp_path):
+    losses = []
+    for name, optimize in (('plain', {}), ('fused', dict(fused_optimizer=True))):
+        runner = build(toy_config(tmp_path / name, optimize=optimize, train_cfg=dict(val_interval=8)))
+        assert runner.build_optim_wrapper(runner.cfg.optim_wrapper).optimizer.defaults['fused'] == (
+            optimize != {} or None
+        )
+        runner.train()
+        losses.append(list(losses_of(tmp_path / name).values()))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    log = (tmp_path / 'fused' / 'latest.log').read_text()
+    assert 'optimize.fused_optimizer: fused AdamW' in log
+    assert malloc_effect(True) in log or malloc_effect(False) in log
