@@ -76,7 +76,8 @@ def _contains(part: Any, value: Any) -> bool:
 
 
 def _assignment(key: str, lowered: Mapping[str, Any], original: Mapping[str, Any]) -> str:
-    lines = [f'# {note}' for note in _notes(key, lowered, original)]
+    notes = _notes(key, lowered, original)
+    lines = [textwrap.fill(note, _WIDTH, initial_indent='# ', subsequent_indent='#   ') for note in notes]
     lines.append(f'{key} = {render_value(lowered[key], column=len(key) + 3)}')
     return '\n'.join(lines)
 
@@ -111,7 +112,7 @@ def _notes(key: str, lowered: Mapping[str, Any], original: Mapping[str, Any]) ->
         notes.append("The EMA's warm-up and interval follow MMCV's or MMDetection's hook.")
     elif key == 'default_scope' and (dropped := dropped_keys(original)):
         notes.append(f'Without counterpart, dropped: {", ".join(dropped)}.')
-        notes += [f'  {name}: {reason}.' for name, reason in dropped.items()]
+        notes += [f'{name}: {reason}.' for name, reason in dropped.items()]
     return notes
 
 

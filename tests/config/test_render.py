@@ -61,6 +61,7 @@ def test_the_comments_say_what_changed():
     for comment in (
         '# old.py, an MMCV-1.x config',
         '# Without counterpart, dropped: workflow, evaluation.pre_eval.',
+        '# workflow: every phase trains; one that validates is refused.',
         '# train_cfg stood at the top level.',
         '# From optimizer, optimizer_config, fp16, runner.',
         '# loss_scale 512.0 is static, as in MMCV',
@@ -68,6 +69,15 @@ def test_the_comments_say_what_changed():
         '# MMCV averages over the log interval.',
     ):
         assert comment in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_what_has_an_effect_is_not_called_dropped():
+    original = make_config(bad_numbers=dict(action='skip'), model_wrapper='fsdp', optimizer_config=dict(coalesce=True))
+    text = render_native(lower(original), original, source='old.py')
+    assert '# Without counterpart, dropped: optimizer_config.coalesce.' in text
+    assert '# From runner, evaluation, bad_numbers.' in text
+    assert '# From model_wrapper.' in text
 
 
 def test_sections_come_in_order():
