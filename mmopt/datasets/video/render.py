@@ -156,9 +156,9 @@ def _head(points: dict, driver: Driver, camera: Camera, size: tuple[int, int], d
         (0.095 * forward - 0.055 * up + 0.015 * side, (150, 60, 60), 0.012),
         (0.095 * forward - 0.055 * up - 0.015 * side, (150, 60, 60), 0.012),
     ]
-    for offset, colour, radius_m in features:
+    for offset, paint, radius_m in features:
         if offset @ to_camera > 0.035:
-            dot(seen(offset), colour, radius_m * scale)
+            dot(seen(offset), paint, radius_m * scale)
 
 
 def _cabin(size: tuple[int, int], camera: Camera, light: Light, time_s: float) -> np.ndarray:

@@ -43,7 +43,7 @@ class _Failure:
 class _Writer(Dataset):
     """Store samples when they are asked for; an item is its row of the journal."""
 
-    def __init__(self, info: Callable[[int], dict], indices: Sequence[int], transforms: Sequence, fd: int, end: int):
+    def __init__(self, info: Callable[[int], dict], indices: np.ndarray, transforms: Sequence, fd: int, end: int):
         self.info = info
         self.indices = indices
         self.transforms = transforms
@@ -71,7 +71,7 @@ class _Writer(Dataset):
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            return _Failure(-1, error.strerror)
+            return _Failure(-1, str(error.strerror))
         return index, offset, len(record), zlib.crc32(record)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ['Face', 'Solid', 'box', 'cutout', 'disc', 'frustum', 'patch', 'patch_points', 'place', 'prism']
+__all__ = ['Face', 'Solid', 'box', 'cutout', 'disc', 'frustum', 'patch', 'patch_points', 'place', 'prism', 'shaded']
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,12 @@ def place(points_N3: np.ndarray, x: float, z: float, yaw: float) -> np.ndarray:
     forward, right, up = np.asarray(points_N3, np.float64).T
     sin, cos = np.sin(yaw), np.cos(yaw)
     return np.stack([x + forward * sin + right * cos, up, z + forward * cos - right * sin], 1)
+
+
+def shaded(rgb: tuple[float, float, float], factor: float) -> tuple[float, float, float]:
+    """Return a colour times a factor."""
+    red, green, blue = rgb
+    return factor * red, factor * green, factor * blue
 
 
 def frustum(
