@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,7 +55,7 @@ class NuScenesBEVDataset(SeededDataset):
         DataError: If images, labels and calibration do not belong together, or the calibration file is broken.
     """
 
-    METAINFO = dict(
+    METAINFO: dict[str, Any] = dict(
         classes=(
             'drivable_area',
             'ped_crossing',

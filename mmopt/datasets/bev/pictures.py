@@ -5,6 +5,7 @@ at the bottom, so rows are flipped. Pictures are uint8 RGB.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -102,7 +103,7 @@ def draw_bev_sample(
     panels.insert(0, ('camera', camera))
 
     width = sum(panel.shape[1] for _, panel in panels) + GAP * (len(panels) + 1)
-    occurs = truth_CZX.any((1, 2)) | (False if pred_CZX is None else pred_CZX.any((1, 2)))
+    occurs: Any = truth_CZX.any((1, 2)) | (False if pred_CZX is None else pred_CZX.any((1, 2)))
     legend = draw_legend([*classes, 'not counted'], [*palette, None], [*occurs, True], width)
     top = GAP + 2 * _HEADER
     picture = np.full((top + height + GAP + legend.shape[0], width, 3), BACKGROUND, np.uint8)

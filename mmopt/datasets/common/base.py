@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset
-from torch import Tensor
 
 from mmopt.datasets.common.cache import CachedPrefix, Source, open_cache
 from mmopt.datasets.common.pictures import to_uint8_image
@@ -122,7 +121,7 @@ class SeededDataset(BaseDataset):
             )
         return sample
 
-    def draw(self, sample: DataSample, image: Tensor | np.ndarray) -> np.ndarray:
+    def draw(self, sample: DataSample, image: Any) -> np.ndarray:
         """Draw one sample for people: here the image alone; tasks add labels and predictions (``pred_*``).
 
         Args:

@@ -7,6 +7,7 @@ model's data preprocessor.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import mmcv
@@ -94,7 +95,8 @@ class PhotoMetricDistortion(BaseTransform):
         hue_delta: int = 18,
     ) -> None:
         self.brightness_delta = brightness_delta
-        self.contrast_range = tuple(contrast_range)
+        low, high = contrast_range
+        self.contrast_range = (low, high)
         self.saturation_range = tuple(saturation_range)
         self.hue_delta = hue_delta
 
@@ -158,7 +160,7 @@ class DrawPhotometric(BaseTransform):
         saturation_range: Sequence[float] = (0.5, 1.5),
         hue_delta: float = 18,
     ) -> None:
-        self.ranges = dict(
+        self.ranges: dict[str, Any] = dict(
             brightness_delta=brightness_delta,
             contrast_range=tuple(contrast_range),
             saturation_range=tuple(saturation_range),

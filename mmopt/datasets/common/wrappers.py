@@ -6,6 +6,7 @@ keeps seed and epoch, and copies of one sample within an epoch, or equal indices
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from typing import Any
 
 from mmengine.dataset import BaseDataset
 from mmengine.dataset import ClassBalancedDataset as _ClassBalancedDataset
@@ -29,6 +30,8 @@ def _inner(index: int, local: int, copy: int) -> SampleIndex:
 
 class _PreparesCaches:
     """Hand the call on to the data sets inside."""
+
+    dataset: Any  # of MMEngine's wrapper
 
     def prepare_cache(self, *args, **kwargs) -> None:
         """See :meth:`mmopt.datasets.common.SeededDataset.prepare_cache`."""

@@ -136,7 +136,7 @@ class CocoDataset(SeededDataset):
         listed, num_clipped, num_small = [], 0, 0
         for image in images:
             truth_M6 = np.array(rows[image['id']], dtype=np.float32).reshape(-1, 6)
-            clipped_M4 = truth_M6[:, :4].clip(0, np.float32([image['width'], image['height']] * 2))
+            clipped_M4 = truth_M6[:, :4].clip(0, np.array([image['width'], image['height']] * 2, np.float32))
             num_clipped += int((clipped_M4 != truth_M6[:, :4]).any(axis=1).sum())
             truth_M6[:, :4] = clipped_M4
             large_M = (clipped_M4[:, 2:] - clipped_M4[:, :2] >= self.min_side).all(axis=1)
@@ -203,6 +203,7 @@ class CocoDataset(SeededDataset):
     def draw(self, sample: DataSample, image: Tensor | np.ndarray) -> np.ndarray:
         """Draw boxes and predictions, see :func:`draw_boxes`; a pair of images side by side."""
         channels_first = image.shape[0] in (3, 6) and image.ndim == 3 and image.shape[-1] not in (3, 6)
+        views: Any
         if channels_first:
             views = image.reshape(-1, 3, *image.shape[1:])
         else:

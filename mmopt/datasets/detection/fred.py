@@ -68,13 +68,17 @@ def read_labels(path: Path) -> list[Label]:
         if not line.strip():
             continue
         try:
-            time_text, values_text = _LINE.match(line).groups()
+            match = _LINE.match(line)
+            if match is None:
+                raise ValueError
+            time_text, values_text = match.groups()
             values = [float(value) for value in values_text.split(',')]
             if len(values) not in (4, 5) or not np.isfinite(values).all():
                 raise ValueError
             track = int(values[4]) if len(values) == 5 else -1
-            labels.append(Label(float(time_text), tuple(values[:4]), track))
-        except (AttributeError, ValueError) as error:
+            x1, y1, x2, y2 = values[:4]
+            labels.append(Label(float(time_text), (x1, y1, x2, y2), track))
+        except ValueError as error:
             raise DataError(
                 f'{path}:{number}: must be "time: x1, y1, x2, y2" with or without ", track", is {line!r}.'
             ) from error
@@ -142,7 +146,7 @@ def match_labels(
     limit_4 = np.array([size[1], size[0]] * 2, dtype=np.float64)
     matched = []
     for time_s in times:
-        boxes = []
+        boxes: list[tuple] = []
         for track, items in tracks.items():
             best = track_times[track][nearest(track_times[track], time_s)]
             if abs(best - time_s) > tolerance_s:

@@ -72,8 +72,8 @@ def paste(
     if x1 >= x2 or y1 >= y2:
         return boxes_G4[:0], np.zeros(len(boxes_G4), dtype=bool)
     canvas_HWC[y1:y2, x1:x2] = img_HWC[y1 - top : y2 - top, x1 - left : x2 - left]
-    moved_G4 = boxes_G4 + np.float32([left, top, left, top])
-    clipped_G4 = moved_G4.clip(np.float32([x1, y1, x1, y1]), np.float32([x2, y2, x2, y2]))
+    moved_G4 = boxes_G4 + np.array([left, top, left, top], np.float32)
+    clipped_G4 = moved_G4.clip(np.array([x1, y1, x1, y1], np.float32), np.array([x2, y2, x2, y2], np.float32))
     side_G2, full_G2 = clipped_G4[:, 2:] - clipped_G4[:, :2], moved_G4[:, 2:] - moved_G4[:, :2]
     keep_G = (side_G2 >= MIN_SIDE).all(axis=1) & (side_G2.prod(axis=1) >= min_visible * full_G2.prod(axis=1))
     return clipped_G4[keep_G], keep_G
@@ -81,7 +81,7 @@ def paste(
 
 def scale_boxes(boxes_G4: np.ndarray, old: Sequence[int], new: Sequence[int]) -> np.ndarray:
     """Scale boxes with an image that was resized from ``old`` to ``new`` (height, width)."""
-    factor = np.float32([new[1] / old[1], new[0] / old[0]] * 2)
+    factor = np.array([new[1] / old[1], new[0] / old[0]] * 2, np.float32)
     return boxes_G4 * factor
 
 

@@ -24,10 +24,9 @@ def border_pixels(label_HW: np.ndarray) -> np.ndarray:
     valid = label_HW != _IGNORE
     border = np.zeros(label_HW.shape, bool)
     for axis in (0, 1):
-        first = [slice(None), slice(None)]
-        second = [slice(None), slice(None)]
-        first[axis], second[axis] = slice(None, -1), slice(1, None)
-        first, second = tuple(first), tuple(second)
+        firsts, seconds = [slice(None), slice(None)], [slice(None), slice(None)]
+        firsts[axis], seconds[axis] = slice(None, -1), slice(1, None)
+        first, second = tuple(firsts), tuple(seconds)
         differs = (label_HW[first] != label_HW[second]) & valid[first] & valid[second]
         border[first] |= differs
         border[second] |= differs

@@ -23,8 +23,8 @@ def palette_of(num_classes: int) -> list[tuple[int, int, int]]:
     """Return distinct colours: golden-ratio hues, lightness in three steps."""
     colors = []
     for index in range(num_classes):
-        rgb = colorsys.hls_to_rgb(index * 0.618034 % 1.0, (0.55, 0.4, 0.7)[index % 3], 0.65)
-        colors.append(tuple(round(255 * value) for value in rgb))
+        red, green, blue = colorsys.hls_to_rgb(index * 0.618034 % 1.0, (0.55, 0.4, 0.7)[index % 3], 0.65)
+        colors.append((round(255 * red), round(255 * green), round(255 * blue)))
     return colors
 
 
@@ -74,7 +74,7 @@ def draw_segmentation(
     occurs = np.isin(np.arange(len(classes)), truth_HW)
     if pred_HW is not None:
         occurs |= np.isin(np.arange(len(classes)), pred_HW)
-    legend = draw_legend(classes, palette, occurs, total)
+    legend = draw_legend(classes, palette, occurs.tolist(), total)
     top = _TITLE + _HEADER
     picture = np.full((top + height + GAP + legend.shape[0], total, 3), BACKGROUND, np.uint8)
     write_text(picture, title, GAP, 8, size=19, color=TEXT, bold=True)

@@ -43,20 +43,21 @@ class TrackStore:
         if path in self._recent:
             self._recent.move_to_end(path)
             return self._recent[path]
-        tracks = read_tracks(path, body_parts) if self.folder is None else self._from_folder(path, body_parts)
+        folder = self.folder
+        tracks = read_tracks(path, body_parts) if folder is None else self._from_folder(folder, path, body_parts)
         self._recent[path] = tracks
         if len(self._recent) > self.in_memory:
             self._recent.popitem(last=False)
         return tracks
 
-    def _from_folder(self, path: Path, body_parts: Sequence[str]) -> np.ndarray:
+    def _from_folder(self, folder: Path, path: Path, body_parts: Sequence[str]) -> np.ndarray:
         state = path.stat() if path.is_file() else None
         # A changed file or another list of parts must not find the old array.
         key = repr((str(path.resolve()), tuple(body_parts), state and (state.st_size, state.st_mtime_ns)))
-        cached = self.folder / f'{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy'
+        cached = folder / f'{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy'
         if not cached.is_file():
             tracks = read_tracks(path, body_parts)
-            self.folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             # Workers may parse the same video at once: each writes its own file, the last rename wins.
             partial = cached.with_suffix(f'.{os.getpid()}.tmp')
             with partial.open('wb') as file:

@@ -195,7 +195,7 @@ def write_tracks(path: str | Path, tracks_TMP2: np.ndarray, body_parts: Sequence
     columns = dict(
         video_frame=frame.astype(np.int32),
         mouse_id=(mouse + 1).astype(np.int8),
-        bodypart=[body_parts[number] for number in part],
+        bodypart=[body_parts[number] for number in part.tolist()],
         x=tracks_TMP2[frame, mouse, part, 0],
         y=tracks_TMP2[frame, mouse, part, 1],
     )

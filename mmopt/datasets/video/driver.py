@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
@@ -88,7 +89,9 @@ class DriverActionDataset(SeededDataset):
         self.split_file = split_file
         self.max_video_frames = max_video_frames
         self.label_first_frame = label_first_frame
-        self._options = dict(counts, views=tuple(views), load_rgb=load_rgb, load_kpt=load_kpt, img_size=size)
+        self._options: dict[str, Any] = dict(
+            counts, views=tuple(views), load_rgb=load_rgb, load_kpt=load_kpt, img_size=size
+        )
         super().__init__(pipeline=pipeline, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -160,7 +163,8 @@ class DriverActionDataset(SeededDataset):
         """
         info = super().get_data_info(idx) | self._options
         recording = info['recording']
-        frames_T = info['chunk'][0] + sample_frames(*info['segment'], info['uniform_temporal_subsample_num'])
+        start, stop = info['segment']
+        frames_T = info['chunk'][0] + sample_frames(start, stop, info['uniform_temporal_subsample_num'])
         files = [recording.video_path(view) for view in info['views']] if info['load_rgb'] else []
         if info['load_kpt']:
             files += [recording.keypoint_path(frame) for frame in frames_T.tolist()]

@@ -160,8 +160,8 @@ class FrameIndex:
             numerator, denominator, num_bytes = arrays['numbers'].tolist()
             if Path(path).stat().st_size != num_bytes:
                 return None
-            columns = (arrays[name] for name in ('pts', 'key_pts', 'key_seek'))
-            return cls(*columns, Fraction(numerator, denominator), num_bytes)
+            pts, key_pts, key_seek = (arrays[name] for name in ('pts', 'key_pts', 'key_seek'))
+            return cls(pts, key_pts, key_seek, Fraction(numerator, denominator), num_bytes)
 
     @classmethod
     def of(cls, path: str | Path, stored: str | Path | None = None) -> Self:

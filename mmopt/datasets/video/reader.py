@@ -67,12 +67,13 @@ class VideoReader:
         wanted = np.asarray(frames, dtype=np.int64)
         if not len(wanted) or wanted.min() < 0 or wanted.max() >= len(self):
             raise DataError(f'{self.path}: frames {list(frames)} were asked for, the video has 0 to {len(self) - 1}.')
-        clip_THW3 = None
+        clip_THW3: np.ndarray | None = None
         for frame in np.unique(wanted):
             image_HW3 = self._to_image(self._decode(int(self.index.pts_N[frame]), int(frame)), size)
             if clip_THW3 is None:
                 clip_THW3 = np.empty((len(wanted), *image_HW3.shape), dtype=np.uint8)
             clip_THW3[wanted == frame] = image_HW3
+        assert clip_THW3 is not None, 'at least one frame is wanted'
         return clip_THW3
 
     def _to_image(self, decoded, size: tuple[int, int] | None) -> np.ndarray:
@@ -112,7 +113,7 @@ class VideoReader:
     def _walk(self, pts: int):
         """Decode until the frame of this timestamp; None if it is not there or the stream breaks."""
         try:
-            for decoded in self._frames:
+            for decoded in self._frames or ():
                 if decoded.pts is None:
                     continue
                 self._shown_pts = decoded.pts

@@ -6,6 +6,7 @@ Shape letters: T frames, H W pixels, K keypoints.
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,15 +46,16 @@ class LoadDriverClip:
         recording: Recording = results['recording']
         frames_T = results['frames']
         each = self._mapper(results['num_io_threads'], results['max_open_videos'])
+        pool: Any = self._pool  # the mapper has made it
         if results['load_rgb']:
             views = results['views']
             # Exact times come from the first view, which is then open anyway.
-            with self._pool.open(recording.video_path(views[0]), recording.index_path(views[0])) as reader:
+            with pool.open(recording.video_path(views[0]), recording.index_path(views[0])) as reader:
                 _check_frames(frames_T, len(reader), reader.path)
                 times_s = [reader.index.time_s(int(frame)) for frame in frames_T]
 
             def load(view: str) -> np.ndarray:
-                with self._pool.open(recording.video_path(view), recording.index_path(view)) as reader:
+                with pool.open(recording.video_path(view), recording.index_path(view)) as reader:
                     chosen = frames_T if view == views[0] else [reader.index.frame_at(time_s) for time_s in times_s]
                     return reader.read(chosen, results['img_size'])
 

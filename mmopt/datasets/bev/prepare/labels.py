@@ -29,6 +29,7 @@ def make_label(view: View, occlusion: str) -> np.ndarray:
         maps_CZX[view.boxes.classes_N[index]] |= mask_ZX
     maps_CZX[IGNORE] |= ~in_field_of_view(view.intrinsics_33, view.size[0])
     if occlusion == 'lidar':
+        assert view.lidar is not None, 'see occlusion'
         lidar_to_camera_44 = np.linalg.inv(view.camera_to_world_44) @ view.lidar_to_world_44
         maps_CZX[IGNORE] |= hidden_in_lidar(transform(lidar_to_camera_44, load_sweep(view.lidar)))
     elif occlusion == 'boxes':

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -151,7 +152,7 @@ def _find_views(options: Options, summary: Summary, say: Callable[[str], object]
 def _require_files(views: list[View], occlusion: str, skip_missing: bool, summary: Summary) -> list[View]:
     present, missing = [], []
     for view in views:
-        needed = [view.image, *([view.lidar] if occlusion == 'lidar' else [])]
+        needed = [view.image, *([view.lidar] if occlusion == 'lidar' and view.lidar is not None else [])]
         absent = [path for path in needed if not path.is_file()]
         missing += absent[:1]
         if not absent:
@@ -179,7 +180,7 @@ def _count(layout: Layout, views: list[View], summary: Summary) -> None:
         names = [view.name for view in views if split in view.splits]
         images, cells, seen = np.zeros(IGNORE, np.int64), np.zeros(IGNORE, np.int64), 0
         for name in names:
-            bits_ZX = cv2.imread(str(layout.label(split, name)), cv2.IMREAD_UNCHANGED)
+            bits_ZX: Any = cv2.imread(str(layout.label(split, name)), cv2.IMREAD_UNCHANGED)
             if bits_ZX is None:
                 raise DataError(f'{layout.label(split, name)}: not readable as an image. Remove it and start again.')
             bits_S = bits_ZX[bits_ZX >> IGNORE & 1 == 0]
@@ -200,7 +201,7 @@ def _draw_previews(layout: Layout, views: list[View], num: int) -> list[Path]:
         image = cv2.imread(str(layout.image(split, view.name, view.image.suffix)), cv2.IMREAD_COLOR)
         if image is None:
             raise DataError(f'{view.image}: not readable as an image. Unpack it again.')
-        bits_ZX = cv2.imread(str(layout.label(split, view.name)), cv2.IMREAD_UNCHANGED)
+        bits_ZX: Any = cv2.imread(str(layout.label(split, view.name)), cv2.IMREAD_UNCHANGED)
         picture = draw_preview(view, np.ascontiguousarray(image[..., ::-1]), bits_ZX)
         paths.append(layout.root / 'preview' / f'{view.name}.jpg')
         os.makedirs(paths[-1].parent, exist_ok=True)

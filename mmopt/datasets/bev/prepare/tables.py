@@ -7,7 +7,7 @@ stays below a gigabyte where ``json.load`` takes many.
 
 import json
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -232,7 +232,7 @@ def _ego_poses(tables: _Tables, wanted: set[str]) -> dict[str, np.ndarray]:
     return poses
 
 
-def _boxes(tables: _Tables, samples: Sequence[str]) -> dict[str, Boxes]:
+def _boxes(tables: _Tables, samples: Iterable[str]) -> dict[str, Boxes]:
     categories = tables.look_up('category', 'name')
     instance_to_class = {}
     for token, category in tables.rows('instance', 'token', 'category_token'):

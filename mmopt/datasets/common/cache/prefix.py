@@ -64,7 +64,8 @@ class _Guard:
 
 
 def _global_states() -> tuple:
-    kind, keys, *rest = np.random.get_state()
+    state: Any = np.random.get_state()
+    kind, keys, *rest = state
     return random.getstate(), kind, keys.tobytes(), rest, torch.get_rng_state().numpy().tobytes()
 
 

@@ -46,7 +46,7 @@ class _Writer(Dataset):
     def __init__(
         self,
         info: Callable[[int], dict],
-        indices: Sequence[int],
+        indices: np.ndarray,
         transforms: Sequence,
         fd: int,
         path: str | Path,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mmopt.datasets.common.street.solids import Face, Solid, box, cutout, disc, frustum, patch
+from mmopt.datasets.common.street.solids import Face, Solid, box, cutout, disc, frustum, patch, shaded
 
 __all__ = ['make_barrier', 'make_bicycle', 'make_cone', 'make_motorcycle', 'make_pedestrian']
 
@@ -22,12 +22,12 @@ def _pick(rng: np.random.Generator, colors: tuple) -> tuple[float, float, float]
 def _person(rng: np.random.Generator, height: float, spread: float, seat: float = 0.0) -> list[tuple]:
     """Polygons (r, u) of a figure that faces the camera; with ``seat`` it sits at that height, legs apart."""
     coat, legs, skin = _pick(rng, _CLOTHES), _pick(rng, _TROUSERS), _pick(rng, _SKIN)
-    dark = tuple(0.75 * c for c in coat)
+    dark = shaded(coat, 0.75)
     hip = seat or 0.50 * height
     shoulder = height - 0.16 * height if not seat else height - 0.30
     head = (0.0, height - 0.12)
     wide = 0.19
-    polygons = []
+    polygons: list[tuple] = []
     for side in (-1, 1):
         foot, low = side * spread, 0.0 if not seat else 0.25
         polygons.append(
@@ -154,12 +154,12 @@ def make_barrier(size: tuple[float, float, float], rng: np.random.Generator) -> 
     """Plastic road barrier, red or white, its long side across the local forward axis."""
     length, width, height = size
     rgb = (0.80, 0.25, 0.14) if rng.random() < 0.55 else (0.86, 0.85, 0.82)
-    dark = tuple(0.72 * c for c in rgb)
+    dark = shaded(rgb, 0.72)
     half = length / 2
     foot = frustum((-half, half, width / 2, 0.0), (-0.45 * half, 0.45 * half, 0.49 * width, 0.45 * height), dark)
     wall = box((-0.45 * half, 0.45 * half), 0.49 * width, (0.45 * height, height), rgb, 1)
     for face in wall.faces[:2]:
-        patch(face, (0.06, 0.94), (0.30, 0.62), tuple(0.88 * c for c in rgb))
+        patch(face, (0.06, 0.94), (0.30, 0.62), shaded(rgb, 0.88))
         for a in ((0.10, 0.22), (0.78, 0.90)):
             patch(face, a, (0.68, 0.90), (0.92, 0.90, 0.84) if rgb[1] < 0.5 else (0.80, 0.25, 0.14))
     return [foot, wall]

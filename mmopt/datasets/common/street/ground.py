@@ -148,11 +148,11 @@ def _markings(
     middle = middle * open_s * free
 
     for start, _ in street.crossings:
-        before = band(s, start - 1.2, start - 0.8, width_s)
+        stop_line = band(s, start - 1.2, start - 0.8, width_s)
         for d_lane, direction in street.lanes:
             if direction > 0:
                 lane = band(d, d_lane - street.lane_m / 2 + 0.1, d_lane + street.lane_m / 2 - 0.1, width_d)
-                painted = np.maximum(painted, before * lane)
+                painted = np.maximum(painted, stop_line * lane)
     # Zebras run across the main road in s and, over the arms of the cross street, in d.
     on_main = band(d, left, right, width_d)
     bars = on_main * stripes(d, 1.0, 0.52, width_d) + (1 - on_main) * stripes(s, 1.0, 0.52, width_s)

@@ -71,11 +71,12 @@ def sample_light(rng: np.random.Generator) -> Light:
     level = np.sqrt(1 - height**2)
     to_sun = (float(level * np.sin(azimuth)), float(height), float(level * np.cos(azimuth)))
     tint = 1 + rng.uniform(-0.04, 0.04, 3)
+    sun, sky = (np.array(kind.sun) * tint).tolist(), (np.array(kind.sky) * tint[::-1]).tolist()
     return replace(
         kind,
         to_sun=to_sun,
-        sun=tuple((kind.sun * tint).tolist()),
-        sky=tuple((kind.sky * tint[::-1]).tolist()),
+        sun=(sun[0], sun[1], sun[2]),
+        sky=(sky[0], sky[1], sky[2]),
         haze_m=float(kind.haze_m * rng.uniform(0.8, 1.25)),
         exposure=float(rng.uniform(0.86, 1.1)),
     )

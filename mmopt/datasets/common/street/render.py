@@ -72,7 +72,9 @@ def _draw_shadows(camera: Camera, world: World) -> np.ndarray:
     """Share of the direct light that is taken from each ground pixel, float32 (R, W)."""
     top = camera.first_ground_row
     height, width = camera.image_size[0] - top, camera.image_size[1]
-    cast, contact = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint8)
+    cast: np.ndarray = np.zeros((height, width), np.uint8)
+    contact: np.ndarray = np.zeros((height, width), np.uint8)
+    shadow: np.ndarray
     to_sun = world.light.to_sun
     for item in world.items:
         corners = item.corners_42

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mmopt.datasets.common.street.items import Item
-from mmopt.datasets.common.street.solids import Face, Solid, box, patch, patch_points
+from mmopt.datasets.common.street.solids import Face, Solid, box, patch, patch_points, shaded
 from mmopt.datasets.common.street.sprites import NUM_TREES
 from mmopt.datasets.common.street.street import Street
 
@@ -90,8 +90,8 @@ def _make_building(size: tuple[float, float, float], rng: np.random.Generator, p
     for face, extent in zip(body.faces[:4], (width, width, length, length), strict=True):
         _add_windows(face, extent, height, storey, bay, glass, curtain, rng)
         if not plain:
-            patch(face, (0.0, 1.0), (0.0, min(0.5, 0.7 / height)), tuple(0.6 * c for c in wall))
-        patch(face, (0.0, 1.0), (1 - 0.5 / height, 1.0), tuple(0.8 * c for c in wall))
+            patch(face, (0.0, 1.0), (0.0, min(0.5, 0.7 / height)), shaded(wall, 0.6))
+        patch(face, (0.0, 1.0), (1 - 0.5 / height, 1.0), shaded(wall, 0.8))
     return [body]
 
 
@@ -121,7 +121,7 @@ def _add_windows(
         chosen = windows_K43[shades == shade]
         if len(chosen):
             lit = _LIT if shade == 3 else None
-            rgb = tuple(factor * c for c in glass)
+            rgb = shaded(glass, factor)
             face.decals.append(Face(chosen[0], rgb, lit=lit, holes=tuple(chosen[1:])))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ['Face', 'Solid', 'box', 'cutout', 'disc', 'frustum', 'patch', 'patch_points', 'place', 'prism']
+__all__ = ['Face', 'Solid', 'box', 'cutout', 'disc', 'frustum', 'patch', 'patch_points', 'place', 'prism', 'shaded']
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,12 @@ def place(points_N3: np.ndarray, x: float, z: float, yaw: float) -> np.ndarray:
     world[:, 1] = up
     world[:, 2] = z + forward * cos - right * sin
     return world
+
+
+def shaded(rgb: tuple[float, float, float], factor: float) -> tuple[float, float, float]:
+    """Return a colour times a factor."""
+    red, green, blue = rgb
+    return factor * red, factor * green, factor * blue
 
 
 def frustum(

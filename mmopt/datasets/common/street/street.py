@@ -8,6 +8,7 @@ the picture needs no supersampling.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -122,8 +123,8 @@ class Street:
         inward = radius - sign * across
         return radius * np.arctan2(along, inward), sign * (radius - np.hypot(along, inward))
 
-    def to_world(self, s: np.ndarray | float, d: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
-        """Map (s, d) to ground points (x, z)."""
+    def to_world(self, s: np.ndarray | float, d: np.ndarray | float) -> tuple[Any, Any]:
+        """Map (s, d) to ground points (x, z): arrays of arrays, numbers of numbers."""
         along, across = s, d
         if self.curvature:
             sign, radius = math.copysign(1, self.curvature), 1 / abs(self.curvature)
@@ -212,7 +213,7 @@ def sample_street(rng: np.random.Generator) -> Street:
     elif rng.random() < 0.6:
         start = rng.uniform(8, 28)
         crossings.append((start, start + rng.uniform(3, 4.5)))
-    sides = tuple(_sample_side(rng, cross, crossings) for _ in range(2))
+    sides = _sample_side(rng, cross, crossings), _sample_side(rng, cross, crossings)
     ego_d = with_ego[rng.integers(len(with_ego))] + rng.normal(0, 0.3)
     return Street(heading, curvature, ego_d, lanes, lane_m, sides, cross, tuple(crossings))
 

@@ -7,7 +7,7 @@ import numpy as np
 from mmopt.datasets.common.street import figures, vehicles
 from mmopt.datasets.common.street.items import Item
 from mmopt.datasets.common.street.solids import Solid
-from mmopt.datasets.common.street.street import Street
+from mmopt.datasets.common.street.street import CrossStreet, Street
 
 __all__ = ['CLASSES', 'KINDS', 'sample_traffic']
 
@@ -80,7 +80,7 @@ def sample_traffic(street: Street, rng: np.random.Generator) -> list[Item]:
     for d, direction in street.lanes:
         _fill_lane(scene, d, direction, density)
     if street.cross:
-        _fill_cross(scene, density)
+        _fill_cross(scene, street.cross, density)
     for index, side in enumerate(street.sides):
         outward = _outward(street, index)
         if side.bays_m:
@@ -126,8 +126,8 @@ def _fill_lane(scene: _Scene, d: float, direction: int, density: float) -> None:
         s += length + 4 + rng.exponential(11) / density
 
 
-def _fill_cross(scene: _Scene, density: float) -> None:
-    rng, cross = scene.rng, scene.street.cross
+def _fill_cross(scene: _Scene, cross: CrossStreet, density: float) -> None:
+    rng = scene.rng
     left, right = scene.street.edges
     for arm, edge, outwards in zip(cross.arms, (left, right), (-1, 1), strict=True):
         if arm and rng.random() < 0.7 * density:

@@ -6,7 +6,7 @@ colours, and returns solids in the local frame of :mod:`mmopt.datasets.common.st
 
 import numpy as np
 
-from mmopt.datasets.common.street.solids import Face, Solid, box, disc, frustum, patch, prism
+from mmopt.datasets.common.street.solids import Face, Solid, box, disc, frustum, patch, prism, shaded
 
 __all__ = ['make_bus', 'make_car', 'make_construction_vehicle', 'make_trailer', 'make_truck']
 
@@ -70,13 +70,13 @@ def make_car(size: tuple[float, float, float], rng: np.random.Generator) -> list
     _lamps(front, rear, (0.58, 0.84))
     patch(front, (0.26, 0.74), (0.40, 0.74), _DARK)
     for face in (front, rear):
-        patch(face, (0.0, 1.0), (0.0, 0.24), tuple(0.35 * c for c in paint))
+        patch(face, (0.0, 1.0), (0.0, 0.24), shaded(paint, 0.35))
     for face in (left, right):
         patch(face, (0.0, 1.0), (0.0, 0.16), _DARK)
         for f in (-0.30, 0.31):  # arches
             share = 0.5 - f if face is left else 0.5 + f
             patch(face, (share - 0.085, share + 0.085), (0.0, 0.50), _DARK)
-        patch(face, (0.497, 0.503), (0.18, 0.96), tuple(0.5 * c for c in paint))
+        patch(face, (0.497, 0.503), (0.18, 0.96), shaded(paint, 0.5))
     cabin = frustum(
         (half * rear_low, half * front_low, width * 0.475, belt),
         (half * rear_high, half * front_high, width * 0.39, height),
@@ -114,7 +114,7 @@ def make_truck(size: tuple[float, float, float], rng: np.random.Generator) -> li
     _, rear, left, right, _ = load.faces
     _rear_doors(rear, cargo)
     for face in (left, right):
-        patch(face, (0.0, 1.0), (0.0, 0.06), tuple(0.5 * c for c in cargo))
+        patch(face, (0.0, 1.0), (0.0, 0.06), shaded(cargo, 0.5))
         if rng.random() < 0.6:
             patch(face, (0.12, 0.88), (0.40, 0.70), _pick(rng, _BUS_PAINT))
     bumper = box((-half, -half + 0.15), width * 0.48, (0.45, 0.72), _DARK, 1)
@@ -123,7 +123,7 @@ def make_truck(size: tuple[float, float, float], rng: np.random.Generator) -> li
 
 
 def _rear_doors(rear: Face, cargo: tuple[float, float, float]) -> None:
-    seam = tuple(0.55 * c for c in cargo)
+    seam = shaded(cargo, 0.55)
     patch(rear, (0.0, 1.0), (0.0, 0.07), seam)
     patch(rear, (0.495, 0.505), (0.07, 0.97), seam)
     for a in ((0.20, 0.215), (0.785, 0.80)):
@@ -149,12 +149,13 @@ def make_bus(size: tuple[float, float, float], rng: np.random.Generator) -> list
     patch(front, (0.22, 0.78), (0.86, 0.96), (0.95, 0.66, 0.16), glow=1.0)
     patch(rear, (0.10, 0.90), (0.50, 0.82), _GLASS)
     patch(rear, (0.30, 0.70), (0.86, 0.94), (0.95, 0.66, 0.16), glow=1.0)
-    patch(rear, (0.15, 0.85), (0.14, 0.36), tuple(0.6 * c for c in paint))
+    patch(rear, (0.15, 0.85), (0.14, 0.36), shaded(paint, 0.6))
     _lamps(front, rear, (0.08, 0.18))
     num = max(4, round(length / 1.5))
+    red, green, blue = (min(1.0, 0.5 * c + 0.5) for c in paint)
     for face in (left, right):
         patch(face, (0.0, 1.0), (0.0, 0.05), _DARK)
-        patch(face, (0.0, 1.0), (0.36, 0.42), tuple(min(1.0, 0.5 * c + 0.5) for c in paint))
+        patch(face, (0.0, 1.0), (0.36, 0.42), (red, green, blue))
         for index in range(num):
             start = (index + 0.06) / num
             is_door = face is right and index in (num - 1, num // 2)
@@ -173,7 +174,7 @@ def make_trailer(size: tuple[float, float, float], rng: np.random.Generator) -> 
     stripe = _pick(rng, _BUS_PAINT)
     for face in (left, right):
         for start in np.arange(0.0, 1.0, 0.05):  # corrugated side
-            patch(face, (start, start + 0.018), (0.05, 0.97), tuple(0.85 * c for c in cargo))
+            patch(face, (start, start + 0.018), (0.05, 0.97), shaded(cargo, 0.85))
         patch(face, (0.08, 0.92), (0.34, 0.58), stripe)
         for start in np.arange(0.02, 0.96, 0.12):  # reflectors
             patch(face, (start, start + 0.04), (0.0, 0.025), (0.9, 0.62, 0.1), glow=0.5)

@@ -32,11 +32,11 @@ def _panorama(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     day = rng.uniform(0.5, 1.0)
     top, low = rng.uniform([60, 100, 150], [120, 160, 230]), rng.uniform([150, 160, 170], [230, 225, 220])
     share_H11 = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
-    image = np.empty((height, width, 3), np.float32)
+    image: np.ndarray = np.empty((height, width, 3), np.float32)
     image[:] = top * (1 - share_H11) + low * share_H11
     cover = rng.uniform(0, 0.8)
     white = np.clip((_clouds(rng, height, width, (96, 48, 24)) - 1 + cover) * 3, 0, 1)[..., None]
-    image = image * (1 - white) + np.float32([238, 238, 240]) * white
+    image = image * (1 - white) + np.array([238, 238, 240], np.float32) * white
     columns = np.arange(width)
     for distance in (0.62, 0.78):
         ridge = height * distance + height * 0.25 * (_clouds(rng, 2, width, (160, 60))[0] - 0.5)
@@ -78,7 +78,8 @@ def _drone_mask(width: float, tilt: float, phase: float) -> np.ndarray:
     turn = np.array([[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]])
 
     def at(x: float, y: float) -> tuple[int, int]:
-        return tuple(int(round(v)) for v in turn @ np.array([x, y]) * scale + middle)
+        column, row = (int(round(v)) for v in turn @ np.array([x, y]) * scale + middle)
+        return column, row
 
     thick = max(int(0.045 * scale), 1)
     for x in (-0.4, -0.24, 0.24, 0.4):
@@ -173,7 +174,7 @@ class Scene:
                 boxes.append(
                     (left + columns.min(), top + rows.min(), left + columns.max() + 1, top + rows.max() + 1, track)
                 )
-        return image, [tuple(float(value) for value in box[:4]) + (box[4],) for box in boxes]
+        return image, [(float(x1), float(y1), float(x2), float(y2), track) for x1, y1, x2, y2, track in boxes]
 
 
 def _blend(image: np.ndarray, mask: np.ndarray, left: int, top: int, shade: float) -> None:

@@ -130,7 +130,11 @@ def _import_clip(
             if not cv2.imwrite(str(out / name), frame_HW3, [cv2.IMWRITE_JPEG_QUALITY, 95]):
                 raise UserError(f'{out / name}: cannot be written; is the disk full?')
             classes = files[split].classes
-            known = [(*box, classes.index(label)) for label, *box in boxes.get(number, []) if label in classes]
+            known = [
+                (x1, y1, x2, y2, classes.index(label))
+                for label, x1, y1, x2, y2 in boxes.get(number, [])
+                if label in classes
+            ]
             files[split].add(name, frame_HW3.shape[:2], known)
         number += 1
     capture.release()

@@ -215,7 +215,7 @@ def _write(options: FredOptions, results: dict[str, dict], folder: Path) -> dict
         if options.split_by == 'frame':
             by_frame = split_sequences([row[0] for _, row in rows], options.shares, options.seed)
             splits = [by_frame[row[0]] for _, row in rows]
-        counts = {split: Counter() for split in SPLITS}
+        counts: dict[str, Counter] = {split: Counter() for split in SPLITS}
         files = {split: CocoJson(['drone']) for split in SPLITS}
         for (name, row), split in zip(rows, splits, strict=True):
             counts[split]['frames'] += 1

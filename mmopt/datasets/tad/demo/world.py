@@ -178,7 +178,8 @@ def simulate(lab: DemoLab, num_mice: int, num_frames: int, rng: np.random.Genera
     position = np.zeros((num_frames, num_mice, len(lab.body_parts), 2), dtype=np.float32)
     events: list[tuple] = []
     running: Iterator[bool] | None = None
-    wait, began, cast = round(rng.uniform(0.5, 2.5) * lab.fps), None, ()
+    cast: tuple = ()
+    wait, began = round(rng.uniform(0.5, 2.5) * lab.fps), None
     for frame in range(num_frames):
         if running is None and wait <= 0:
             action = str(rng.choice(ACTIONS))

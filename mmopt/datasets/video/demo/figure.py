@@ -4,6 +4,7 @@ World: metres from the base of the neck; X to the driver's left, Y up, Z forward
 pitch up.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -29,6 +30,11 @@ DIRECTIONS = dict(
 """Yaw and pitch of the head at the height of each action."""
 
 _WHEEL_CENTRE, _WHEEL_RADIUS = np.array([0.0, -0.30, 0.40]), 0.17
+
+
+def _rgb(values: Iterable[float]) -> tuple[int, int, int]:
+    red, green, blue = (int(value) for value in values)
+    return red, green, blue
 
 
 @dataclass(frozen=True)
@@ -59,9 +65,9 @@ class Driver:
             scale=rng.uniform(0.92, 1.08),
             reach=rng.uniform(0.85, 1.15),
             seat_m=rng.normal(0, [0.02, 0.02, 0.015]),
-            skin=tuple(int(value * tone) for value in (235, 190, 160)),
-            hair=tuple(int(value) for value in rng.uniform(10, 110) * np.array([1.0, 0.8, 0.6])),
-            shirt=tuple(int(value) for value in rng.uniform(30, 220, 3)),
+            skin=_rgb(value * tone for value in (235, 190, 160)),
+            hair=_rgb(rng.uniform(10, 110) * np.array([1.0, 0.8, 0.6])),
+            shirt=_rgb(rng.uniform(30, 220, 3)),
         )
 
 

@@ -132,7 +132,8 @@ def _write_recording(root: Path, split: str, index: int, settings: DemoSettings)
         stream.bit_rate = 2_000_000
         stream.codec_context.thread_count = 1
     for frame in range(num_frames):
-        points = pose_points(driver, *angles[frame], wheel[frame])
+        yaw, pitch = angles[frame]
+        points = pose_points(driver, yaw, pitch, wheel[frame])
         for view, camera in CAMERAS.items():
             image = render(points, driver, camera, light, frame / _RATE, settings.image_size, rng)
             planes = cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420)
