@@ -1,6 +1,6 @@
 """Metrics."""
 
-from mmopt.evaluation.baselines.bev import bev_image_blind, image_blind_iou
+from mmopt.evaluation.baselines.bev import bev_image_blind, input_blind_iou
 from mmopt.evaluation.baselines.detection import BoxPrior
 from mmopt.evaluation.baselines.segmentation import majority_map
 from mmopt.evaluation.baselines.tad import RandomIntervals
@@ -24,7 +24,7 @@ __all__ = [
     'bev_image_blind',
     'confusion_matrix',
     'count_confusion',
-    'image_blind_iou',
+    'input_blind_iou',
     'majority_class',
     'majority_map',
     'segmentation_scores',

@@ -17,10 +17,10 @@ from mmopt.ops.bev_labels import IGNORE_BIT
 from mmopt.registry import FUNCTIONS
 from mmopt.utils.errors import DataError
 
-__all__ = ['bev_image_blind', 'image_blind_iou', 'image_blind_prediction']
+__all__ = ['bev_image_blind', 'input_blind_iou', 'input_blind_prediction']
 
 
-def image_blind_prediction(train_bits_NZX: np.ndarray) -> np.ndarray:
+def input_blind_prediction(train_bits_NZX: np.ndarray) -> np.ndarray:
     """Find the one map that is predicted for every image.
 
     Args:
@@ -49,7 +49,7 @@ def image_blind_prediction(train_bits_NZX: np.ndarray) -> np.ndarray:
     return prediction
 
 
-def image_blind_iou(
+def input_blind_iou(
     train_bits_NZX: np.ndarray, val_bits_NZX: np.ndarray, classes: Sequence[str] = NUSCENES_CLASSES
 ) -> dict[str, float]:
     """Score the best prediction without the image, as :class:`mmopt.evaluation.BEVIoU` scores a network.
@@ -64,7 +64,7 @@ def image_blind_iou(
     """
     valid_NZX = val_bits_NZX >> IGNORE_BIT & 1 == 0
     ious = {}
-    for index, prediction_ZX in enumerate(image_blind_prediction(train_bits_NZX)):
+    for index, prediction_ZX in enumerate(input_blind_prediction(train_bits_NZX)):
         truth_NZX = (val_bits_NZX >> index & 1 == 1) & valid_NZX
         if truth_NZX.any():
             predicted_NZX = prediction_ZX & valid_NZX
@@ -82,10 +82,10 @@ def bev_image_blind(train_dataset: Any, val_dataset: Any) -> dict[str, float]:
         val_dataset: Another one.
 
     Returns:
-        As :func:`image_blind_iou`.
+        As :func:`input_blind_iou`.
     """
     train, val = (_read_labels(dataset) for dataset in (train_dataset, val_dataset))
-    return image_blind_iou(train, val, val_dataset.metainfo.get('classes', NUSCENES_CLASSES))
+    return input_blind_iou(train, val, val_dataset.metainfo.get('classes', NUSCENES_CLASSES))
 
 
 def _read_labels(dataset: Any) -> np.ndarray:

@@ -15,7 +15,7 @@ from mmopt.datasets.common.street.camera import Camera
 from mmopt.datasets.common.street.render import sample_world
 from mmopt.datasets.common.street.traffic import CLASSES
 from mmopt.datasets.demos import find_demo
-from mmopt.evaluation import image_blind_iou
+from mmopt.evaluation import input_blind_iou
 from mmopt.utils.errors import UserError
 
 SMALL = dict(num_train=3, num_val=1, image_size=(90, 160))
@@ -161,7 +161,7 @@ def test_every_class_occurs_where_it_counts_in_both_splits(default_labels):
 
 
 def test_streets_vary_so_much_that_a_guess_without_the_image_is_poor(default_labels):
-    assert image_blind_iou(default_labels['train'], default_labels['val'])['mIoU'] < 0.10
+    assert input_blind_iou(default_labels['train'], default_labels['val'])['mIoU'] < 0.10
 
 
 def test_an_unknown_demo_is_named_with_those_that_exist():

@@ -10,7 +10,7 @@ import pytest
 from mmopt.apis import load_config, train
 from mmopt.datasets.bev.prepare import Options, prepare
 from mmopt.datasets.common.pictures import contact_sheet
-from mmopt.evaluation.baselines.bev import image_blind_iou
+from mmopt.evaluation.baselines.bev import input_blind_iou
 
 REPO = Path(__file__).resolve().parents[3]
 # Not in pytest's own folder, which goes after three runs: the pictures are there to be looked at.
@@ -61,7 +61,7 @@ def test_training_on_six_real_images_reaches_0_6_where_no_look_at_the_image_give
             for path in sorted((tmp_path / 'data/ann_bev_dir/train').iterdir())
         ]
     )
-    blind = image_blind_iou(labels_NZX, labels_NZX)
+    blind = input_blind_iou(labels_NZX, labels_NZX)
 
     config = tmp_path / 'keyframe.py'
     config.write_text(CONFIG.format(base=REPO / 'configs/baseline/lss_swin_nuscenes.py', data=tmp_path / 'data'))
@@ -72,7 +72,7 @@ def test_training_on_six_real_images_reaches_0_6_where_no_look_at_the_image_give
     cv2.imwrite(str(sheet), contact_sheet(pictures))
 
     with capsys.disabled():
-        print(f'\n{"":<24}{"trained":>8}{"image-blind":>13}')
+        print(f'\n{"":<24}{"trained":>8}{"input-blind":>13}')
         for name in blind:
             print(f'{name:<24}{summary.metrics[name]:>8.3f}{blind[name]:>13.3f}')
         print(f'{summary.wall_s:.0f} s; camera, prediction, ground truth: {sheet}')

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmopt.evaluation import BEVIoU, bev_image_blind, image_blind_iou
-from mmopt.evaluation.baselines.bev import image_blind_prediction
+from mmopt.evaluation import BEVIoU, bev_image_blind, input_blind_iou
+from mmopt.evaluation.baselines.bev import input_blind_prediction
 from mmopt.evaluation.bev.iou import NUSCENES_CLASSES
 from mmopt.utils.errors import DataError
 
@@ -52,16 +52,16 @@ def literal_prediction(train: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize('seed', range(3))
 def test_thresholds_equal_the_literal_search(seed):
     train = random_labels(seed)
-    assert (image_blind_prediction(train) == literal_prediction(train)).all()
+    assert (input_blind_prediction(train) == literal_prediction(train)).all()
 
 
 def test_it_is_scored_as_a_network_that_predicts_the_same_map():
     train, val = random_labels(1), random_labels(2)
-    bits = torch.from_numpy((image_blind_prediction(train) * (1 << np.arange(14))[:, None, None]).sum(0))
+    bits = torch.from_numpy((input_blind_prediction(train) * (1 << np.arange(14))[:, None, None]).sum(0))
     metric = BEVIoU()
     metric.process({}, [dict(pred_bits=bits, label_bits=torch.from_numpy(label.astype(np.int32))) for label in val])
     expected = metric.evaluate(len(val))
-    found = image_blind_iou(train, val)
+    found = input_blind_iou(train, val)
     assert found == pytest.approx({key: expected[key] for key in found})
 
 
@@ -69,15 +69,15 @@ def test_by_hand():
     """One class, three cells, two images: cell 0 always, cell 1 in one of two, cell 2 never counts."""
     train = np.array([[[1, 1, IGNORE | 1]], [[1, 0, IGNORE]]], np.uint16)
     # {cell 0}: 2 / 3. {cell 0, cell 1}: 3 / 4, the better one.
-    assert image_blind_prediction(train)[0].tolist() == [[True, True, False]]
+    assert input_blind_prediction(train)[0].tolist() == [[True, True, False]]
     val = np.array([[[1, 0, 1]]], np.uint16)
     # tp 1 (cell 0), fp 1 (cell 1), fn 1 (cell 2); no other class occurs.
-    assert image_blind_iou(train, val) == dict(mIoU=pytest.approx(1 / 3), **{'IoU.drivable_area': pytest.approx(1 / 3)})
+    assert input_blind_iou(train, val) == dict(mIoU=pytest.approx(1 / 3), **{'IoU.drivable_area': pytest.approx(1 / 3)})
 
 
 def test_nothing_to_count_scores_zero():
     empty = np.full((2, 3, 3), IGNORE, np.uint16)
-    assert image_blind_iou(empty, empty) == dict(mIoU=0.0)
+    assert input_blind_iou(empty, empty) == dict(mIoU=0.0)
 
 
 def make_dataset(folder, labels: np.ndarray) -> SimpleNamespace:
@@ -99,7 +99,7 @@ def make_dataset(folder, labels: np.ndarray) -> SimpleNamespace:
 def test_as_a_baseline_it_reads_the_labels_of_two_data_sets(tmp_path):
     train, val = random_labels(3), random_labels(4)
     datasets = make_dataset(tmp_path / 'train', train), make_dataset(tmp_path / 'val', val)
-    assert bev_image_blind(*datasets) == image_blind_iou(train, val)
+    assert bev_image_blind(*datasets) == input_blind_iou(train, val)
 
 
 def test_a_broken_label_is_named(tmp_path):
