@@ -88,7 +88,9 @@ FAULTS = (
         is_fault=False,
         only_conv3d=True,
     ),
-    Fault('torch', lambda v: parse_version(v.torch) < (2, 6), 'older than 2.6, which mmopt needs', 'install torch 2.6'),
+    Fault(
+        'torch', lambda v: parse_version(v.torch) < (2, 10), 'older than 2.10, which mmopt needs', 'install torch 2.10'
+    ),
     Fault(
         'setuptools',
         lambda v: _between(v.packages.get('setuptools'), (81,), (9999,)),
