@@ -42,8 +42,7 @@ def test_nothing_is_to_be_done_on_a_good_machine(tmp_path):
     ('change', 'name', 'text'),
     [
         (dict(cudnn='9.10.2'), 'cuDNN', 'fp16 or fp32'),
-        (dict(torch='2.9.0+cu128'), 'torch', 'torch 2.9.1'),
-        (dict(torch='2.5.1'), 'torch', 'torch 2.6'),
+        (dict(torch='2.9.1+cu128'), 'torch', 'torch 2.10'),
         (dict(driver='470.1'), 'driver', 'needs driver 525.60'),
         (dict(cuda=None), 'CUDA', 'CUDA build'),
         (dict(packages=dict(setuptools='81.0.0')), 'setuptools', 'setuptools<81'),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from mmopt.apis.doctor.check import Check
-from mmopt.models.video.cudnn import SLOW_TORCH, WRONG_CUDNN
+from mmopt.models.video.cudnn import WRONG_CUDNN
 from mmopt.utils.platform import read_kernel_file
 
 __all__ = ['FAULTS', 'Fault', 'Versions', 'check_versions', 'installed_versions', 'parse_version']
@@ -78,14 +78,6 @@ FAULTS = (
         lambda v: _between(v.cudnn, *WRONG_CUDNN),
         'cuDNN 9.8 to 9.14 computes wrong 3-D convolutions in bf16',
         'for 3-D convolutions use fp16 or fp32 (--precision), or install cuDNN 9.15 (pip install -U nvidia-cudnn-cu12)',
-        only_conv3d=True,
-    ),
-    Fault(
-        'torch',
-        lambda v: _between(v.torch, *SLOW_TORCH) and v.cuda is not None,
-        'torch 2.9.0 bypasses cuDNN for 3-D convolutions in bf16: about 4 times slower',
-        'install torch 2.9.1 or newer',
-        is_fault=False,
         only_conv3d=True,
     ),
     Fault(

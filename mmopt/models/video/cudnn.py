@@ -1,4 +1,4 @@
-"""Library versions whose 3D convolutions in bfloat16 are wrong or slow."""
+"""Versions of cuDNN whose 3D convolutions in bfloat16 are wrong."""
 
 import functools
 import logging
@@ -7,30 +7,21 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-__all__ = ['SLOW_TORCH', 'WRONG_CUDNN', 'find_broken_conv3d', 'warn_of_broken_conv3d']
+__all__ = ['WRONG_CUDNN', 'find_broken_conv3d', 'warn_of_broken_conv3d']
 
-SLOW_TORCH = ((2, 9, 0), (2, 9, 1))
-"""torch from the first version to below the second leaves cuDNN out: about 4 times slower and more memory."""
 WRONG_CUDNN = ((9, 8), (9, 15))
 """cuDNN from the first version to below the second can compute wrong numbers."""
 
 
-def find_broken_conv3d(torch_version: str, cudnn_version: int | None) -> str | None:
-    """Say what is wrong with bfloat16 3D convolutions of these versions.
+def find_broken_conv3d(cudnn_version: int | None) -> str | None:
+    """Say what is wrong with bfloat16 3D convolutions of this version.
 
     Args:
-        torch_version: As ``torch.__version__``.
         cudnn_version: As ``torch.backends.cudnn.version()``: major * 10000 + minor * 100 + patch from 9 on.
 
     Returns:
         A sentence with the remedy, or None.
     """
-    version = tuple(int(part) for part in torch_version.split('+')[0].split('.')[:3] if part.isdigit())
-    if SLOW_TORCH[0] <= version < SLOW_TORCH[1]:
-        return (
-            'torch 2.9.0 leaves cuDNN out for 3D convolutions in bfloat16: about 4 times slower and more memory. '
-            'Use torch 2.9.1 or later, or --precision fp16.'
-        )
     cudnn = None if cudnn_version is None else (cudnn_version // 10000, cudnn_version // 100 % 100)
     if cudnn is not None and WRONG_CUDNN[0] <= cudnn < WRONG_CUDNN[1]:
         return (
@@ -44,7 +35,7 @@ def warn_of_broken_conv3d(x: Tensor) -> None:
     """Warn, once, if ``x`` is about to meet such a convolution."""
     autocast = torch.is_autocast_enabled('cuda') and torch.get_autocast_dtype('cuda') == torch.bfloat16
     if x.is_cuda and (autocast or x.dtype == torch.bfloat16):
-        _warn(find_broken_conv3d(torch.__version__, torch.backends.cudnn.version()))
+        _warn(find_broken_conv3d(torch.backends.cudnn.version()))
 
 
 @functools.cache
