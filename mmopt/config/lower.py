@@ -22,10 +22,9 @@ from mmopt.config.schema import ConfigError, check_keys, check_value, did_you_me
 
 __all__ = ['is_native', 'lower']
 
+_NATIVE_LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 _NATIVE_SECTIONS = (
-    'train_dataloader',
-    'val_dataloader',
-    'test_dataloader',
+    *_NATIVE_LOADERS,
     'optim_wrapper',
     'param_scheduler',
     'val_evaluator',
@@ -46,11 +45,15 @@ def is_native(cfg: Mapping[str, Any]) -> bool:
         cfg: A config.
 
     Returns:
-        True when it has a section that only MMEngine knows.
+        True when it has a section that only MMEngine knows. With a loader of MMEngine's, names such as ``optimizer`` or
+        ``lr_config`` are variables that its sections were made of, as in every schedule of MMSegmentation 1.x.
 
     Raises:
-        ConfigError: If it mixes sections of both.
+        ConfigError: If it has sections of MMEngine and MMCV 1.x's ``data``, or no data in either style.
     """
+    data = cfg.get('data')
+    if any(key in cfg for key in _NATIVE_LOADERS) and not (isinstance(data, Mapping) and 'train' in data):
+        return True
     native = [key for key in _NATIVE_SECTIONS if key in cfg]
     loops = cfg.get('train_cfg')
     if isinstance(loops, Mapping) and {'by_epoch', 'max_epochs', 'max_iters'} & set(loops):

@@ -108,6 +108,7 @@ class IterBasedRunner(Runner):
         cfg = copy.deepcopy(cfg)
         check_optimize(cfg.get('optimize'))
         merge_optimize(cfg)
+        cfg['randomness'] = dict(seed=None) | dict(cfg.get('randomness') or {})  # MMEngine asks for the key
         return super().from_cfg(cfg)
 
     # ---------------------------------------------------------------- environment

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.config import Config
 
-from mmopt.config import ConfigError, lower
+from mmopt.config import ConfigError, is_native, lower
 from mmopt.config.evaluation import best_rule
 from tests.config.samples import make_config, make_epoch_config
 
@@ -626,3 +626,31 @@ def test_what_an_epoch_based_run_cannot_do_is_refused(changes, message):
     cfg = make_epoch_config(**changes)
     with pytest.raises(ConfigError, match=message):
         lower(cfg)
+
+
+NATIVE = dict(
+    model=dict(type='Net'),
+    train_dataloader=dict(batch_size=2, dataset=dict(type='Data')),
+    optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01)),
+    train_cfg=dict(by_epoch=True, max_epochs=1),
+)
+
+
+@pytest.mark.parametrize(
+    'variables',
+    [
+        dict(optimizer=dict(type='SGD', lr=0.01)),
+        dict(optimizer=dict(type='SGD'), lr_config=dict(policy='poly'), total_epochs=3, seed=1, evaluation=dict()),
+        dict(runner=3, fp16=None, checkpoint_config=dict(interval=1), data=dict(root='x')),
+    ],
+)
+def test_beside_a_loader_of_mmengine_the_names_of_mmcv_are_variables(variables):
+    """As in every schedule of MMSegmentation 1.x: its sections are made of them, and decide."""
+    cfg = NATIVE | variables
+    assert is_native(cfg)
+    assert lower(cfg) == cfg
+
+
+def test_data_in_both_styles_is_refused():
+    with pytest.raises(ConfigError, match='mixes MMEngine sections'):
+        lower(NATIVE | dict(data=dict(train=dict(type='Data'))))

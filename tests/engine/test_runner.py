@@ -217,6 +217,17 @@ def test_a_native_config_without_loop_types_runs(tmp_path):
     assert runner.train_loop.iters_done == 4
 
 
+@pytest.mark.parametrize('randomness', [None, dict(deterministic=False)])
+def test_a_native_config_without_a_seed_draws_one(tmp_path, randomness):
+    cfg = toy_config(tmp_path, max_iters=1)
+    del cfg['randomness']
+    if randomness is not None:
+        cfg['randomness'] = randomness
+    runner = build(cfg)
+    runner.train()
+    assert isinstance(runner.seed, int)
+
+
 def test_nothing_is_read_from_the_device_between_log_lines(tmp_path, monkeypatch):
     """On a GPU each read waits for the device; here the reads are counted."""
     reads = []
