@@ -302,7 +302,9 @@ class IterBasedRunner(Runner):
     @property
     def iter(self) -> int:
         """Running iteration, from 0; 0 without a training loop."""
-        loop = self.train_loop
+        loop = self._train_loop  # asked for ten times per iteration: past the property that builds it
+        if isinstance(loop, dict):
+            loop = self.train_loop
         return 0 if loop is None else loop.iter
 
     @property
