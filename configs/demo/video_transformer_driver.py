@@ -11,7 +11,7 @@ data = dict(
     train=dict(
         pipeline=[
             dict(type='LoadDriverClip'),
-            dict(type='ShiftDriverClip', max_shift=0.03),
+            dict(type='ShiftDriverClip', max_shift=0.05),
             dict(type='PackDriverClip'),
         ]
     ),
@@ -30,7 +30,8 @@ model = dict(
     fusion=dict(head_norm_cfg=dict(type='BN1d')),
 )
 optimizer = dict(lr=2e-3)
-runner = dict(max_epochs=24)
-checkpoint_config = dict(interval=12)
-evaluation = dict(interval=6)
+# 24 epochs had an accuracy of 0.50 or 0.40, by the arithmetic of the machine.
+runner = dict(max_epochs=40)
+checkpoint_config = dict(interval=20)
+evaluation = dict(interval=10)
 expect = dict(margin=0.3)
