@@ -7,6 +7,7 @@ from mmopt.apis.run import train as run
 from mmopt.apis.run.remedies import estimate_remedies, format_remedies, with_estimates
 from mmopt.engine.micro_batch import DoesNotFitError
 from mmopt.utils.memory import GIB
+from mmopt.utils.precision import cpu_device, cuda_device
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def config(**changes) -> Config:
 
 
 def test_remedies_are_ranked_by_what_they_save(estimate):
-    assert estimate_remedies(config(), estimate).splitlines() == [
+    assert estimate_remedies(config(), estimate, cuda_device((8, 0))).splitlines() == [
         'One sample takes an estimated 8.00 GiB. What would help, most first:',
         '  - --precision bf16 --options optimize.checkpointing=blocks: 1.00 GiB (88% less)',
         '  - --options optimize.checkpointing=blocks: 2.00 GiB (75% less)',
@@ -46,10 +47,17 @@ def test_remedies_are_ranked_by_what_they_save(estimate):
 
 def test_what_the_run_uses_already_is_left_out(estimate):
     half = dict(type='AmpOptimWrapper', dtype='float16')
-    text = estimate_remedies(config(optim_wrapper=half, optimize=dict(checkpointing=True)), estimate)
+    text = estimate_remedies(
+        config(optim_wrapper=half, optimize=dict(checkpointing=True)), estimate, cuda_device((8, 0))
+    )
     assert 'bf16' not in text
     assert 'checkpointing' not in text
     assert 'an estimated 4.00 GiB' in text
+
+
+def test_only_a_precision_that_the_device_computes_itself_is_estimated(estimate):
+    assert '--precision fp16' in estimate_remedies(config(), estimate, cuda_device((7, 5)))
+    assert '--precision' not in estimate_remedies(config(), estimate, cpu_device({}))
 
 
 def test_what_saves_nothing_is_left_out():
