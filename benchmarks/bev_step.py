@@ -4,7 +4,7 @@
 python benchmarks/bev_step.py                                  # fp32 and bf16, batch 1 and 4
 python benchmarks/bev_step.py --batch-sizes 1 --precisions bf16 --out step.json
 
-A step is: uint8 image to device, normalise, forward, loss, backward, fused AdamW. The matmul rate is measured between
+A step is: uint8 image to device, normalize, forward, loss, backward, fused AdamW. The matmul rate is measured between
 the steps, so that a busy machine slows both sides alike.
 """
 

@@ -158,7 +158,7 @@ def check_config_on_cpu(config: str) -> dict[str, Any]:
     return dict(config=Path(config).stem, traced=traced, **found)
 
 
-def summarise_cpu(rows: Sequence[Mapping[str, Any]]) -> str:
+def summarize_cpu(rows: Sequence[Mapping[str, Any]]) -> str:
     """Write the table of the check on a CPU."""
     lines = [
         '| config | traced, MiB | operators return | difference | the allocator gives | difference |',
@@ -173,7 +173,7 @@ def summarise_cpu(rows: Sequence[Mapping[str, Any]]) -> str:
     return '\n'.join(lines) + f'\n\nLargest difference to what operators return: {worst:.2%}; demanded: 2 %.\n'
 
 
-def summarise(rows: Sequence[Mapping[str, Any]]) -> str:
+def summarize(rows: Sequence[Mapping[str, Any]]) -> str:
     """Write the table of errors, and whether the aim is met."""
     measured = [row for row in rows if 'error' in row]
     lines = [
@@ -206,7 +206,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(json.dumps(measure(json.loads(args.measure))))
         return
     if args.cpu:
-        text = summarise_cpu(check_on_cpu(args))
+        text = summarize_cpu(check_on_cpu(args))
         print(text)
         if args.out:
             args.out.with_suffix('.md').write_text(
@@ -222,7 +222,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     out = args.out or RESULTS / f'memory_estimate_{name.lower().replace(" ", "_")}'
     out.parent.mkdir(parents=True, exist_ok=True)
     out.with_suffix('.json').write_text(json.dumps(dict(gpu=name, torch=torch.__version__, rows=rows), indent=1) + '\n')
-    text = f'# Estimated and reserved memory, {name}, torch {torch.__version__}\n\n{summarise(rows)}'
+    text = f'# Estimated and reserved memory, {name}, torch {torch.__version__}\n\n{summarize(rows)}'
     out.with_suffix('.md').write_text(text)
     print(text)
 

@@ -53,7 +53,7 @@ rows = [
     dict(
         name='fast: FP16, batch 64, workers, cuDNN',
         config='configs/baseline/bisenetv2_cityscapes_fast.py',
-        claimed=dict(speed=(2.0, 3.0), utilisation=(0.8, 0.9)),
+        claimed=dict(speed=(2.0, 3.0), utilization=(0.8, 0.9)),
     ),
     dict(
         name='low memory: FP16, 2 accumulated, logits enlarged again',

@@ -9,7 +9,7 @@ train_pipeline = [
     dict(type='MixUp', prob=0.5, load=[*load, place]),
     place,
     dict(type='RandomFlipBoxes', prob=0.5),
-    dict(type='PackDetection'),  # no change of colours: they say whether it became brighter or darker
+    dict(type='PackDetection'),  # no change of colors: they say whether it became brighter or darker
 ]
 data = dict(
     train=dict(ann_file='annotations/event_train.json', pipeline=train_pipeline),

@@ -6,7 +6,7 @@ train_pipeline = [
     dict(type='Mosaic', size=640, prob=0.5, stop_epoch=105),
     dict(type='RandomLetterbox', size=640, scale=(0.5, 1.5), aspect=0.1),
     dict(type='RandomFlipBoxes', prob=0.5),
-    dict(type='PackDetection'),  # no change of colours: they say whether it became brighter or darker
+    dict(type='PackDetection'),  # no change of colors: they say whether it became brighter or darker
 ]
 data = dict(
     train=dict(ann_file='annotations/event_train.json', pipeline=train_pipeline),

@@ -19,7 +19,7 @@ train_pipeline = [
     # 0.55-1.1, a road had an IoU of 0.82 at size 1 and of 0.29 at 1.25).
     dict(type='RandomScaleCropFlip', crop_size=(128, 256), scale_range=(0.8, 1.25)),
     dict(type='BoundaryRegions'),
-    # Milder than the baseline's: a short run learns colours first.
+    # Milder than the baseline's: a short run learns colors first.
     dict(
         type='DrawPhotometric', brightness_delta=16, contrast_range=(0.8, 1.2), saturation_range=(0.8, 1.2), hue_delta=5
     ),

@@ -14,7 +14,7 @@ train_pipeline = [
     dict(type='LoadBEVLabel'),
     dict(type='CropRows', **rows),
     dict(type='Resize', img_scale=size, keep_ratio=False),
-    # Milder than the baseline's: 64 images teach colours first.
+    # Milder than the baseline's: 64 images teach colors first.
     dict(
         type='DrawPhotometric',
         brightness_delta=16,

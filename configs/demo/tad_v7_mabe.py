@@ -1,4 +1,4 @@
-"""V7 on the demo's mice (`python tools/datasets/make_demo.py mabe`): four behaviours, two laboratories."""
+"""V7 on the demo's mice (`python tools/datasets/make_demo.py mabe`): four behaviors, two laboratories."""
 
 _base_ = ['../_base_/default_runtime_auto.py']
 

@@ -184,7 +184,7 @@ def load_config(
     lowered = lower(source.to_dict())
     lowered['work_dir'] = work_dir or lowered.get('work_dir') or str(Path('work_dirs', Path(path).stem))
     lowered['launcher'] = launcher
-    randomness = dict(seed=None) | dict(lowered.get('randomness') or {})  # MMEngine asks for the key
+    randomness: dict[str, Any] = dict(seed=None) | dict(lowered.get('randomness') or {})  # MMEngine asks for the key
     if seed is not None:
         randomness['seed'] = seed
     if deterministic:

@@ -1,4 +1,4 @@
-"""Distortion and normalisation that an mmcv-1 pipeline does in the loader, moved to the model's data preprocessor.
+"""Distortion and normalization that an mmcv-1 pipeline does in the loader, moved to the model's data preprocessor.
 
 A pipeline of mmcv 1.x names ``PhotoMetricDistortion`` and ``Normalize``. In the loader they cost as much as decoding
 and make the batch four times as many bytes. Where the model has an ``ImagePreprocessor`` with the very same mean and
@@ -33,7 +33,7 @@ def move_to_device(lowered: Mapping[str, Any]) -> dict[str, Any]:
         lowered: A lowered config; is not changed.
 
     Returns:
-        The config; the very pipelines where the model's preprocessor does not normalise alike, or something follows
+        The config; the very pipelines where the model's preprocessor does not normalize alike, or something follows
         that depends on values of pixels.
     """
     preprocessor = (lowered.get('model') or {}).get('data_preprocessor') or {}

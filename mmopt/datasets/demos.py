@@ -61,7 +61,7 @@ DEMOS = dict(
     cityscapes=Demo(
         'mmopt.datasets.segmentation.demo',
         'configs/demo/bisenetv2_cityscapes.py',
-        'the same street, labelled pixel by pixel in the layout of Cityscapes',
+        'the same street, labeled pixel by pixel in the layout of Cityscapes',
     ),
     fred=Demo(
         'mmopt.datasets.detection.demo',

@@ -1,8 +1,8 @@
 """Anchor boxes on a grid: which of them learn which box, and how outputs become boxes.
 
 Rules of YOLOv5, which has no paper. An anchor fits a box when no side is ``max_ratio`` or more times longer or shorter.
-The box is learnt in the cell of its centre and in the two neighbours that are nearest to it, one beside and one above
-or below; that is why a centre may lie half a cell outside of its cell.
+The box is learnt in the cell of its center and in the two neighbors that are nearest to it, one beside and one above
+or below; that is why a center may lie half a cell outside of its cell.
 
 Shape letters: G boxes, A anchors of a level, N positives.
 """
@@ -50,10 +50,10 @@ def assign_anchors(
     size_G2 = boxes_G4[:, 2:] - boxes_G4[:, :2]
     ratio_GA2 = size_G2[:, None] / anchors_A2
     fits_GA = (torch.maximum(ratio_GA2, 1 / ratio_GA2).amax(dim=-1) < max_ratio) & (size_G2 > 0).all(dim=-1)[:, None]
-    centre_G2 = (boxes_G4[:, :2] + boxes_G4[:, 2:]) / (2 * stride)
-    column_G = centre_G2[:, 0].floor().clamp(0, columns - 1)
-    row_G = centre_G2[:, 1].floor().clamp(0, rows - 1)
-    right_G, below_G = centre_G2[:, 0] - column_G, centre_G2[:, 1] - row_G
+    center_G2 = (boxes_G4[:, :2] + boxes_G4[:, 2:]) / (2 * stride)
+    column_G = center_G2[:, 0].floor().clamp(0, columns - 1)
+    row_G = center_G2[:, 1].floor().clamp(0, rows - 1)
+    right_G, below_G = center_G2[:, 0] - column_G, center_G2[:, 1] - row_G
     own = torch.ones_like(column_G, dtype=torch.bool)
     zero, one = torch.zeros_like(column_G), torch.ones_like(column_G)
     # The cell itself, left, right, above, below.
@@ -82,6 +82,6 @@ def decode_boxes(outputs_N4: Tensor, anchors_N2: Tensor, cells_N2: Tensor, strid
         Boxes (x1, y1, x2, y2) in pixels of the network's input.
     """
     twice = 2 * outputs_N4.sigmoid()
-    centre = (twice[..., :2] - 0.5 + cells_N2) * stride
+    center = (twice[..., :2] - 0.5 + cells_N2) * stride
     half = twice[..., 2:].square() * anchors_N2 / 2
-    return torch.cat((centre - half, centre + half), dim=-1)
+    return torch.cat((center - half, center + half), dim=-1)

@@ -49,14 +49,14 @@ def _hull(boxes_N4: Tensor, others_N4: Tensor) -> Tensor:
 
 
 def paired_giou(boxes_N4: Tensor, others_N4: Tensor) -> Tensor:
-    """Return the generalised IoU, in (-1, 1]: IoU less the share of the hull that neither box covers."""
+    """Return the generalized IoU, in (-1, 1]: IoU less the share of the hull that neither box covers."""
     shared_N, union_N = _overlap(boxes_N4, others_N4)
     hull_N = _hull(boxes_N4, others_N4).prod(dim=-1).clamp(min=_EPS)
     return shared_N / union_N - (hull_N - union_N) / hull_N
 
 
 def paired_ciou(boxes_N4: Tensor, others_N4: Tensor) -> Tensor:
-    """Return the complete IoU: IoU less the distance of the centres and the difference of the aspect ratios.
+    """Return the complete IoU: IoU less the distance of the centers and the difference of the aspect ratios.
 
     As in the paper, no gradient flows through the weight of the aspect term.
     """

@@ -12,7 +12,7 @@ __all__ = ['anchor_recall', 'fit_anchors', 'size_iou']
 
 
 def size_iou(sizes_ND: np.ndarray, anchors_KD: np.ndarray) -> np.ndarray:
-    """Return the IoU of every size with every anchor about one centre, shape (N, K)."""
+    """Return the IoU of every size with every anchor about one center, shape (N, K)."""
     shared_NK = np.minimum(sizes_ND[:, None], anchors_KD[None]).prod(axis=-1)
     return shared_NK / (sizes_ND.prod(axis=-1)[:, None] + anchors_KD.prod(axis=-1)[None] - shared_NK)
 

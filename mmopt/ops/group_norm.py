@@ -1,8 +1,8 @@
-"""Group normalisation whose backward is fast on a CPU for few channels per group.
+"""Group normalization whose backward is fast on a CPU for few channels per group.
 
-torch 2.13's backward for channels-last maps is vectorised within a group; below a vector's width (64 channels in 16
+torch 2.13's backward for channels-last maps is vectorized within a group; below a vector's width (64 channels in 16
 groups are 4 each) it runs scalar code: 29 ms instead of 1.5 ms for (1, 64, 196, 200) in bfloat16 on one core. Here the
-sums per channel and the final affine map are borrowed from batch normalisation, which is vectorised over all channels.
+sums per channel and the final affine map are borrowed from batch normalization, which is vectorized over all channels.
 
 Shape letters: B batch, C channels, H W map, G groups, D = C / G channels per group.
 """
@@ -15,7 +15,7 @@ __all__ = ['group_norm']
 
 
 def group_norm(map_BCHW: Tensor, num_groups: int, weight_C: Tensor, bias_C: Tensor, eps: float = 1e-5) -> Tensor:
-    """Normalise over each group's channels and places; equals ``torch.nn.functional.group_norm``.
+    """Normalize over each group's channels and places; equals ``torch.nn.functional.group_norm``.
 
     Args:
         num_groups: Groups G.
@@ -24,7 +24,7 @@ def group_norm(map_BCHW: Tensor, num_groups: int, weight_C: Tensor, bias_C: Tens
         eps: Added to the variance.
 
     Returns:
-        The normalised map.
+        The normalized map.
     """
     # Measured: with this many channels per group torch's own backward is as fast.
     slow_below = 8 if map_BCHW.dtype == torch.float32 else 16
@@ -77,7 +77,7 @@ class _CpuGroupNorm(torch.autograd.Function):
 
             slope = -rstd.square() * of_group(weight * moment * rstd)
             shift = -rstd * of_group(weight * total)
-            # (x - mean) * slope + shift, then grad * rstd * weight: each one vectorised pass, in float32 inside.
+            # (x - mean) * slope + shift, then grad * rstd * weight: each one vectorized pass, in float32 inside.
             out = _scale(part, mean, ones, slope, shift)
             grads.append(out.add_(_scale(grad, zeros, ones, rstd * weight, zeros)))
         grad_map = grads[0] if len(grads) == 1 else torch.cat(grads)

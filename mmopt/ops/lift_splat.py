@@ -7,7 +7,7 @@ the rows of one (depth bin, column) are summed first, as a batched matrix produc
 image are added into the grid. With skew, one depth bin at a time is added. The sums are the paper's.
 
 Shape letters: B batch, C BEV channels, D depth bins, M depth samples (D times the samples per bin), H W feature map,
-Z X grid cells. Frame: camera x right, y down, z forward, in metres; image positions u, v in pixels.
+Z X grid cells. Frame: camera x right, y down, z forward, in meters; image positions u, v in pixels.
 Cells: row 0 is the nearest, column 0 the leftmost.
 """
 
@@ -27,7 +27,7 @@ _NOT_GROUND = 0.1
 
 @dataclass(frozen=True)
 class BevGeometry:
-    """Where pixels, depth bins and grid cells lie; every bound is ``(start, stop, step)`` in metres, ``stop`` excluded.
+    """Where pixels, depth bins and grid cells lie; every bound is ``(start, stop, step)`` in meters, ``stop`` excluded.
 
     With ``exact_reference`` the geometry is the original's, quirks included:
 
@@ -35,7 +35,7 @@ class BevGeometry:
     - depth bins as points at 1, 2, ... m, which in 0.5 m cells leaves every second grid row empty;
     - cell indices truncated toward zero, so that one more cell's width before each start counts as inside.
 
-    Otherwise pixels lie at the centres of their feature cells, all rows of the feature map count, a bin's probability
+    Otherwise pixels lie at the centers of their feature cells, all rows of the feature map count, a bin's probability
     is spread evenly over the grid rows it covers, and indices are floored.
 
     Attributes:
@@ -95,7 +95,7 @@ class BevGeometry:
 
     @cached_property
     def depth_M(self) -> Tensor:
-        """Depth of every sample along the ray, in metres."""
+        """Depth of every sample along the ray, in meters."""
         start, _, step = self.depth_bound
         count = self.num_depths * self.samples_per_bin
         if self.exact_reference:
@@ -212,7 +212,7 @@ def ground_depth_logits(intrinsics_B33: Tensor, geometry: BevGeometry, camera_he
     Args:
         intrinsics_B33: Camera matrices of the *resized* image, without skew; the optical axis is horizontal.
         geometry: Pixels and bins.
-        camera_height_m: Height of the camera above the ground, in metres.
+        camera_height_m: Height of the camera above the ground, in meters.
 
     Returns:
         Logarithm of the shares, float32 ``(B, D, H)``.

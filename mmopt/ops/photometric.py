@@ -70,7 +70,7 @@ def photometric_distortion(image_B3HW: Tensor, params_BP: Tensor) -> Tensor:
     steps = zip((_brightness, _contrast, _saturation, _hue, _contrast), params_BP.unbind(1), _IDENTITY, strict=True)
     for step, values_B, identity in steps:
         chosen = [index for index, value in enumerate(values_B.tolist()) if value != identity]
-        # Sample by sample: a temporary of one image stays in cache, and no sample depends on its neighbours.
+        # Sample by sample: a temporary of one image stays in cache, and no sample depends on its neighbors.
         for index in chosen:
             image[index] = step(image[index], float(values_B[index])).clamp_(0.0, 255.0)
     return image

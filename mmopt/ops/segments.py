@@ -51,16 +51,16 @@ def make_anchors(window: int, stride: int, lengths: Sequence[float]) -> Tensor:
     """Lay anchors of all lengths at every position.
 
     Args:
-        window: Frames of the window; centres are 0, ``stride``, ... below it.
-        stride: Frames between centres.
+        window: Frames of the window; centers are 0, ``stride``, ... below it.
+        stride: Frames between centers.
         lengths: Anchor lengths in frames.
 
     Returns:
         Segments of shape ``(P * S, 2)``, position-major; those near the border reach beyond it.
     """
-    centre_P1 = torch.arange(0, window, stride, dtype=torch.float32)[:, None]
+    center_P1 = torch.arange(0, window, stride, dtype=torch.float32)[:, None]
     half_S = torch.tensor(lengths, dtype=torch.float32) / 2
-    return torch.stack((centre_P1 - half_S, centre_P1 + half_S), dim=-1).flatten(0, 1)
+    return torch.stack((center_P1 - half_S, center_P1 + half_S), dim=-1).flatten(0, 1)
 
 
 def decode_segments(anchors_A2: Tensor, offsets_BA2: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ def match_anchors(
     Args:
         segments_BG2: Ground truth, padded to the longest list of the batch.
         real_BG: bool; False for padding of the list.
-        usable_BA: bool; False for anchors whose centre is padding of the window.
+        usable_BA: bool; False for anchors whose center is padding of the window.
         positive_iou: Overlap from which an anchor is positive.
         negative_iou: Overlap below which it is negative.
 

@@ -85,7 +85,7 @@ def _cut(map_HW: Tensor, window: int) -> Tensor:
 
 
 def _shift_bias(size: tuple[int, int], window: int, shift: int) -> Tensor:
-    # After the shift the last window of an axis holds two regions that are no neighbours in the image.
+    # After the shift the last window of an axis holds two regions that are no neighbors in the image.
     axes = []
     for length in size:
         region = torch.zeros(length)

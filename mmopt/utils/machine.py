@@ -1,4 +1,4 @@
-"""What a measurement was made on, and how fast that multiplies matrices: the peak that utilisation counts from."""
+"""What a measurement was made on, and how fast that multiplies matrices: the peak that utilization counts from."""
 
 import platform
 import statistics

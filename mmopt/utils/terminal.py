@@ -1,4 +1,4 @@
-"""Short, aligned console text; colour on a terminal only."""
+"""Short, aligned console text; color on a terminal only."""
 
 import difflib
 import os
@@ -12,7 +12,7 @@ _CODES = dict(bold='1', dim='2', red='31', green='32', yellow='33', cyan='36')
 
 
 def paint(text: str, style: str, stream: TextIO | None = None) -> str:
-    """Colour ``text`` if ``stream`` is a terminal and the user did not set ``NO_COLOR``.
+    """Color ``text`` if ``stream`` is a terminal and the user did not set ``NO_COLOR``.
 
     Args:
         style: ``bold``, ``dim``, ``red``, ``green``, ``yellow`` or ``cyan``.
@@ -35,7 +35,7 @@ def rows(pairs: Iterable[tuple[str, str]], indent: int = 2) -> str:
     lines = []
     for label, value in pairs:
         first, *others = value.splitlines() or ['']
-        # The padding lies outside the colour codes, so it is the same with and without them.
+        # The padding lies outside the color codes, so it is the same with and without them.
         lines.append(f'{margin}{paint(label, "dim")}{" " * (width - len(label))}  {first}'.rstrip())
         lines += [f'{margin}{" " * width}  {other}' for other in others]
     return '\n'.join(lines)

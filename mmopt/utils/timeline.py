@@ -17,7 +17,7 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def _color(number: int) -> tuple[int, int, int]:
-    # Golden-ratio steps around the colour wheel keep neighbours apart whatever the number of classes.
+    # Golden-ratio steps around the color wheel keep neighbors apart whatever the number of classes.
     red, green, blue = colorsys.hsv_to_rgb(
         number * 0.618 % 1, 0.75 if number % 2 else 0.55, 0.65 if number % 3 else 0.85
     )

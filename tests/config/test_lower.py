@@ -396,7 +396,7 @@ def test_mmengines_own_ema_hook_passes_through():
     assert lower(make_config(custom_hooks=[hook]))['custom_hooks'] == [hook]
 
 
-def test_buffers_are_synchronised_by_a_hook():
+def test_buffers_are_synchronized_by_a_hook():
     lowered = lower(make_config(checkpoint_config=dict(sync_buffer=True)))
     assert lowered['custom_hooks'] == [dict(type='SyncBuffersHook')]
 

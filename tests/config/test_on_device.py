@@ -25,7 +25,7 @@ def names(cfg: dict, split: str) -> list[str]:
     return [transform['type'] for transform in cfg[f'{split}_dataloader']['dataset']['pipeline']]
 
 
-def test_a_pipeline_of_mmcv_1_leaves_distortion_and_normalisation_to_the_device():
+def test_a_pipeline_of_mmcv_1_leaves_distortion_and_normalization_to_the_device():
     cfg = lowered(TRAIN, TEST)
     assert names(cfg, 'train') == [
         'LoadImageFromFile', 'LoadAnnotations', 'Resize', 'DrawPhotometric', 'DefaultFormatBundle', 'Collect'
@@ -56,7 +56,7 @@ def test_data_sets_inside_wrappers_are_found():
         (None, []),
         (dict(PREPROCESSOR, mean=(0.0, 0.0, 0.0)), []),
         (dict(type='DetDataPreprocessor', mean=NORM['mean'], std=NORM['std']), []),
-        (PREPROCESSOR, [dict(type='Pad', size_divisor=32)]),  # pads with zeros after normalising
+        (PREPROCESSOR, [dict(type='Pad', size_divisor=32)]),  # pads with zeros after normalizing
         (PREPROCESSOR, [dict(type='SomebodysTransform')]),
     ],
 )
@@ -99,6 +99,6 @@ def test_the_network_sees_the_same_distribution_in_training(make_nuscenes):  # n
         draws = torch.stack(draws)
         moments.append((draws.mean(0), draws.std(0)))
     (mean, std), (other_mean, other_std) = moments
-    # Means of 400 draws scatter by std / 20 each; the original rounds to whole grey levels (about 0.01).
+    # Means of 400 draws scatter by std / 20 each; the original rounds to whole gray levels (about 0.01).
     assert (mean - other_mean).abs().max() < 4 * (2**0.5) * std.max() / 20 + 0.01
     torch.testing.assert_close(std, other_std, rtol=0.2, atol=0.01)

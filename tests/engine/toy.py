@@ -1,4 +1,4 @@
-"""A tiny regression task that runs the whole engine in milliseconds: noise per sample, dropout, exact normalisers."""
+"""A tiny regression task that runs the whole engine in milliseconds: noise per sample, dropout, exact normalizers."""
 
 import torch
 from mmengine.evaluator import BaseMetric

@@ -44,8 +44,8 @@ def test_assignment_equals_literal_loops(stride, grid):
     assert len({row[0] for row in want}) > 20
 
 
-def test_a_centre_near_the_upper_left_corner_of_its_cell_takes_the_cells_left_and_above():
-    box = torch.tensor([[30.0, 30.0, 38.0, 38.0]])  # centre 34, cell 4.25
+def test_a_center_near_the_upper_left_corner_of_its_cell_takes_the_cells_left_and_above():
+    box = torch.tensor([[30.0, 30.0, 38.0, 38.0]])  # center 34, cell 4.25
     found = assign_anchors(box, ANCHORS[:1], 8, (8, 8))
     assert sorted(zip(found.row_N.tolist(), found.column_N.tolist(), strict=True)) == [(3, 4), (4, 3), (4, 4)]
 
@@ -59,10 +59,10 @@ def test_zeros_decode_to_the_anchor_in_the_middle_of_its_cell():
     assert box.tolist() == [[28 - 5, 12 - 10, 28 + 5, 12 + 10]]
 
 
-def test_a_cell_reaches_every_centre_and_size_it_is_assigned():
+def test_a_cell_reaches_every_center_and_size_it_is_assigned():
     """Half a cell beyond its borders, and four times the anchor."""
     extreme = torch.tensor([[-40.0, -40.0, 40.0, -40.0], [40.0, 40.0, 40.0, 40.0]])
     box = decode_boxes(extreme, torch.tensor([10.0, 10.0]), torch.tensor([2, 2]), 8)
-    centre, size = (box[:, :2] + box[:, 2:]) / 2, box[:, 2:] - box[:, :2]
-    torch.testing.assert_close(centre, torch.tensor([[12.0, 12.0], [28.0, 28.0]]))
+    center, size = (box[:, :2] + box[:, 2:]) / 2, box[:, 2:] - box[:, :2]
+    torch.testing.assert_close(center, torch.tensor([[12.0, 12.0], [28.0, 28.0]]))
     torch.testing.assert_close(size, torch.tensor([[40.0, 0.0], [40.0, 40.0]]))

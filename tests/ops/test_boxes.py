@@ -41,7 +41,7 @@ def test_giou_of_two_squares_by_hand():
 
 
 def test_ciou_by_hand():
-    """A 2x2 and a 4x2 box whose left sides coincide: IoU 1/2, centres 1 apart in a hull of 4x2."""
+    """A 2x2 and a 4x2 box whose left sides coincide: IoU 1/2, centers 1 apart in a hull of 4x2."""
     one, other = torch.tensor([[0.0, 0.0, 2.0, 2.0]]), torch.tensor([[0.0, 0.0, 4.0, 2.0]])
     aspect = 4 / math.pi**2 * (math.atan(1) - math.atan(2)) ** 2
     want = 0.5 - 1 / 20 - aspect / (0.5 + aspect) * aspect

@@ -16,9 +16,9 @@ def test_recall_by_hand():
 @pytest.mark.parametrize('dims', [1, 2])
 def test_separate_groups_are_found(dims):
     rng = np.random.default_rng(0)
-    centres = np.array([[10.0] * dims, [60.0] * dims, [400.0] * dims])
-    sizes = np.concatenate([centre * rng.normal(1, 0.05, (50, dims)) for centre in centres])
-    np.testing.assert_allclose(fit_anchors(sizes, 3), centres, rtol=0.05)
+    centers = np.array([[10.0] * dims, [60.0] * dims, [400.0] * dims])
+    sizes = np.concatenate([center * rng.normal(1, 0.05, (50, dims)) for center in centers])
+    np.testing.assert_allclose(fit_anchors(sizes, 3), centers, rtol=0.05)
 
 
 def test_too_few_or_impossible_sizes_are_refused():

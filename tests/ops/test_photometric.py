@@ -40,7 +40,7 @@ def literal(image_HW3: np.ndarray, **changed: float) -> np.ndarray:
 )
 def test_equals_opencv_step_by_step(changed):
     image = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
-    image[0] = 77  # grey: no hue
+    image[0] = 77  # gray: no hue
     image[1] = 0
     actual = photometric_distortion(torch.from_numpy(image).permute(2, 0, 1)[None], params(**changed))
     np.testing.assert_allclose(actual[0].permute(1, 2, 0), literal(image, **changed), atol=0.05)

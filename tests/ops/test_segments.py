@@ -120,11 +120,11 @@ def test_matching_is_50_times_faster_than_the_loop_at_batch_32():
             best = min(best, time.perf_counter() - started)
         return best
 
-    vectorised_s = timed(lambda: match_anchors(anchors, segments, real, usable), 10)
+    vectorized_s = timed(lambda: match_anchors(anchors, segments, real, usable), 10)
     loop_s = 16 * timed(
         lambda: [literal_match(anchors.tolist(), segments[b].tolist(), usable[b].tolist()) for b in range(2)], 2
     )
-    assert loop_s / vectorised_s > 50
+    assert loop_s / vectorized_s > 50
 
 
 @pytest.mark.parametrize('threshold', [0.0, 0.3, 0.7])

@@ -43,7 +43,7 @@ def test_gathers_have_the_right_gradients(shift):
     torch.autograd.gradcheck(lambda rows: merge_windows(rows, layout), windows)
 
 
-def test_only_neighbours_in_the_image_see_each_other_after_a_shift():
+def test_only_neighbors_in_the_image_see_each_other_after_a_shift():
     layout = window_layout(1, 8, 8, 4, 2, CPU)
     token_KN = layout.token.view(-1, 16)
     for k, tokens in enumerate(token_KN.tolist()):

@@ -46,7 +46,7 @@ def main(source: Path) -> None:
         label=label,
         maps_sha256=hashlib.sha256(record['maps'].tobytes()).hexdigest(),
         pixels=image[::4, ::4, ::-1].reshape(-1, 3)[place],
-        normalised=record['img_stride4'].reshape(3, -1)[:, place],
+        normalized=record['img_stride4'].reshape(3, -1)[:, place],
     )
     print(f'{TARGET}: {TARGET.stat().st_size / 1000:.0f} kB')
 

@@ -21,7 +21,7 @@ def recorded():
         return dict(arrays)
 
 
-def test_a_corner_of_the_image_is_resized_and_normalised_as_by_the_original(recorded):
+def test_a_corner_of_the_image_is_resized_and_normalized_as_by_the_original(recorded):
     # Bilinear resizing by 2 and 1.5 is local, so the corner alone gives the corner of the result.
     results = dict(img=recorded['image_HW3'], channel_order='rgb', intrinsics=recorded['K'])
     results = Normalize(**NORM)(Resize(scale=(16, 32))(results))

@@ -45,7 +45,7 @@ def test_label_maps_equal_the_original(recorded):
     assert hashlib.sha256(np.packbits(maps.numpy()).tobytes()).hexdigest() == str(recorded['maps_sha256'])
 
 
-def test_normalised_pixels_equal_the_original(recorded):
+def test_normalized_pixels_equal_the_original(recorded):
     inputs = torch.from_numpy(recorded['pixels']).T[None, :, None].contiguous()
-    normalised = ImagePreprocessor()(dict(inputs=inputs))['inputs'][0, :, 0]
-    np.testing.assert_allclose(normalised, recorded['normalised'], atol=1e-6, rtol=1e-6)
+    normalized = ImagePreprocessor()(dict(inputs=inputs))['inputs'][0, :, 0]
+    np.testing.assert_allclose(normalized, recorded['normalised'], atol=1e-6, rtol=1e-6)

@@ -62,7 +62,7 @@ def test_label_maps_equal_the_original(shared_dir):
     assert np.array_equal(maps.numpy(), expected)
 
 
-def test_normalised_image_equals_the_original(shared_dir):
+def test_normalized_image_equals_the_original(shared_dir):
     image = cv2.imread(str(shared_dir / 'parity' / 'image.jpg'))
     image = cv2.cvtColor(cv2.resize(image, (800, 600), interpolation=cv2.INTER_LINEAR), cv2.COLOR_BGR2RGB)
     inputs = torch.from_numpy(image).permute(2, 0, 1)[None]

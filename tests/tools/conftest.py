@@ -15,7 +15,7 @@ TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
 @DATASETS.register_module()
 class DrawnToyDataset(ToyDataset):
-    """The toy data set, drawing each prediction as a grey square."""
+    """The toy data set, drawing each prediction as a gray square."""
 
     def draw(self, sample, image) -> np.ndarray:
         assert image.shape == (2,)

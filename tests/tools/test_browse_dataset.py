@@ -41,10 +41,10 @@ def test_augmented_pictures_of_training_differ_by_epoch_and_those_of_validation_
     assert np.abs(camera('val', 0, '--augmented') - camera('val', 1)).mean() < 1
 
 
-def test_augmented_shows_an_image_that_the_pipeline_normalised_as_it_was(tool, root, tmp_path):
+def test_augmented_shows_an_image_that_the_pipeline_normalized_as_it_was(tool, root, tmp_path):
     norm = dict(type='Normalize', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
     load = [dict(type='LoadImageFromFile'), dict(type='LoadBEVLabel'), dict(type='Resize', img_scale=(800, 600))]
-    config = tmp_path / 'normalised.py'
+    config = tmp_path / 'normalized.py'
     pipeline = [*load, norm, dict(type='PackBEVInputs')]
     config.write_text(f'_base_ = [{CONFIG!r}]\ndata = dict(val=dict(pipeline={pipeline!r}))\n')
     pictures = []

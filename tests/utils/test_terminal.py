@@ -10,7 +10,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_colour_is_for_terminals_only(monkeypatch):
+def test_color_is_for_terminals_only(monkeypatch):
     monkeypatch.delenv('NO_COLOR', raising=False)
     assert paint('x', 'red', io.StringIO()) == 'x'
     assert paint('x', 'red', Terminal()) == '\033[31mx\033[0m'

@@ -5,8 +5,8 @@ from mmopt.utils.timeline import draw_timeline
 
 def painted(lane: np.ndarray) -> list[bool]:
     """Tell, tenth by tenth of the time axis, whether an event is drawn."""
-    is_grey = (np.ptp(lane[5, 170:1370].astype(int), axis=-1) == 0).reshape(10, 120)
-    return (~is_grey.all(axis=1)).tolist()
+    is_gray = (np.ptp(lane[5, 170:1370].astype(int), axis=-1) == 0).reshape(10, 120)
+    return (~is_gray.all(axis=1)).tolist()
 
 
 def test_truth_stands_above_the_prediction_pair_by_pair():

@@ -25,11 +25,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument(
         '--split-by', choices=('sequence', 'frame'), default='sequence',
-        help='frame: neighbours lie in different splits, which makes every metric too good; default: %(default)s',
+        help='frame: neighbors lie in different splits, which makes every metric too good; default: %(default)s',
     )  # fmt: skip
     parser.add_argument('--shares', type=float, nargs=3, default=(0.7, 0.15, 0.15), metavar=('TRAIN', 'VAL', 'TEST'))
     parser.add_argument('--seed', type=int, default=42, help='of the split; default: %(default)s')
-    parser.add_argument('--keep-unlabelled', action='store_true', help='frames without a label are images of no drone')
+    parser.add_argument('--keep-unlabeled', action='store_true', help='frames without a label are images of no drone')
     parser.add_argument('--workers', type=int, default=min(usable_cores(), 8), help='default: %(default)s')
     parser.add_argument('--force', action='store_true', help='make finished sequences anew')
     return parser.parse_args(argv)
@@ -38,7 +38,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     # After the arguments: importing torch takes seconds.
-    from mmopt.datasets.detection.prepare.fred import FredOptions, prepare_fred, summarise_fred
+    from mmopt.datasets.detection.prepare.fred import FredOptions, prepare_fred, summarize_fred
 
     summary = prepare_fred(
         FredOptions(
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             force=args.force,
         )
     )
-    print(summarise_fred(summary, args.root))
+    print(summarize_fred(summary, args.root))
     print(f'next: python tools/train.py configs/baseline/yolov5m_fred_rgb_fast.py --options data.data_root={args.root}')
 
 

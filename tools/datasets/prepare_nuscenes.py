@@ -48,7 +48,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     # After the arguments: importing torch takes seconds.
-    from mmopt.datasets.bev.prepare import Options, prepare, summarise
+    from mmopt.datasets.bev.prepare import Options, prepare, summarize
 
     summary = prepare(
         Options(
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             skip_missing=args.skip_missing,
         )
     )
-    print(summarise(summary, args.out))
+    print(summarize(summary, args.out))
 
 
 if __name__ == '__main__':

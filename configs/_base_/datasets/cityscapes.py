@@ -2,7 +2,7 @@
 
 dataset_type = 'CityscapesDataset'
 data_root = 'data/cityscapes'
-# The loader decodes and cuts; colours are distorted and normalised on the device.
+# The loader decodes and cuts; colors are distorted and normalized on the device.
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadSegmentationLabel'),

@@ -9,7 +9,7 @@ place = dict(type='RandomLetterbox', size=size, scale=(0.5, 1.5), aspect=0.1)
 mosaic = dict(type='Mosaic', size=size, prob=0.5, stop_epoch=mosaic_stop_epoch, load=load)
 mixup = dict(type='MixUp', prob=0.5, load=[*load, place])  # of mosaics alone, so it stops with them
 flip = dict(type='RandomFlipBoxes', prob=0.5)
-colours = dict(type='DrawHSV', hue=0.015, saturation=0.7, value=0.4)
+colors = dict(type='DrawHSV', hue=0.015, saturation=0.7, value=0.4)
 pack = dict(type='PackDetection')
 test_pipeline = [*load, dict(type='Letterbox', size=size), pack]
 data = dict(
@@ -23,7 +23,7 @@ data = dict(
         type=dataset_type,
         data_root=data_root,
         ann_file='annotations/rgb_train.json',
-        pipeline=[*load, mosaic, mixup, place, flip, colours, pack],
+        pipeline=[*load, mosaic, mixup, place, flip, colors, pack],
     ),
     # mAP is chosen on the validation split; the test split is for the end.
     val=dict(type=dataset_type, data_root=data_root, ann_file='annotations/rgb_val.json', pipeline=test_pipeline),

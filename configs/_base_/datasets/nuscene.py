@@ -2,7 +2,7 @@
 dataset_type = 'NuScenesBEVDataset'
 data_root = 'data/nuscenes'
 
-# The loader decodes and resizes; distortion and normalisation happen on the device, in the model's data preprocessor.
+# The loader decodes and resizes; distortion and normalization happen on the device, in the model's data preprocessor.
 # mmcv-1 pipelines (PhotoMetricDistortion, Normalize, DefaultFormatBundle, Collect) run as well, and get the same.
 train_pipeline = [
     dict(type='LoadImageFromFile'),

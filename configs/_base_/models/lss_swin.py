@@ -21,7 +21,7 @@ model = dict(
         in_channels=768,
         out_channels=64,
         image_size=(600, 800),
-        # (start, stop, step) in metres, camera frame: x right, y down, z forward.
+        # (start, stop, step) in meters, camera frame: x right, y down, z forward.
         x_bound=(-25.0, 25.0, 0.5),
         y_bound=(-10.0, 10.0, 20.0),
         z_bound=(1.0, 50.0, 0.5),

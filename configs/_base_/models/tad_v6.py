@@ -12,6 +12,6 @@ model = dict(
         dropout=0.3,
     ),
     num_classes=37,
-    smooth=9,  # frames: 0.3 s at 30 fps, the length of the shortest behaviours
+    smooth=9,  # frames: 0.3 s at 30 fps, the length of the shortest behaviors
     min_frames=5,
 )

@@ -28,7 +28,7 @@ def find_bottleneck(row: Mapping[str, Any], trial: Mapping[str, Any]) -> dict[st
     hours = row['hours'] or dict(train=row['step_s']['median'] / 3600, evaluate=0.0, save=0.0)
     seconds = dict.fromkeys(PARTS, 0.0)
     scale = 3600 * hours['train'] / sum(row['parts_s'].values())
-    # Without a GPU nothing is copied to one: normalising and distorting a batch is computed where the rest is.
+    # Without a GPU nothing is copied to one: normalizing and distorting a batch is computed where the rest is.
     of_step = _OF_STEP if trial['settings'].get('device') == 'GPU' else _OF_STEP | dict(copy='compute')
     for part, of in of_step.items():
         seconds[of] += scale * row['parts_s'][part]

@@ -39,7 +39,7 @@ QUANTITIES: dict[str, Quantity] = dict(
     hours=Quantity('whole schedule', lambda row: (row['hours'] or {}).get('total'), '{:.1f} h', False),
     schedule_speed=Quantity('schedule, relative', lambda row: row['schedule_speed'], '{:.2f}x', True),
     metric_loss=Quantity('metric lost', lambda row: row['metric_loss'], '{:.2%}', False),
-    utilisation=Quantity('not waiting for data', lambda row: row['busy'], '{:.0%}', True),
+    utilization=Quantity('not waiting for data', lambda row: row['busy'], '{:.0%}', True),
 )
 """Name in a table's ``claimed`` -> quantity; all relative ones count from the first row."""
 

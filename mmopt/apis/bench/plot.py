@@ -8,8 +8,8 @@ from mmopt.engine.bench import PARTS
 
 __all__ = ['plot_rows']
 
-# Okabe-Ito: told apart by colour-blind readers, too.
-_COLOURS = dict(
+# Okabe-Ito: told apart by color-blind readers, too.
+_COLORS = dict(
     data='#D55E00', copy='#E69F00', forward='#0072B2', backward='#56B4E9', optimizer='#009E73', other='#999999'
 )
 
@@ -37,7 +37,7 @@ def plot_rows(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None
         left = 0.0
         for part in PARTS:
             width = 1000 * row['parts_s'][part] / row['batch_size']
-            split.barh(place, width, left=left, color=_COLOURS[part], label=part if place == 0 else None)
+            split.barh(place, width, left=left, color=_COLORS[part], label=part if place == 0 else None)
             left += width
         memory.barh(place, row['peak_gib'], color='#CC79A7')
     speed.set_yticks(list(places), [row['name'] for row in rows])

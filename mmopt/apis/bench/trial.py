@@ -80,7 +80,7 @@ def run_trial(cell: Cell, settings: TrialSettings, work_dir: Path, parent_pid: i
     )
     result['schedule'] = count_schedule(schedule_cfg, len(runner.train_dataloader.dataset), _num_val(runner))
     if settings.flops:
-        result |= _utilisation(runner, hook, result)
+        result |= _utilization(runner, hook, result)
     if settings.val_batches:
         result |= _evaluation(runner, hook) | _saving(runner, work_dir)
     return result
@@ -123,7 +123,7 @@ def _emulated_precision(runner: Runner, device: torch.device) -> str | None:
     return precision if this_device(device.type).support(precision).level == 'emulated' else None
 
 
-def _utilisation(runner: Runner, hook: MeasureHook, result: dict) -> dict[str, Any]:
+def _utilization(runner: Runner, hook: MeasureHook, result: dict) -> dict[str, Any]:
     flops = step_flops(runner.train_loop.step, hook.last_batch)
     dtype = DTYPES['fp32' if result['emulates'] else runner.optim_wrapper.precision]
     rate = matmul_flop_per_s(dtype, hook.device)

@@ -7,7 +7,7 @@ from mmopt.utils.terminal import paint
 
 __all__ = ['Check', 'format_checks']
 
-_COLOURS = dict(ok='green', advice='yellow', fault='red')
+_COLORS = dict(ok='green', advice='yellow', fault='red')
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ def format_checks(checks: Sequence[Check]) -> str:
     width = max(len(check.name) for check in checks)
     lines = []
     for check in checks:
-        mark = paint(f'{check.verdict:6}', _COLOURS[check.verdict])
+        mark = paint(f'{check.verdict:6}', _COLORS[check.verdict])
         lines.append(f'  {mark}  {check.name:{width}}  {check.found}')
         if check.remedy:
             lines.append(f'  {"":6}  {"":{width}}  -> {check.remedy}')
-    counts = {verdict: sum(check.verdict == verdict for check in checks) for verdict in _COLOURS}
+    counts = {verdict: sum(check.verdict == verdict for check in checks) for verdict in _COLORS}
     lines.append(f'{counts["ok"]} ok, {counts["advice"]} could be better, {counts["fault"]} must be mended.')
     return '\n'.join(lines)

@@ -1,6 +1,6 @@
 """Turn a trained model into a graph that runs without mmopt (ONNX, torch.export's archive), checked against the model.
 
-The graph maps the model's inputs (normalised by its data preprocessor) to what mode ``'tensor'`` gives, for one batch
+The graph maps the model's inputs (normalized by its data preprocessor) to what mode ``'tensor'`` gives, for one batch
 size. A model whose samples decide what is computed (camera matrices) has a method ``for_export(data_samples)``, which
 binds them.
 """
@@ -205,7 +205,7 @@ def _graph(model: nn.Module, inputs: Any, samples: Any) -> tuple[_Graph, list[st
 
 
 def _facts(cfg: Config, model: nn.Module) -> dict[str, Any]:
-    """Collect what a user of the graph has to know: how inputs are normalised, what the classes are."""
+    """Collect what a user of the graph has to know: how inputs are normalized, what the classes are."""
     preprocessor: Any = getattr(model, 'data_preprocessor', None)
     facts: dict[str, Any] = dict(config=Path(cfg.filename).name if cfg.filename else '')
     if hasattr(preprocessor, 'mean_C11') and hasattr(preprocessor, 'scale_C11'):

@@ -24,8 +24,8 @@ _TITLES = dict(
     mem_host_gib='process memory [GiB]',
     memory='GPU memory [MiB]',
 )
-# Okabe-Ito: told apart by colour-blind readers, too.
-_COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
+# Okabe-Ito: told apart by color-blind readers, too.
+_COLORS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
 
 
 def available_keys(logs: Sequence[RunLog]) -> list[str]:
@@ -139,7 +139,7 @@ def plot_curves(logs: Sequence[RunLog], keys: Sequence[str], path: str | Path, t
     for place, key in enumerate(keys):
         axes = figure.add_subplot(num_rows, num_columns, place + 1)
         for index, log in enumerate(logs):
-            _draw(axes, log, key, _COLOURS[index % len(_COLOURS)])
+            _draw(axes, log, key, _COLORS[index % len(_COLORS)])
         axes.set_title(_TITLES.get(key, key), fontsize=11, loc='left', fontweight='bold')
         axes.grid(color='#e3e3e3', linewidth=0.8)
         axes.set_axisbelow(True)
@@ -160,20 +160,20 @@ def plot_curves(logs: Sequence[RunLog], keys: Sequence[str], path: str | Path, t
     return path
 
 
-def _draw(axes, log: RunLog, key: str, colour: str) -> None:
+def _draw(axes, log: RunLog, key: str, color: str) -> None:
     points = _points(log, key)
     if not points:
         return
     steps, values = zip(*points, strict=True)
     few = len(points) <= 40
-    axes.plot(steps, values, color=colour, linewidth=1.6, marker='o' if few else None, markersize=3, label=log.name)
+    axes.plot(steps, values, color=color, linewidth=1.6, marker='o' if few else None, markersize=3, label=log.name)
     if key in log.train or len(points) < 2:
         return
     best = log.best(key)
     if best is not None:
-        axes.plot(*best, marker='*', markersize=11, color=colour, markeredgecolor='white', linestyle='none')
+        axes.plot(*best, marker='*', markersize=11, color=color, markeredgecolor='white', linestyle='none')
         axes.annotate(
-            number(best[1], 3), best, textcoords='offset points', xytext=(0, -13), ha='center', fontsize=8, color=colour
+            number(best[1], 3), best, textcoords='offset points', xytext=(0, -13), ha='center', fontsize=8, color=color
         )
 
 

@@ -24,8 +24,8 @@ _TITLES = dict(
     checkpoints='checkpoints',
     hooks='logging and hooks',
 )
-# Okabe-Ito: told apart by colour-blind readers, too.
-_COLOURS = dict(
+# Okabe-Ito: told apart by color-blind readers, too.
+_COLORS = dict(
     compute='#009E73', data='#D55E00', copy='#E69F00', evaluation='#0072B2', checkpoints='#CC79A7', hooks='#999999'
 )
 # Less than this of the run is not worth a change.
@@ -190,7 +190,7 @@ def plot_time(runs: Sequence[Bottleneck], path: str | Path) -> Path:
         left = 0.0
         for part, title in _TITLES.items():
             width = 100 * run.share(part)
-            axes.barh(place, width, left=left, color=_COLOURS[part], label=title if not place else None, height=0.6)
+            axes.barh(place, width, left=left, color=_COLORS[part], label=title if not place else None, height=0.6)
             if width >= 4:
                 axes.text(
                     left + width / 2, place, f'{width:.0f} %', ha='center', va='center', color='white', fontsize=9

@@ -8,7 +8,7 @@ from mmopt.utils.memory import GIB
 
 __all__ = ['draw_report']
 
-# Okabe and Ito's colours, which colour-blind people tell apart.
+# Okabe and Ito's colors, which color-blind people tell apart.
 _COLORS = dict(
     weights='#0072B2',
     averaged='#56B4E9',

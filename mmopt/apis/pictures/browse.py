@@ -31,7 +31,7 @@ def browse(
         split: ``train``, ``val`` or ``test``.
         count: Number of pictures; the whole split where it holds fewer.
         epoch: Epoch whose random draws are shown.
-        augmented: Show images as the network sees them: after the data preprocessor's distortion, normalisation
+        augmented: Show images as the network sees them: after the data preprocessor's distortion, normalization
             undone. Otherwise as they leave the pipeline.
         report: Called with (pictures done, pictures in all).
 
@@ -71,7 +71,7 @@ def browse(
 
 
 class _Preprocessor:
-    """The model's data preprocessor on one sample, with its normalisation undone."""
+    """The model's data preprocessor on one sample, with its normalization undone."""
 
     def __init__(self, cfg: Config) -> None:
         part = cfg.get('model', {}).get('data_preprocessor')
@@ -85,6 +85,6 @@ class _Preprocessor:
 
     def __call__(self, packed: dict, *, training: bool) -> np.ndarray | Tensor:
         batch = FUNCTIONS.get('stack_collate')([packed])
-        normalised_CHW = self.module(batch, training)['inputs'][0].numpy()
-        image_CHW = np.clip(np.rint(normalised_CHW * self.std_C11 + self.mean_C11), 0, 255).astype(np.uint8)
+        normalized_CHW = self.module(batch, training)['inputs'][0].numpy()
+        image_CHW = np.clip(np.rint(normalized_CHW * self.std_C11 + self.mean_C11), 0, 255).astype(np.uint8)
         return np.ascontiguousarray(image_CHW.transpose(1, 2, 0))

@@ -30,7 +30,7 @@ def draw_bev_map(
     Args:
         maps_CZX: bool, one map per class.
         valid_ZX: bool, cells that count; the others are hatched and what they hold shines through darkly.
-        palette: C colours.
+        palette: C colors.
         cell_px: Pixels per cell and side.
 
     Returns:
@@ -42,7 +42,7 @@ def draw_bev_map(
     seen = np.repeat(np.repeat(valid_ZX[::-1], cell_px, 0), cell_px, 1)
     painted = np.repeat(np.repeat(painted[::-1], cell_px, 0), cell_px, 1)
 
-    # Hatched at 45 degrees: a colour alone would read as one more class.
+    # Hatched at 45 degrees: a color alone would read as one more class.
     rows, columns = np.ogrid[: painted.shape[0], : painted.shape[1]]
     hatch = (rows + columns) % (4 * cell_px) < cell_px
     unseen = np.where(hatch[..., None], HATCH, BACKGROUND) * 0.8 + painted * 0.2
@@ -84,8 +84,8 @@ def draw_bev_sample(
         valid_ZX: bool, cells that count.
         pred_CZX: bool, or None for a picture without prediction.
         title: Name of the sample.
-        classes: C names. Those that occur in no map are greyed in the legend.
-        palette: C colours.
+        classes: C names. Those that occur in no map are grayed in the legend.
+        palette: C colors.
         aspect: Width / height to show the image at (the network's input is squeezed); None keeps its own.
 
     Returns:

@@ -189,7 +189,7 @@ def _is_complete(kind: DemoKind, out: Path, settings: DemoSettings, force: bool)
 
 
 def write_demo_image(path: Path, image: np.ndarray, quality: int | None = None) -> None:
-    """Write an image (RGB where it has colours) through a temporary name: a stopped run leaves no half file.
+    """Write an image (RGB where it has colors) through a temporary name: a stopped run leaves no half file.
 
     Args:
         path: The file; its ending tells the format.

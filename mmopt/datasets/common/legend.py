@@ -1,4 +1,4 @@
-"""The look of pictures of samples, and their legend of classes. Colours are RGB."""
+"""The look of pictures of samples, and their legend of classes. Colors are RGB."""
 
 from collections.abc import Sequence
 
@@ -20,12 +20,12 @@ _SWATCH, _SIZE = 18, 15
 def draw_legend(
     classes: Sequence[str], palette: Sequence[Sequence[int] | None], occurs: Sequence[bool], width: int
 ) -> np.ndarray:
-    """Draw a field of colour and a name for every class, in even rows.
+    """Draw a field of color and a name for every class, in even rows.
 
     Args:
         classes: Names; underscores become spaces.
-        palette: Their colours; None is hatched.
-        occurs: Whether a class is in the picture; the others are greyed.
+        palette: Their colors; None is hatched.
+        occurs: Whether a class is in the picture; the others are grayed.
         width: Pixels.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Files to arrays. Every failure names the file and the reason; a half-written file is an error, not a grey area.
+"""Files to arrays. Every failure names the file and the reason; a half-written file is an error, not a gray area.
 
 Measured on one core for street scenes of 1600x900: JPEG 2-5 ms, PNG 17-20 ms, so keep the JPEGs that the cameras
 wrote. Asking OpenCV for RGB (from 4.11 on) gives the same values as a conversion, which writes another 4 MB per image;
@@ -25,7 +25,7 @@ _DECODE_RGB: int | None = getattr(cv2, 'IMREAD_COLOR_RGB', None)
 def decode_file(path: str, flags: int) -> np.ndarray:
     """Read and decode one image file.
 
-    OpenCV decodes what is there of a truncated JPEG, fills the rest with grey and only prints a line; so the end mark
+    OpenCV decodes what is there of a truncated JPEG, fills the rest with gray and only prints a line; so the end mark
     is looked for first.
 
     Args:

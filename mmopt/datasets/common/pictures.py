@@ -20,14 +20,14 @@ def to_uint8_image(image: Tensor | np.ndarray, sample: DataSample) -> np.ndarray
 
     Args:
         image: uint8 (H, W, 3) RGB, which is returned as it is; or packed ``inputs`` (3, H, W), uint8, or float when
-            the pipeline has normalised it.
-        sample: Its sample; ``img_norm_cfg`` in the metainfo says how it was normalised.
+            the pipeline has normalized it.
+        sample: Its sample; ``img_norm_cfg`` in the metainfo says how it was normalized.
 
     Returns:
         The image as uint8 (H, W, 3) RGB.
 
     Raises:
-        ValueError: If the image is float and nothing tells how it was normalised.
+        ValueError: If the image is float and nothing tells how it was normalized.
     """
     if isinstance(image, Tensor):
         image = image.detach().cpu().numpy()

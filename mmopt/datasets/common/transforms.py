@@ -1,7 +1,7 @@
-"""Image transforms of all tasks: resize, photometric distortion, normalisation, packing.
+"""Image transforms of all tasks: resize, photometric distortion, normalization, packing.
 
 They take mmcv-1's arguments and follow mmcv-1's numbers; randomness comes from ``results['rng']`` alone. Distorting
-and normalising 800x600 in the loader costs 2.1 + 0.8 ms per image on one core and makes the batch four times as many
+and normalizing 800x600 in the loader costs 2.1 + 0.8 ms per image on one core and makes the batch four times as many
 bytes: the shipped configs draw the parameters of the distortion here (DrawPhotometric) and leave the arithmetic to the
 model's data preprocessor.
 """
@@ -76,12 +76,12 @@ class Resize(MMCVResize):
 class PhotoMetricDistortion(BaseTransform):
     """mmcv-1's photometric distortion of a uint8 image, in the loader.
 
-    Each with probability 1/2: brightness, contrast (before or after the colours, drawn by lot), saturation, hue.
+    Each with probability 1/2: brightness, contrast (before or after the colors, drawn by lot), saturation, hue.
     mmcv-1's rounding to uint8 between the steps is kept. As each step is a function of one byte, a table of 256 entries
     replaces its float arithmetic with the same result.
 
     Args:
-        brightness_delta: Largest shift, in grey levels.
+        brightness_delta: Largest shift, in gray levels.
         contrast_range: Smallest and largest factor.
         saturation_range: Smallest and largest factor.
         hue_delta: Largest shift, in half degrees.
@@ -147,7 +147,7 @@ class DrawPhotometric(BaseTransform):
     Sets ``results['photometric']``, float32 (P,); :mod:`mmopt.ops.photometric` says what each entry is.
 
     Args:
-        brightness_delta: Largest shift, in grey levels.
+        brightness_delta: Largest shift, in gray levels.
         contrast_range: Smallest and largest factor.
         saturation_range: Smallest and largest factor.
         hue_delta: Largest shift, in half degrees.
@@ -192,7 +192,7 @@ class Normalize(BaseTransform):
         self.to_rgb = to_rgb
 
     def transform(self, results: dict) -> dict:
-        """Normalise ``results['img']``."""
+        """Normalize ``results['img']``."""
         is_rgb = results.get('channel_order', 'bgr') == 'rgb'
         results['img'] = mmcv.imnormalize(results['img'], self.mean, self.std, to_rgb=is_rgb != self.to_rgb)
         results['channel_order'] = 'rgb' if self.to_rgb else 'bgr'
@@ -207,19 +207,19 @@ def pack_inputs(results: dict, meta_keys: Sequence[str] = ()) -> dict:
         results: ``img`` (H, W, 3), or (H, W, C) of several RGB views; the path and shapes, and ``fields``, the keys
             that loaders made for the sample.
         meta_keys: Further keys to keep in the metainfo, beside img_path, ori_shape, img_shape, sample_idx, epoch,
-            num_classes and (where the pipeline normalised) img_norm_cfg. A key that this pipeline did not make is left
+            num_classes and (where the pipeline normalized) img_norm_cfg. A key that this pipeline did not make is left
             out.
 
     Returns:
         ``dict(inputs=Tensor (C, H, W), data_samples=DataSample)``: inputs uint8 RGB, or what Normalize made of it.
 
     Raises:
-        ValueError: If the image is normalised and a distortion is drawn for the device.
+        ValueError: If the image is normalized and a distortion is drawn for the device.
     """
     if 'img_norm_cfg' in results and 'photometric' in results['fields']:
         raise ValueError(
-            'The pipeline both normalises the image (Normalize) and draws a distortion for the device '
-            '(DrawPhotometric), which works on grey levels. Leave Normalize to the data preprocessor, or use '
+            'The pipeline both normalizes the image (Normalize) and draws a distortion for the device '
+            '(DrawPhotometric), which works on gray levels. Leave Normalize to the data preprocessor, or use '
             'PhotoMetricDistortion before Normalize.'
         )
     img_HWC = results['img']

@@ -134,7 +134,7 @@ def match_labels(
 
     Returns:
         Boxes (G, 4) of each frame, clipped to the image, and counts: ``boxes``, ``clipped`` (reached out of the image),
-        ``outside`` (nothing left inside) and ``no_area`` (dropped), of the frames ``unlabelled``; and labels that no
+        ``outside`` (nothing left inside) and ``no_area`` (dropped), of the frames ``unlabeled``; and labels that no
         frame took (``unused_labels``).
     """
     tracks: dict[int, list[Label]] = {}
@@ -159,7 +159,7 @@ def match_labels(
                 _clip(label, limit_4, boxes, counts)
         matched.append(np.array(boxes, dtype=np.float64).reshape(-1, 4))
         counts['boxes'] += len(boxes)
-        counts['unlabelled'] += not boxes
+        counts['unlabeled'] += not boxes
     counts['unused_labels'] = len(labels) - len(used)
     return matched, counts
 

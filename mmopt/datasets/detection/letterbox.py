@@ -15,7 +15,7 @@ from mmopt.registry import TRANSFORMS
 __all__ = ['FILL', 'Letterbox', 'RandomLetterbox', 'as_size', 'fit_scale', 'paste', 'resize', 'scale_boxes']
 
 FILL = 114
-"""Grey of the border."""
+"""Gray of the border."""
 MIN_SIDE = 2.0
 """Narrower boxes, in pixels of the network's input, are no objects that could be learnt."""
 MIN_VISIBLE = 0.3
@@ -87,7 +87,7 @@ def scale_boxes(boxes_G4: np.ndarray, old: Sequence[int], new: Sequence[int]) ->
 
 @TRANSFORMS.register_module()
 class Letterbox:
-    """Scale the image so that it just fits, and centre it on grey.
+    """Scale the image so that it just fits, and center it on gray.
 
     Writes ``letterbox`` = (scale x, scale y, left, top): a pixel (x, y) of the file lies at (x * scale x + left,
     y * scale y + top).

@@ -43,7 +43,7 @@ class Mosaic(_OtherImages):
         size: Height and width of the result, or one number for a square.
         stop_epoch: First epoch (from 0) without mosaics; None: all have them.
         scale: Range of the factor on the size at which an image just fits the canvas.
-        centre: Range of the point where the four meet, as shares of the sides.
+        center: Range of the point where the four meet, as shares of the sides.
         load: Transforms that load the other images; plain images by default.
     """
 
@@ -53,7 +53,7 @@ class Mosaic(_OtherImages):
         prob: float = 0.5,
         stop_epoch: int | None = None,
         scale: tuple[float, float] = (0.4, 1.0),
-        centre: tuple[float, float] = (0.3, 0.7),
+        center: tuple[float, float] = (0.3, 0.7),
         load: Sequence[dict] | None = None,
     ) -> None:
         super().__init__(load)
@@ -61,7 +61,7 @@ class Mosaic(_OtherImages):
         self.prob = prob
         self.stop_epoch = stop_epoch
         self.scale = tuple(scale)
-        self.centre = tuple(centre)
+        self.center = tuple(center)
 
     def __call__(self, results: dict) -> dict:
         rng = results['rng']
@@ -69,7 +69,7 @@ class Mosaic(_OtherImages):
         if stopped or rng.random() >= self.prob:
             return results
         (height, width), parts = self.size, [results, *(self.draw(results) for _ in range(3))]
-        middle_y, middle_x = (round(side * rng.uniform(*self.centre)) for side in (height, width))
+        middle_y, middle_x = (round(side * rng.uniform(*self.center)) for side in (height, width))
         canvas_HWC = np.full((height, width, results['img'].shape[2]), FILL, np.uint8)
         boxes, labels = [], []
         for place, part in enumerate(parts):

@@ -1,4 +1,4 @@
-"""Further steps of a detection pipeline: pairs of images, flip, colours, packing."""
+"""Further steps of a detection pipeline: pairs of images, flip, colors, packing."""
 
 from collections.abc import Sequence
 
@@ -60,7 +60,7 @@ class DrawHSV:
     Sets ``photometric`` (see :mod:`mmopt.ops.photometric`). Of a pair of images only the first is changed.
 
     Args:
-        hue: Largest turn, as a share of the colour circle's half.
+        hue: Largest turn, as a share of the color circle's half.
         saturation: The factor lies within 1 +- this.
         value: Likewise.
     """

@@ -1,6 +1,6 @@
 """Distances to class borders, and the two regions of the loss that they define.
 
-A border pixel has a 4-neighbour of another class; where either is ignored, there is no border. The distance of a pixel
+A border pixel has a 4-neighbor of another class; where either is ignored, there is no border. The distance of a pixel
 is Euclidean and exact, in pixels, to the nearest border pixel (0 on it): a band of width w holds w pixels on either
 side of a border. Distances are kept as whole sixteenths of a pixel (uint16): comparing with whole pixels stays exact.
 
@@ -20,7 +20,7 @@ _IGNORE = 255
 
 
 def border_pixels(label_HW: np.ndarray) -> np.ndarray:
-    """Mark the pixels with a 4-neighbour of another class, bool (H, W)."""
+    """Mark the pixels with a 4-neighbor of another class, bool (H, W)."""
     valid = label_HW != _IGNORE
     border = np.zeros(label_HW.shape, bool)
     for axis in (0, 1):
@@ -57,9 +57,9 @@ def border_regions(
 
     Args:
         distance_HW: From :func:`border_distance`, possibly enlarged since.
-        largest: Largest distance of the whole image, in the same units: what distances are normalised by.
+        largest: Largest distance of the whole image, in the same units: what distances are normalized by.
         edge_width: Pixels of the band on either side, in the enlarged image.
-        near: Normalised distance below which a pixel is near a border.
+        near: Normalized distance below which a pixel is near a border.
         scale: By how much the map was enlarged.
 
     Returns:

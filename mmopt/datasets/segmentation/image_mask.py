@@ -127,7 +127,7 @@ class ImageMaskDataset(SegmentationDataset):
 
     Args:
         data_root: What both folders are relative to.
-        ann_dir: Folder of masks: 8-bit grey images of class numbers.
+        ann_dir: Folder of masks: 8-bit gray images of class numbers.
         mask_suffix: What the name of a mask has after the name of its image, before the ending: ``'_mask'``.
         pipeline: Transforms or their configs.
         **kwargs: ``label_map`` (value -> class, 255 ignores: ``{11: 255}`` for CamVid, ``{255: 1}`` for binary masks),

@@ -20,7 +20,7 @@ _PANEL_PX = 640
 
 
 def palette_of(num_classes: int) -> list[tuple[int, int, int]]:
-    """Return distinct colours: golden-ratio hues, lightness in three steps."""
+    """Return distinct colors: golden-ratio hues, lightness in three steps."""
     colors = []
     for index in range(num_classes):
         red, green, blue = colorsys.hls_to_rgb(index * 0.618034 % 1.0, (0.55, 0.4, 0.7)[index % 3], 0.65)
@@ -29,7 +29,7 @@ def palette_of(num_classes: int) -> list[tuple[int, int, int]]:
 
 
 def tint(image_HW3: np.ndarray, label_HW: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
-    """Lay the colours of a label over its image; ignored pixels keep the image, darkened."""
+    """Lay the colors of a label over its image; ignored pixels keep the image, darkened."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(palette)] = palette
     colored = cv2.addWeighted(table[label_HW], _OPACITY, image_HW3, 1 - _OPACITY, 0)
@@ -54,8 +54,8 @@ def draw_segmentation(
         truth_HW: Its label.
         pred_HW: The predicted label, or None for a picture without prediction.
         title: Name of the sample.
-        classes: K names; those that occur nowhere are greyed in the legend.
-        palette: K colours.
+        classes: K names; those that occur nowhere are grayed in the legend.
+        palette: K colors.
 
     Returns:
         The picture, uint8 (H', W', 3).

@@ -1,4 +1,4 @@
-"""Loading and augmentation of labelled images.
+"""Loading and augmentation of labeled images.
 
 Shape letters: H W image and label.
 """
@@ -39,7 +39,7 @@ class LoadSegmentationLabel(BaseTransform):
         if raw_HW.ndim != 2 or raw_HW.dtype != np.uint8:
             raise DataError(
                 f'{path}: a mask is one channel of 8 bits, this has shape {raw_HW.shape} and type {raw_HW.dtype}. '
-                'Save the class numbers as a grey image, not colours.'
+                'Save the class numbers as a gray image, not colors.'
             )
         if 'img' in results and raw_HW.shape != results['img'].shape[:2]:
             height, width = results['img'].shape[:2]
@@ -87,13 +87,13 @@ class LoadBorderDistance(BaseTransform):
 class RandomScaleCropFlip(BaseTransform):
     """Scale, crop, mirror and pad image, label and distances at once: only the pixels of the crop are computed.
 
-    What lies outside the image is ignored, and grey.
+    What lies outside the image is ignored, and gray.
 
     Args:
         crop_size: Height and width of the result.
         scale_range: Smallest and largest factor of the size, drawn uniformly.
         flip_prob: Probability of a mirror image.
-        pad_value: Grey level outside the image: about the mean, which normalises to 0.
+        pad_value: Gray level outside the image: about the mean, which normalizes to 0.
 
     Raises:
         ValueError: If the size or the range of factors is none.
@@ -153,12 +153,12 @@ class RandomScaleCropFlip(BaseTransform):
 
 
 def _crop_to_image(scale: float, top: int, left: int, flipped_width: int | None) -> np.ndarray:
-    """Map a pixel (x, y) of the crop to the image, pixel centres at whole numbers: (2, 3)."""
+    """Map a pixel (x, y) of the crop to the image, pixel centers at whole numbers: (2, 3)."""
     matrix_33 = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float64)
     if flipped_width is not None:
         matrix_33[0] = (-1, 0, flipped_width - 1)
     shift = np.array([[1, 0, left], [0, 1, top], [0, 0, 1]], np.float64)
-    # Of the centres: (x + 0.5) / scale - 0.5.
+    # Of the centers: (x + 0.5) / scale - 0.5.
     offset = 0.5 / scale - 0.5
     shrink = np.array([[1 / scale, 0, offset], [0, 1 / scale, offset], [0, 0, 1]], np.float64)
     return (shrink @ shift @ matrix_33)[:2]
@@ -168,11 +168,11 @@ def _crop_to_image(scale: float, top: int, left: int, flipped_width: int | None)
 class BoundaryRegions(BaseTransform):
     """Turn distances into the regions of the boundary loss and of the edge metrics, one byte per pixel.
 
-    Sets ``regions``, uint8 (H, W): bit 0 is the band around borders, bit 1 where the normalised distance is small.
+    Sets ``regions``, uint8 (H, W): bit 0 is the band around borders, bit 1 where the normalized distance is small.
 
     Args:
         edge_width: Pixels of the band on either side of a border, at the size of the result.
-        near: Normalised distance (1 is the largest of the whole image) below which a pixel is near.
+        near: Normalized distance (1 is the largest of the whole image) below which a pixel is near.
     """
 
     def __init__(self, edge_width: int = 2, near: float = 0.3) -> None:

@@ -2,7 +2,7 @@
 
 ::
 
-    train.csv                              one row per video: lab, fps, pixels per cm, body parts, labelled behaviours
+    train.csv                              one row per video: lab, fps, pixels per cm, body parts, labeled behaviors
     train_tracking/<lab>/<video>.parquet   video_frame, mouse_id, bodypart, x, y (pixels): long form
     train_annotation/<lab>/<video>.parquet agent_id, target_id, action, start_frame, stop_frame (stop excluded)
 
@@ -26,7 +26,7 @@ from mmopt.utils.errors import DataError, DataNotFoundError
 __all__ = ['ALL', 'COLUMNS', 'MAX_MICE', 'Video', 'parse_behavior', 'parse_mouse', 'read_videos', 'write_videos']
 
 ALL = -1
-"""Agent or target of a behaviour that is annotated for the whole session."""
+"""Agent or target of a behavior that is annotated for the whole session."""
 COLUMNS = dict(
     videos=(
         'lab_id',
@@ -57,7 +57,7 @@ class Video:
         size_px: Width and height of the picture.
         arena_cm: Longer side of the arena.
         body_parts: Parts tracked in this video.
-        labelled: (agent, target, action) triples that an annotator looked for; nothing is known of the others.
+        labeled: (agent, target, action) triples that an annotator looked for; nothing is known of the others.
     """
 
     lab_id: str
@@ -67,7 +67,7 @@ class Video:
     size_px: tuple[float, float]
     arena_cm: float
     body_parts: tuple[str, ...]
-    labelled: tuple[tuple[int, int, str], ...]
+    labeled: tuple[tuple[int, int, str], ...]
 
 
 def parse_mouse(value: str | int, agent: int | None = None) -> int:
@@ -152,7 +152,7 @@ def _parse_video(path: Path, line: int, row: dict[str, str]) -> Video:
         size_px = take('video_width_pix', float), take('video_height_pix', float)
         # Some rows lack the arena; the picture then shows little else.
         arena = [take(name, lambda text: float(text or 'nan')) for name in ('arena_width_cm', 'arena_height_cm')]
-        labelled = take('behaviors_labeled', lambda text: tuple(map(parse_behavior, json.loads(text or '[]'))))
+        labeled = take('behaviors_labeled', lambda text: tuple(map(parse_behavior, json.loads(text or '[]'))))
         video = Video(
             lab_id=row['lab_id'],
             video_id=row['video_id'],
@@ -161,7 +161,7 @@ def _parse_video(path: Path, line: int, row: dict[str, str]) -> Video:
             size_px=size_px,
             arena_cm=float(np.nanmax([*arena, *([max(size_px) / scale] if np.isnan(arena).all() else [])])),
             body_parts=take('body_parts_tracked', lambda text: tuple(json.loads(text))),
-            labelled=tuple(dict.fromkeys(labelled)),
+            labeled=tuple(dict.fromkeys(labeled)),
         )
         column = 'frames_per_second'
         if not (video.fps > 0 and scale > 0):

@@ -1,7 +1,7 @@
 """Videos of Kaggle's MABe challenge, cut into overlapping windows that cover each video whole.
 
 A sample holds, beside the inputs that its pipeline makes: ``segments`` (M, 2) frames of the window, ``actions``,
-``agents`` and ``targets`` (M,), with -1 for an agent or target that is not annotated, and ``labelled`` (L, 3): the
+``agents`` and ``targets`` (M,), with -1 for an agent or target that is not annotated, and ``labeled`` (L, 3): the
 (agent, target, action) triples that an annotator looked for. In test mode ``truth`` (N, 5) has start, stop, agent,
 target and action, in frames of the video, of each event that touches the window.
 """
@@ -34,7 +34,7 @@ def window_starts(num_frames: int, window: int, overlap: int) -> list[int]:
 
 @DATASETS.register_module()
 class MABeDataset(SeededDataset):
-    """Windows of all labelled videos.
+    """Windows of all labeled videos.
 
     Args:
         ann_file: train.csv or test.csv, relative to ``data_root``.
@@ -42,7 +42,7 @@ class MABeDataset(SeededDataset):
         data_prefix: Folders: ``tracks`` and ``annotations``, relative to ``data_root``. An empty ``annotations`` reads
             none (the competition's test set).
         window: Frames of a window.
-        overlap: Frames that neighbouring windows share.
+        overlap: Frames that neighboring windows share.
         min_visible: Share of an event, or of the window for an event longer than it, that must be visible for the
             event to count in a window.
         labs: Only these laboratories; None: all.
@@ -92,7 +92,7 @@ class MABeDataset(SeededDataset):
         self.store = TrackStore(None if self.cache_dir is None else root / self.cache_dir)
         known = read_videos(self.ann_file)
         if 'classes' not in self._metainfo:
-            self._metainfo['classes'] = tuple(sorted({action for video in known for *_, action in video.labelled}))
+            self._metainfo['classes'] = tuple(sorted({action for video in known for *_, action in video.labeled}))
         self._check_classes(known)
         windows: list[dict] = []
         for video in self._choose(known):
@@ -108,7 +108,7 @@ class MABeDataset(SeededDataset):
         return windows
 
     def _check_classes(self, videos: Sequence[Video]) -> None:
-        unknown = {action for video in videos for *_, action in video.labelled} - set(self._metainfo['classes'])
+        unknown = {action for video in videos for *_, action in video.labeled} - set(self._metainfo['classes'])
         if unknown:
             raise DataError(
                 f'{self.ann_file}: behaviors_labeled has action(s) {sorted(unknown)} that metainfo.classes lacks; add '
@@ -116,7 +116,7 @@ class MABeDataset(SeededDataset):
             )
 
     def _choose(self, known: Sequence[Video]) -> list[Video]:
-        chosen = [video for video in known if video.labelled and (self.labs is None or video.lab_id in self.labs)]
+        chosen = [video for video in known if video.labeled and (self.labs is None or video.lab_id in self.labs)]
         if self.split_file:
             path = Path(self.data_root or '.') / self.split_file
             if not path.is_file():
@@ -131,7 +131,7 @@ class MABeDataset(SeededDataset):
         return chosen
 
     def _read_events(self, video: Video, num_tracked: int) -> tuple[np.ndarray, int]:
-        """Return the labelled events and the number of frames."""
+        """Return the labeled events and the number of frames."""
         folder = self.data_prefix.get('annotations')
         if not folder:
             return np.zeros((0, 5), dtype=np.int64), num_tracked
@@ -139,17 +139,17 @@ class MABeDataset(SeededDataset):
         classes = self._metainfo['classes']
         events = read_annotation(path, classes)
         num_frames = video_length(num_tracked, events, path)
-        # Nothing can be said of a behaviour outside behaviors_labeled, so its events count neither in loss nor metric.
-        labelled = {(agent, target, action) for agent, target, action in video.labelled}
-        keep = [(agent, target, classes[action]) in labelled for _, _, agent, target, action in events.tolist()]
+        # Nothing can be said of a behavior outside behaviors_labeled, so its events count neither in loss nor metric.
+        labeled = {(agent, target, action) for agent, target, action in video.labeled}
+        keep = [(agent, target, classes[action]) in labeled for _, _, agent, target, action in events.tolist()]
         return events[np.array(keep, dtype=bool)], num_frames
 
     def get_data_info(self, idx: int) -> dict:
-        """Return what the pipeline starts from: one window with its video's record, events and labelled triples."""
+        """Return what the pipeline starts from: one window with its video's record, events and labeled triples."""
         info = super().get_data_info(idx)
         video = self.videos[info['video']]
         number = {name: index for index, name in enumerate(self._metainfo['classes'])}
-        labelled = np.array([(agent, target, number[action]) for agent, target, action in video.labelled])
+        labeled = np.array([(agent, target, number[action]) for agent, target, action in video.labeled])
         return info | dict(
             sample_idx=int(idx),
             epoch=getattr(idx, 'epoch', 0),
@@ -157,7 +157,7 @@ class MABeDataset(SeededDataset):
             window=self.window,
             min_visible=self.min_visible,
             events=self.events[info['video']],
-            labelled=labelled.astype(np.int64).reshape(-1, 3),
+            labeled=labeled.astype(np.int64).reshape(-1, 3),
             store=self.store,
             test_mode=self.test_mode,
         )
@@ -203,7 +203,7 @@ class MABeDataset(SeededDataset):
         sample.segments = torch.stack((start, start + max(window // max(num_events, 1), 1)), dim=-1).float()
         sample.agents = torch.zeros(num_events, dtype=torch.int64)
         sample.targets, sample.actions = torch.ones_like(sample.agents), torch.zeros_like(sample.agents)
-        sample.labelled = torch.stack([torch.tensor([0, 1, action]) for action in range(num_classes)])
+        sample.labeled = torch.stack([torch.tensor([0, 1, action]) for action in range(num_classes)])
         inputs = dict(features=torch.zeros(window, channels), valid=torch.ones(window, dtype=torch.bool))
         return dict(inputs=inputs, data_samples=sample)
 

@@ -24,7 +24,7 @@ ACCELERATION_SCALE = 400.0
 """cm/s^2 that become 1: full speed within a twentieth of a second."""
 CLOSENESS_CM = 10.0
 """Distance at which closeness has fallen to 1 / e: about a body."""
-_LIMIT = 5.0  # a tracking glitch of one frame must not rule the batch normalisation
+_LIMIT = 5.0  # a tracking glitch of one frame must not rule the batch normalization
 
 
 def fill_gaps(position_TK2: np.ndarray, max_gap: int) -> np.ndarray:
@@ -85,8 +85,8 @@ def closeness(position_TMP2: np.ndarray) -> np.ndarray:
     seen_TMP = np.isfinite(position_TMP2).all(-1)
     points = np.where(seen_TMP[..., None], position_TMP2, 0.0)
     with np.errstate(invalid='ignore'):  # 0 / 0 is a mouse that is not seen: NaN, as it should be
-        centre_TM2 = points.sum(axis=2) / seen_TMP.sum(axis=2)[..., None]
-    between = np.linalg.norm(centre_TM2[:, first] - centre_TM2[:, second], axis=-1)
+        center_TM2 = points.sum(axis=2) / seen_TMP.sum(axis=2)[..., None]
+    between = np.linalg.norm(center_TM2[:, first] - center_TM2[:, second], axis=-1)
     apart = position_TMP2[:, first, :, None] - position_TMP2[:, second, None]
     nearest = np.nan_to_num(np.linalg.norm(apart, axis=-1), nan=np.inf).min(axis=(2, 3))
     return np.nan_to_num(np.exp(-np.concatenate((between, nearest), axis=1) / CLOSENESS_CM), nan=0.0)
@@ -110,13 +110,13 @@ def motion_features(position_TK2: np.ndarray, fps: float, arena_cm: float, use_m
     """Turn positions into the network's input.
 
     Args:
-        position_TK2: Positions in cm from the arena's centre.
+        position_TK2: Positions in cm from the arena's center.
         fps: Frames per second.
         arena_cm: Longer side of the arena: half of it becomes 1.
         use_motion_features: Whether speed and acceleration follow the coordinates.
 
     Returns:
-        float32 (T, C): all coordinates, all speeds, all accelerations. Missing values are 0: the centre, at rest.
+        float32 (T, C): all coordinates, all speeds, all accelerations. Missing values are 0: the center, at rest.
     """
     parts = [(position_TK2 / (arena_cm / 2)).reshape(len(position_TK2), -1)]
     if use_motion_features:

@@ -20,7 +20,7 @@ _CONTEXT = 2  # frames before the window that its first acceleration needs
 
 @TRANSFORMS.register_module()
 class CutTracks:
-    """Cut the window, fill short gaps, go from pixels to cm from the arena's centre.
+    """Cut the window, fill short gaps, go from pixels to cm from the arena's center.
 
     Writes ``position_TMP2`` (cm, NaN where missing; ``context`` frames more at the beginning), ``start``, ``stop`` and
     ``context``. A window gives the same values as cutting the whole interpolated video.
@@ -51,8 +51,8 @@ class CutTracks:
         filled = fill_gaps(tracks_TMP2.reshape(len(tracks_TMP2), -1, 2), max_gap).reshape(tracks_TMP2.shape)
         context = min(start, _CONTEXT)
         cut_TMP2 = filled[start - context - first : stop - first]
-        centre_px = np.array(video.size_px, dtype=np.float32) / 2
-        position_TMP2 = (cut_TMP2 - centre_px) / np.float32(video.pixels_per_cm)
+        center_px = np.array(video.size_px, dtype=np.float32) / 2
+        position_TMP2 = (cut_TMP2 - center_px) / np.float32(video.pixels_per_cm)
         return results | dict(position_TMP2=position_TMP2, start=start, stop=stop, context=context)
 
 
@@ -60,7 +60,7 @@ class CutTracks:
 class MirrorArena:
     """Mirror the arena along either axis and swap the axes, each with probability one half.
 
-    Behaviours do not depend on where north is; speeds and accelerations stay as they are.
+    Behaviors do not depend on where north is; speeds and accelerations stay as they are.
     """
 
     def __call__(self, results: dict) -> dict:
@@ -71,24 +71,24 @@ class MirrorArena:
 
 @TRANSFORMS.register_module()
 class ShuffleMice:
-    """Renumber the mice of the video, in tracks and labels alike: which one is mouse 1 says nothing of its behaviour.
+    """Renumber the mice of the video, in tracks and labels alike: which one is mouse 1 says nothing of its behavior.
 
     Agents and targets that are not annotated stay so.
     """
 
     def __call__(self, results: dict) -> dict:
         position_TMP2 = results['position_TMP2']
-        labelled, events = results['labelled'], results['events']
-        # A labelled mouse may have no track in this video.
-        num_mice = max(position_TMP2.shape[1], int(labelled[:, :2].max(initial=-1)) + 1)
+        labeled, events = results['labeled'], results['events']
+        # A labeled mouse may have no track in this video.
+        num_mice = max(position_TMP2.shape[1], int(labeled[:, :2].max(initial=-1)) + 1)
         new_of_old = results['rng'].permutation(num_mice)
         shuffled = np.full((len(position_TMP2), num_mice, *position_TMP2.shape[2:]), np.nan, dtype=np.float32)
         shuffled[:, new_of_old[: position_TMP2.shape[1]]] = position_TMP2
         renumber = np.append(new_of_old, -1)  # index -1, not annotated, stays -1
-        labelled, events = labelled.copy(), events.copy()
-        labelled[:, :2] = renumber[labelled[:, :2]]
+        labeled, events = labeled.copy(), events.copy()
+        labeled[:, :2] = renumber[labeled[:, :2]]
         events[:, 2:4] = renumber[events[:, 2:4]]
-        return results | dict(position_TMP2=shuffled, labelled=labelled, events=events)
+        return results | dict(position_TMP2=shuffled, labeled=labeled, events=events)
 
 
 @TRANSFORMS.register_module()
@@ -167,7 +167,7 @@ class PackTracks:
         )
         sample.segments = torch.from_numpy(clipped[keep].astype(np.float32))
         sample.agents, sample.targets, sample.actions = torch.from_numpy(events[keep, 2:].T.copy())
-        sample.labelled = torch.from_numpy(results['labelled'])
+        sample.labeled = torch.from_numpy(results['labeled'])
         if results['test_mode']:
             touches = (events[:, 0] < stop) & (events[:, 1] > start)
             sample.truth = torch.from_numpy(events[touches].copy())

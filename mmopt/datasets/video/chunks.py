@@ -15,7 +15,7 @@ def cut_chunks(segments_N2: np.ndarray, start: int, stop: int, max_frames: int |
     ``max_frames`` and chains of overlapping ones that are longer together.
 
     Args:
-        segments_N2: Labelled ranges; they may overlap.
+        segments_N2: Labeled ranges; they may overlap.
         start: First frame.
         stop: The frame after the last.
         max_frames: Most frames of a chunk; None makes one chunk.

@@ -1,4 +1,4 @@
-"""Labelled segments of multi-view driver videos; the layout is in :mod:`mmopt.datasets.video.layout`."""
+"""Labeled segments of multi-view driver videos; the layout is in :mod:`mmopt.datasets.video.layout`."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,7 @@ __all__ = ['DriverActionDataset']
 
 @DATASETS.register_module()
 class DriverActionDataset(SeededDataset):
-    """One sample per labelled segment: T frames of each view, the keypoints of these frames, or both.
+    """One sample per labeled segment: T frames of each view, the keypoints of these frames, or both.
 
     What is switched off is neither read nor allocated: without ``load_rgb`` no video has to be there.
 
@@ -111,7 +111,7 @@ class DriverActionDataset(SeededDataset):
                 ]
         if len(samples) != num_segments:
             print_log(
-                f'{len(samples) - num_segments} segments more than labelled: those longer than max_video_frames='
+                f'{len(samples) - num_segments} segments more than labeled: those longer than max_video_frames='
                 f'{self.max_video_frames} were cut. A larger value keeps them whole.',
                 'current',
                 level=logging.WARNING,
@@ -193,16 +193,16 @@ class DriverActionDataset(SeededDataset):
         """
         classes = self.metainfo['classes']
         text = f'{sample.recording}  {sample.frames[0]}-{sample.frames[-1]}  {classes[int(sample.label)]}'
-        colour = (30, 30, 30)
+        color = (30, 30, 30)
         if 'pred_label' in sample:
             predicted = int(sample.pred_label)
             text += f'  >  {classes[predicted]} {float(sample.pred_scores[predicted]):.2f}'
-            colour = (0, 120, 0) if predicted == int(sample.label) else (190, 0, 0)
+            color = (0, 120, 0) if predicted == int(sample.label) else (190, 0, 0)
         clips = [value.cpu().numpy() for name, value in (image or {}).items() if name != 'keypoints']
         rows = [np.concatenate(list(clip_3THW.transpose(1, 2, 3, 0)), axis=1) for clip_3THW in clips]
         width = max([row.shape[1] for row in rows] + [text_size(text)[0] + 16])
         rows = [np.pad(row, ((0, 2), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
         title = np.full((26, width, 3), 255, np.uint8)
         picture = np.ascontiguousarray(np.concatenate([title, *rows]))
-        write_text(picture, text, 8, 4, color=colour)
+        write_text(picture, text, 8, 4, color=color)
         return picture

@@ -104,7 +104,7 @@ def _read_json(path: Path) -> Any:
 
 
 def read_segments(path: Path, classes: Sequence[str], first_frame: int = 0) -> np.ndarray:
-    """Read the labelled ranges of a recording.
+    """Read the labeled ranges of a recording.
 
     Args:
         path: Label Studio's JSON: ``annotations[].videoLabels[].{timelinelabels, ranges[{start, end}]}``; a list of one

@@ -1,4 +1,4 @@
-"""From a labelled segment to the network's input.
+"""From a labeled segment to the network's input.
 
 Shape letters: T frames, H W pixels, K keypoints.
 """
@@ -83,12 +83,12 @@ def _check_frames(frames: Sequence[int], num_frames: int, path: object) -> None:
 class ShiftDriverClip:
     """Move the picture of every view a little and change its light, as other seats, mounts and hours would.
 
-    All frames of a clip alike; edges are repeated. The light is one factor for all views and one per colour.
+    All frames of a clip alike; edges are repeated. The light is one factor for all views and one per color.
 
     Args:
         max_shift: Largest move in either direction, as a share of height and width.
         max_gain: Largest change of brightness: factors lie in 1 / (1 + max_gain) to 1 + max_gain.
-        max_tint: The same for each colour by itself.
+        max_tint: The same for each color by itself.
 
     Raises:
         ValueError: If a number is negative, or the shift a half or more.
@@ -117,7 +117,7 @@ class ShiftDriverClip:
                 most = round(self.max_shift * length)
                 places.append(np.clip(np.arange(length) + rng.integers(-most, most + 1), 0, length - 1))
             shifted_THW3 = clip_THW3[:, places[0][:, None], places[1]]
-            moved[view] = np.stack([levels_3L[colour][shifted_THW3[..., colour]] for colour in range(3)], axis=-1)
+            moved[view] = np.stack([levels_3L[color][shifted_THW3[..., color]] for color in range(3)], axis=-1)
         return results | dict(clips=moved)
 
 

@@ -42,7 +42,7 @@ class LoadReport:
     def lines(self) -> list[str]:
         """Return one line per kind of misfit: how many, and the first few."""
         kinds = (
-            (self.missing, 'missing in the checkpoint and left as initialised'),
+            (self.missing, 'missing in the checkpoint and left as initialized'),
             (self.unexpected, 'in the checkpoint and unknown to the model'),
             (self.mismatched, 'of another shape and not loaded'),
         )

@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from mmopt.engine.hooks.logger_hook import logs_now
 from mmopt.engine.hooks.resource_warnings import memory_warning, retry_warning, waiting_warning
 from mmopt.registry import HOOKS
-from mmopt.utils.core_utilisation import CoreUtilisation
+from mmopt.utils.core_utilization import CoreUtilization
 from mmopt.utils.memory import host_peak_gib, read_peak_memory, total_memory_gib, workers_gib
 
 __all__ = ['PeakMemoryHook']
@@ -22,7 +22,7 @@ _WORKERS_EVERY_S = 30.0
 
 @HOOKS.register_module()
 class PeakMemoryHook(Hook):
-    """Write memory peaks and utilisation to the message hub when a log line is due: to log, curves and TensorBoard.
+    """Write memory peaks and utilization to the message hub when a log line is due: to log, curves and TensorBoard.
 
     ========================= ==========================================================================
     ``train/mem_alloc_gib``   CUDA: peak of live tensors since the last line, GiB
@@ -34,7 +34,7 @@ class PeakMemoryHook(Hook):
     ``train/mem_workers_gib`` loader workers together, shared pages counted once, GiB
     ========================= ==========================================================================
 
-    It reads counters only and never synchronises the device. It warns, each once in a run but for retries, when more
+    It reads counters only and never synchronizes the device. It warns, each once in a run but for retries, when more
     than 94 % of the card are taken, when the allocator ran full, and when the card is less than 80 % busy while the
     loop waits for data.
     """
@@ -46,7 +46,7 @@ class PeakMemoryHook(Hook):
 
     def __init__(self) -> None:
         self._num_retries = 0
-        self._cores: CoreUtilisation | None = None
+        self._cores: CoreUtilization | None = None
         self._workers_read = -math.inf
         self._seconds: list[tuple[float, float]] = []
         self._said: set[str] = set()
@@ -57,7 +57,7 @@ class PeakMemoryHook(Hook):
         """Sample the cores; read the counters when a log line is due."""
         if self._cores is None:  # once: looking for the first parameter walks through the modules
             self._device = next(runner.model.parameters()).device
-            self._cores = CoreUtilisation(self._device)
+            self._cores = CoreUtilization(self._device)
         device = self._device
         self._cores.sample()
         outputs = outputs or {}

@@ -49,7 +49,7 @@ def waiting_warning(busy_percent: float | None, wait_s: float, iter_s: float, nu
     """Warn when the card idles because the loader is late.
 
     Args:
-        busy_percent: Utilisation of the card's cores; None where it cannot be read.
+        busy_percent: Utilization of the card's cores; None where it cannot be read.
         wait_s: Seconds per iteration that the loop waited for its batch.
         iter_s: Seconds per iteration.
         num_workers: Workers of the loader.

@@ -1,7 +1,7 @@
-"""One training iteration: preprocess once, normalise once, run micro-batches, step at the window's end.
+"""One training iteration: preprocess once, normalize once, run micro-batches, step at the window's end.
 
 The engine owns the step; a model only maps a batch to losses. Losses of mmopt's models are sums divided by
-normalisers of the whole batch, so the losses of micro-batches add up to the loss of the batch and their gradients to
+normalizers of the whole batch, so the losses of micro-batches add up to the loss of the batch and their gradients to
 its gradient. Models without ``loss_normalizers`` return means, which are weighted by sample count: exact only where
 every sample counts alike.
 """
@@ -77,7 +77,7 @@ class TrainStep:
         self.optim_wrapper = optim_wrapper
         self.micro_batch = micro_batch
         self.before_first: Callable[[TrainStep, Any, dict[str, Tensor] | None], None] | None = None
-        """Called once, with the first preprocessed batch and its normalisers, before its forward pass."""
+        """Called once, with the first preprocessed batch and its normalizers, before its forward pass."""
         self.guard: BadNumberGuard | None = None
         """Checks the losses before the optimizer's step; without one, NaN is trained on."""
         # Asked once: a module that lacks an attribute takes long to say so.
@@ -166,7 +166,7 @@ class TrainStep:
             return None
         normalizers = self.module.loss_normalizers(batch['data_samples'])
         if get_world_size() > 1:
-            # DDP averages gradients over ranks: with the ranks' mean normaliser the average is the global ratio.
+            # DDP averages gradients over ranks: with the ranks' mean normalizer the average is the global ratio.
             for value in normalizers.values():
                 distributed.all_reduce(value)
                 value /= get_world_size()

@@ -137,7 +137,7 @@ class CachingAllocator:
         return block
 
     def free(self, block: _Block | None) -> None:
-        """Give a block back to the cache and merge it with free neighbours."""
+        """Give a block back to the cache and merge it with free neighbors."""
         if block is None:
             return
         self.allocated_bytes -= block.size
@@ -240,7 +240,7 @@ class CachingAllocator:
 
     @staticmethod
     def _first_room(pool: _Pool, size: int) -> _Block:
-        """Find the first hole that, with its free neighbours, has room; the endless tail always has."""
+        """Find the first hole that, with its free neighbors, has room; the endless tail always has."""
         holes = []
         block = pool.tail
         while block is not None:
@@ -279,7 +279,7 @@ class CachingAllocator:
 
 
 def _merge(block: _Block, other: _Block) -> None:
-    """Let ``block`` take in a neighbour."""
+    """Let ``block`` take in a neighbor."""
     if other is block.prev:
         block.address, block.prev = other.address, other.prev
         if other.prev is not None:

@@ -153,7 +153,7 @@ class Simulator:
         values = KnownValues(self.fake_mode, real_host=on_gpu)
         recorder = Recorder(device.type, values, self.kernels.workspace if on_gpu else None)
         with _manual_collection(), self.fake_mode, _numbers_made_on_host(), recorder:
-            with _skipping_initialisation():
+            with _skipping_initialization():
                 model = build_model()
             move_model(model, device)
             model.train()
@@ -212,20 +212,20 @@ def _manual_collection() -> Iterator[None]:
 
 
 @contextmanager
-def _skipping_initialisation() -> Iterator[None]:
+def _skipping_initialization() -> Iterator[None]:
     """Leave large tensors as they are: their values count for nothing, and rejection sampling reads them."""
     names = [name for name in vars(nn.init) if name.startswith('_no_grad_')]
     names += ['orthogonal_', 'sparse_', 'dirac_', 'eye_']
     originals = {name: getattr(nn.init, name) for name in names if hasattr(nn.init, name)}
 
     def skipping(original: Callable) -> Callable:
-        def initialise(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        def initialize(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
             if tensor.numel() > MAX_RANDOM:
                 forget(tensor)
                 return tensor
             return original(tensor, *args, **kwargs)
 
-        return initialise
+        return initialize
 
     for name, original in originals.items():
         setattr(nn.init, name, skipping(original))

@@ -23,10 +23,10 @@ MAX_ELEMENTS = 1 << 23
 MAX_ON_HOST = 1 << 21
 """Larger tensors in host memory are fake."""
 MAX_RANDOM = 1 << 14
-"""Larger results of random, uninitialised or costly (products, decompositions) operators are not computed."""
+"""Larger results of random, uninitialized or costly (products, decompositions) operators are not computed."""
 
 _PRODUCTS = {'mm', 'bmm', 'addmm', 'baddbmm', 'convolution', 'linalg_inv_ex', '_linalg_svd', 'native_dropout'}
-_UNINITIALISED = {'empty', 'empty_strided', 'empty_like', 'new_empty', 'new_empty_strided', 'empty_permuted'}
+_UNINITIALIZED = {'empty', 'empty_strided', 'empty_like', 'new_empty', 'new_empty_strided', 'empty_permuted'}
 # In place and of no consequence to shapes; fake mode would decompose some of them.
 _RANDOM = {'normal_', 'uniform_', 'bernoulli_', 'exponential_', 'random_', 'log_normal_', 'geometric_', 'cauchy_'}
 _FAILED = object()
@@ -172,9 +172,9 @@ class KnownValues:
             return False
         sizes = [tensor.numel() for tensor in _tensors(out)]
         largest = max([*sizes, *(tensor.numel() for tensor in operands)], default=0)
-        if name in _UNINITIALISED and not any(tensor.is_floating_point() for tensor in _tensors(out)):
+        if name in _UNINITIALIZED and not any(tensor.is_floating_point() for tensor in _tensors(out)):
             return largest <= MAX_ELEMENTS
-        if name in _PRODUCTS or name in _UNINITIALISED or torch.Tag.nondeterministic_seeded in func.tags:
+        if name in _PRODUCTS or name in _UNINITIALIZED or torch.Tag.nondeterministic_seeded in func.tags:
             return largest <= MAX_RANDOM
         return largest <= MAX_ELEMENTS
 

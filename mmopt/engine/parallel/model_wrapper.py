@@ -40,9 +40,9 @@ def wrap_distributed(model: nn.Module, config: Mapping[str, Any] | None, *, find
     """
     options = {key: value for key, value in (config or {}).items() if key != 'type'}
     if (config or {}).get('type') == 'FSDP':
-        initialise: Any = getattr(model, 'init_weights', None)
-        if initialise is not None:
-            initialise()  # whole weights, now; MMEngine does it when they are shards
+        initialize: Any = getattr(model, 'init_weights', None)
+        if initialize is not None:
+            initialize()  # whole weights, now; MMEngine does it when they are shards
         return shard_model(model, **options)
     options.setdefault('broadcast_buffers', False)
     options.setdefault('find_unused_parameters', find_unused_parameters)

@@ -41,14 +41,14 @@ class CrossRankBatchNorm(_AnyDimBatchNorm):
         counts_1 = x.new_tensor([x.numel() / x.shape[1]])
         torch.distributed.all_reduce(counts_1)  # ranks may have unequal batches
         mean_C = all_reduce(x.sum(axes)) / counts_1
-        centred = x - mean_C.view(shape)
-        var_C = all_reduce((centred * centred).sum(axes)) / counts_1
+        centered = x - mean_C.view(shape)
+        var_C = all_reduce((centered * centered).sum(axes)) / counts_1
         if self.track_running_stats:
             self._track(mean_C.detach(), (var_C.detach() * counts_1 / (counts_1 - 1).clamp(min=1)))
-        normalised = centred * torch.rsqrt(var_C + self.eps).view(shape)
+        normalized = centered * torch.rsqrt(var_C + self.eps).view(shape)
         if self.affine:
-            normalised = normalised * self.weight.to(x.dtype).view(shape) + self.bias.to(x.dtype).view(shape)
-        return normalised.to(input.dtype)
+            normalized = normalized * self.weight.to(x.dtype).view(shape) + self.bias.to(x.dtype).view(shape)
+        return normalized.to(input.dtype)
 
     def _track(self, mean_C: Tensor, unbiased_var_C: Tensor) -> None:
         self.num_batches_tracked += 1

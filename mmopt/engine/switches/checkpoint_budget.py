@@ -2,7 +2,7 @@
 
 Each block's bytes and floating point operations are measured on the first batch; the blocks that give most bytes per
 operation go first. What is chosen is measured again, and more is chosen if the budget is not met: blocks share tensors
-with their neighbours, so that their savings do not add up exactly.
+with their neighbors, so that their savings do not add up exactly.
 """
 
 from collections.abc import Callable, Mapping

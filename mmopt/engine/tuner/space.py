@@ -21,7 +21,7 @@ class Knob:
         values: All values to consider, the base among them.
         expected: Value -> factor on the time per sample that people find; 1 where it is missing.
         doubt: How far off that may be: standard deviation of the factor's logarithm.
-        is_ordered: Whether values are amounts (batch, workers): then neighbours have similar effects, and ``expected``
+        is_ordered: Whether values are amounts (batch, workers): then neighbors have similar effects, and ``expected``
             and ``doubt`` hold per doubling.
         memory: Value -> its place among the values by the memory it takes; empty if that is the same for all.
     """

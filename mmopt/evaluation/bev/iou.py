@@ -50,7 +50,7 @@ class BEVIoU:
     ``mIoUv2``   per image with the counts of all classes pooled, averaged over images
     ============ =====================================================================================
 
-    A class without one labelled cell in the data set is left out of the means and named in the log; the original gives
+    A class without one labeled cell in the data set is left out of the means and named in the log; the original gives
     NaN there. Only counters are kept, whatever the size of the data set, and summed over ranks at the end.
 
     Args:
@@ -105,7 +105,7 @@ class BEVIoU:
         metrics = self.compute_metrics(counters)
         if not counters.any():
             print_log(
-                f'BEVIoU: none of {size} samples has a labelled or predicted cell that counts.',
+                f'BEVIoU: none of {size} samples has a labeled or predicted cell that counts.',
                 'current',
                 logging.WARNING,
             )
@@ -134,7 +134,7 @@ class BEVIoU:
         metrics |= {f'IoU.{name}': float(iou_P[index]) for index, name in enumerate(names) if occurs[index]}
         absent = [name for index, name in enumerate(names) if not occurs[index]]
         if absent:
-            print_log(f'BEVIoU: no labelled cell of {", ".join(absent)}: left out of mIoU and mIoUv1.', 'current')
+            print_log(f'BEVIoU: no labeled cell of {", ".join(absent)}: left out of mIoU and mIoUv1.', 'current')
         return metrics
 
 

@@ -72,7 +72,7 @@ class SegmentationIoU:
 
     Two confusion matrices are kept and summed over ranks at the end, whatever the size of the data set. Edge scores
     come where samples carry ``regions`` (:class:`~mmopt.datasets.segmentation.BoundaryRegions` in the pipeline).
-    Classes without one labelled pixel in the data set are left out of the means and named in the log.
+    Classes without one labeled pixel in the data set are left out of the means and named in the log.
 
     Args:
         classes: Names; by default those of the data set.
@@ -144,7 +144,7 @@ class SegmentationIoU:
         scores |= {f'IoU.{name}': float(iou_K[index]) for index, name in enumerate(self.names) if occurs[index]}
         absent = [name for index, name in enumerate(self.names) if not occurs[index]]
         if not occurs.any():
-            print_log(f'SegmentationIoU: none of {size} samples has a labelled pixel.', 'current', logging.WARNING)
+            print_log(f'SegmentationIoU: none of {size} samples has a labeled pixel.', 'current', logging.WARNING)
         elif absent:
-            print_log(f'SegmentationIoU: no labelled pixel of {", ".join(absent)}: left out of the means.', 'current')
+            print_log(f'SegmentationIoU: no labeled pixel of {", ".join(absent)}: left out of the means.', 'current')
         return {f'{self.prefix}/{key}' if self.prefix else key: value for key, value in scores.items()}

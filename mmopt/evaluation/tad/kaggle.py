@@ -52,7 +52,7 @@ class Event:
 def kaggle_score(
     solution: Iterable[Event],
     submission: Iterable[Event],
-    labelled: Mapping[str, Collection[str]],
+    labeled: Mapping[str, Collection[str]],
     lab_of: Mapping[str, str],
 ) -> float:
     """Compute the competition's score.
@@ -60,7 +60,7 @@ def kaggle_score(
     Args:
         solution: True events.
         submission: Predicted events, in the order of the file.
-        labelled: ``behaviors_labeled`` of each video, e.g. ``{'7': {'mouse1,mouse2,attack'}}``.
+        labeled: ``behaviors_labeled`` of each video, e.g. ``{'7': {'mouse1,mouse2,attack'}}``.
         lab_of: Laboratory of each video.
 
     Returns:
@@ -85,7 +85,7 @@ def kaggle_score(
     for videos in labs.values():
         counts: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
         for video in videos:
-            _count_video(counts, by_video[video], predicted[video], labelled[video])
+            _count_video(counts, by_video[video], predicted[video], labeled[video])
         values = [2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 0.0 for tp, fp, fn in counts.values()]
         scores.append(sum(values) / len(values))
     return sum(scores) / len(scores)
@@ -100,7 +100,7 @@ def _checked(event: Event) -> Event:
 
 
 def _count_video(
-    counts: dict[str, list[int]], truth: list[Event], predicted: list[Event], labelled: Collection[str]
+    counts: dict[str, list[int]], truth: list[Event], predicted: list[Event], labeled: Collection[str]
 ) -> None:
     true_frames: dict[tuple, set[int]] = defaultdict(set)
     for event in truth:
@@ -108,7 +108,7 @@ def _count_video(
     frames: dict[tuple, set[int]] = defaultdict(set)
     of_pair: dict[tuple, set[int]] = defaultdict(set)
     for event in predicted:
-        if event.behavior not in labelled:
+        if event.behavior not in labeled:
             continue
         key, pair = (event.agent, event.target, event.action), (event.agent, event.target)
         new = set(range(event.start, event.stop)) - frames[key]

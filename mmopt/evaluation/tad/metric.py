@@ -31,7 +31,7 @@ class _Video:
     lab_id: str
     num_frames: int
     fps: float
-    labelled: np.ndarray
+    labeled: np.ndarray
     truth: set[tuple[int, ...]] = field(default_factory=set)
     rows: list[np.ndarray] = field(default_factory=list)
     scores: list[np.ndarray] = field(default_factory=list)
@@ -133,8 +133,8 @@ class TemporalDetection:
         for sample in data_samples:
             name = sample.get('video_id')
             if name not in self._videos:
-                labelled = sample.get('labelled').cpu().numpy()
-                self._videos[name] = _Video(sample.get('lab_id'), sample.get('num_frames'), sample.get('fps'), labelled)
+                labeled = sample.get('labeled').cpu().numpy()
+                self._videos[name] = _Video(sample.get('lab_id'), sample.get('num_frames'), sample.get('fps'), labeled)
             video = self._videos[name]
             video.truth.update(map(tuple, sample.get('truth').tolist()))
             start, stop = sample.get('window')
@@ -224,14 +224,14 @@ class TemporalDetection:
         if not solution:
             return 0.0
         submission = [event for name, rows in resolved.items() for event in to_events(name, rows, classes)]
-        labelled = {
+        labeled = {
             name: {
                 f'{mouse_name(a)},{"self" if a == t >= 0 else mouse_name(t)},{classes[c]}'
-                for a, t, c in video.labelled.tolist()
+                for a, t, c in video.labeled.tolist()
             }
             for name, video in videos.items()
         }
-        return kaggle_score(solution, submission, labelled, {name: video.lab_id for name, video in videos.items()})
+        return kaggle_score(solution, submission, labeled, {name: video.lab_id for name, video in videos.items()})
 
     def _write(self, folder: Path, videos: Mapping, truth: Mapping, resolved: Mapping, classes: Sequence[str]) -> None:
         events = [event for name, rows in resolved.items() for event in to_events(name, rows, classes)]

@@ -44,7 +44,7 @@ def macro_scores(confusion_KK: np.ndarray) -> dict[str, float]:
 
 
 def draw_confusion(confusion_KK: np.ndarray, classes: Sequence[str], title: str = '') -> np.ndarray:
-    """Draw a confusion matrix: colours by the share of each row, counts as text.
+    """Draw a confusion matrix: colors by the share of each row, counts as text.
 
     Args:
         confusion_KK: Counts.
@@ -68,8 +68,8 @@ def draw_confusion(confusion_KK: np.ndarray, classes: Sequence[str], title: str 
     axes.set_yticks(range(num_classes), classes)
     axes.set(xlabel='predicted', ylabel='truth', title=title)
     for row, column in np.argwhere(confusion_KK > 0).tolist():
-        colour = 'white' if share_KK[row, column] > 0.5 else 'black'
-        axes.text(column, row, str(int(confusion_KK[row, column])), ha='center', va='center', color=colour)
+        color = 'white' if share_KK[row, column] > 0.5 else 'black'
+        axes.text(column, row, str(int(confusion_KK[row, column])), ha='center', va='center', color=color)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 

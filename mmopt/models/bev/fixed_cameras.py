@@ -33,6 +33,6 @@ class FixedCameras(nn.Module):
         self.samples_per_bin = plan.samples_per_bin
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return the logits (B, P, Z, X) of normalised images."""
+        """Return the logits (B, P, Z, X) of normalized images."""
         plan = SplatPlan(self.cell, self.dropped, self.grid_size, self.samples_per_bin, self.ground)
         return self.head(self.neck(self.backbone(inputs), plan).bev_BCZX)

@@ -44,7 +44,7 @@ class LiftSplatNeck(BaseModule):
         in_channels: Channels I of the feature map.
         out_channels: Channels C of the context.
         image_size: Network input ``(height, width)``, in pixels.
-        x_bound: ``(start, stop, step)`` of the grid's columns, in metres.
+        x_bound: ``(start, stop, step)`` of the grid's columns, in meters.
         y_bound: The same for the one vertical cell.
         z_bound: The same for the grid's rows.
         depth_bound: The same for the depth bins.

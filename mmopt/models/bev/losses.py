@@ -29,7 +29,7 @@ def prior_uncertainty_sum(logits_BPZX: Tensor, valid_B1ZX: Tensor, priors_P: Ten
 
 
 def depth_bins(depth_BHW: Tensor, depth_bound: tuple[float, float, float]) -> Tensor:
-    """Return the bin of every depth in metres, or -1 where it is unknown (0) or outside the bins."""
+    """Return the bin of every depth in meters, or -1 where it is unknown (0) or outside the bins."""
     start, stop, step = depth_bound
     bins_BHW = ((depth_BHW - start) / step).floor().long()
     return torch.where((depth_BHW >= start) & (depth_BHW < stop), bins_BHW, -1)

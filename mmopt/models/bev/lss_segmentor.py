@@ -37,7 +37,7 @@ class LSSSegmentor(BaseModel):
         data_preprocessor: Config of the preprocessor.
         uncertainty_weight: Weight of the pull to the priors where cells do not count.
         depth_weight: Weight of the depth supervision; above 0, samples must carry ``depth`` (float32 ``(H, W)`` at
-            the neck's feature size, in metres, 0 where unknown).
+            the neck's feature size, in meters, 0 where unknown).
         threshold: Probability above which a class is predicted.
     """
 
@@ -73,7 +73,7 @@ class LSSSegmentor(BaseModel):
         """Run the network.
 
         Args:
-            inputs: Normalised images ``(B, 3, height, width)``.
+            inputs: Normalized images ``(B, 3, height, width)``.
             data_samples: One sample per image; every mode needs their ``intrinsics``.
             mode: ``'loss'``, ``'predict'`` or ``'tensor'``.
             normalizers: From :meth:`loss_normalizers` over the whole batch of which ``inputs`` may be a part.

@@ -79,7 +79,7 @@ class PyramidHead(BaseModule):
         num_blocks: Bottlenecks of every stage.
         upsample: Whether a stage's first block doubles the size of the grid.
         priors: Share of the cells that each class covers, between 0 and 1; their number is the number of classes.
-        norm_cfg: Every normalisation layer.
+        norm_cfg: Every normalization layer.
         act_cfg: Every activation.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Normalisation layers by config."""
+"""Normalization layers by config."""
 
 from mmcv.cnn import build_norm_layer
 from torch import Tensor, nn
@@ -18,11 +18,11 @@ class GroupNorm(nn.GroupNorm):
 
 
 def build_norm(cfg: dict, num_channels: int) -> nn.Module:
-    """Build a normalisation layer as mmcv does, except that ``GN`` is :class:`GroupNorm`.
+    """Build a normalization layer as mmcv does, except that ``GN`` is :class:`GroupNorm`.
 
     Args:
         cfg: ``type`` (a registered name or a class), ``requires_grad`` and the layer's own arguments.
-        num_channels: Channels to normalise.
+        num_channels: Channels to normalize.
 
     Returns:
         The layer.

@@ -16,16 +16,16 @@ __all__ = ['ImagePreprocessor']
 
 @MODELS.register_module()
 class ImagePreprocessor(BaseDataPreprocessor):
-    """Move a batch to the device, distort its colours (training only), normalise and pad it.
+    """Move a batch to the device, distort its colors (training only), normalize and pad it.
 
     A sample is distorted where it carries a ``photometric`` vector (see :mod:`mmopt.ops.photometric`). Images that the
-    pipeline has normalised (``img_norm_cfg`` in the metainfo) are not normalised again.
+    pipeline has normalized (``img_norm_cfg`` in the metainfo) are not normalized again.
 
     Args:
         mean: Mean of every channel, RGB, of values in [0, 255].
         std: Standard deviation of every channel.
         pad_size_divisor: Height and width are padded at the bottom and right to multiples of this.
-        pad_value: Value of padding, after normalisation.
+        pad_value: Value of padding, after normalization.
         host_fields: Fields of a sample that stay where they are: what decides on the host how the device computes
             (a device copy would have to be read back, which waits for the device).
         non_blocking: Copy without waiting, where the batch lies in pinned memory.
@@ -69,7 +69,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
         images = move_to(data['inputs'], self.mean_C11.device, non_blocking=self._non_blocking)
         if training and data_samples is not None:
             images = self._distort(images, data_samples)
-        # mmcv-1 pipelines normalise in the loader and note it: once is enough.
+        # mmcv-1 pipelines normalize in the loader and note it: once is enough.
         is_normalized = bool(data_samples and 'img_norm_cfg' in data_samples[0])
         normalize = Tensor.float if is_normalized else self._normalize
         inputs = normalize(images) if isinstance(images, Tensor) else self._stack([normalize(im) for im in images])

@@ -190,12 +190,12 @@ class SwinTransformer(BaseModule):
         patch_size: Side of a patch, in pixels.
         in_channels: Channels of the image.
         qkv_bias: Whether queries, keys and values have a bias.
-        patch_norm: Whether the patch embedding is normalised.
+        patch_norm: Whether the patch embedding is normalized.
         drop_rate: Dropout of projections and MLPs.
         attn_drop_rate: Dropout of attention weights.
         drop_path_rate: Probability of dropping the last block's branches; earlier ones rise to it linearly from 0.
         out_indices: Stages whose output is returned, after a norm of their own. Stages behind the last are not built.
-        norm_cfg: Every normalisation layer; it must take tokens ``(T, C)``.
+        norm_cfg: Every normalization layer; it must take tokens ``(T, C)``.
         act_cfg: Activation of the MLPs.
         with_cp: Recompute every block in the backward pass instead of keeping its activations.
         position_size: Network input ``(height, width)`` in pixels: adds a learned embedding of each patch's place, the
@@ -284,7 +284,7 @@ class SwinTransformer(BaseModule):
                     nn.init.zeros_(module.bias)
 
     def init_weights(self) -> None:
-        """Load the official weights if any were named; otherwise the constructor's initialisation stands."""
+        """Load the official weights if any were named; otherwise the constructor's initialization stands."""
         if self.init_cfg is None or self._is_init:
             return
         path = self.init_cfg['checkpoint']
@@ -334,7 +334,7 @@ class SwinTransformer(BaseModule):
 
 
 def _sines(grid: tuple[int, int], channels: int) -> Tensor:
-    """Return quarter waves of rows and columns, ``(H W, C)``: neighbouring places are alike, distant ones are not."""
+    """Return quarter waves of rows and columns, ``(H W, C)``: neighboring places are alike, distant ones are not."""
     rows_H, columns_W = torch.linspace(0, 1, grid[0]), torch.linspace(0, 1, grid[1])
     waves = torch.arange(1, channels // 4 + 1) * torch.pi / 2
     row_HWC = (rows_H[:, None] * waves)[:, None].expand(-1, grid[1], -1)

@@ -94,7 +94,7 @@ class AnchorDetector(BaseModel):
         """Run the network.
 
         Args:
-            inputs: Normalised images (B, C, H, W); sides are multiples of the coarsest stride.
+            inputs: Normalized images (B, C, H, W); sides are multiples of the coarsest stride.
             data_samples: One sample per image; needed except for mode ``'tensor'``.
             mode: ``'loss'``, ``'predict'`` or ``'tensor'``.
             normalizers: From :meth:`loss_normalizers` over the whole batch of which ``inputs`` may be a part.

@@ -1,4 +1,4 @@
-"""Losses of an anchor head, as sums over whole-batch normalisers.
+"""Losses of an anchor head, as sums over whole-batch normalizers.
 
 Shape letters: L levels, A anchors, H W map, O outputs, K classes, G boxes of the batch, N positives.
 """

@@ -20,7 +20,7 @@ __all__ = ['PathAggregation']
 
 @MODELS.register_module()
 class PathAggregation(BaseModule):
-    """Join maps of neighbouring strides, upwards and then downwards; channels stay what they are.
+    """Join maps of neighboring strides, upwards and then downwards; channels stay what they are.
 
     Args:
         in_channels: Channels of the maps, finest first.

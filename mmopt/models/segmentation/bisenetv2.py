@@ -168,7 +168,7 @@ class BiSeNetV2(BaseModule):
             context embedding and aggregation.
         semantic_channels: Channels of the stem and of S3, S4, S5.
         expansion: Factor of the gather-and-expansion layers.
-        norm_cfg: Every normalisation layer; its default is BatchNorm, as published.
+        norm_cfg: Every normalization layer; its default is BatchNorm, as published.
         act_cfg: Every activation.
 
     Raises:

@@ -29,7 +29,7 @@ class SegmentationHead(BaseModule):
         refine_channels: Channels of the second convolution, at twice the size; None leaves it out. The published
             auxiliary heads take the square of their stride.
         dropout: Probability before the classifier.
-        norm_cfg: Every normalisation layer.
+        norm_cfg: Every normalization layer.
         act_cfg: Every activation.
     """
 

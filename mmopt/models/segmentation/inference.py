@@ -68,7 +68,7 @@ def average_probabilities(
 
     Args:
         logits: Maps images to logits (B, K, H, W) of the same size.
-        image_B3HW: Normalised images.
+        image_B3HW: Normalized images.
         scales: Factors of the size.
         flip: Predict mirrored images as well.
         window: Height and width of sliding windows; None predicts whole images.

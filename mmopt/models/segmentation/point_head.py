@@ -1,7 +1,7 @@
 """PointRend: classify single points where the coarse prediction is uncertain.
 
 Kirillov et al., "PointRend: Image Segmentation as Rendering", CVPR 2020, https://arxiv.org/abs/1912.08193. Points are
-(x, y) in [0, 1] of the image, pixel centres at (i + 0.5) / size.
+(x, y) in [0, 1] of the image, pixel centers at (i + 0.5) / size.
 
 Shape letters: B batch, C channels, K classes, N points, H W image, h w feature map.
 """

@@ -56,7 +56,7 @@ class BoundarySegmentor(BaseModel):
         ohem_min_share: Share of the valid pixels that is averaged at least.
         auxiliary_weight: Weight of each auxiliary loss.
         edge_loss_factor: Weight of the cross-entropy on the band around class borders; 0 leaves it out.
-        distance_loss_weight: Weight of the cross-entropy where the normalised distance to a border is small; 0 leaves
+        distance_loss_weight: Weight of the cross-entropy where the normalized distance to a border is small; 0 leaves
             it out.
         point_loss_weight: Weight of the point head's cross-entropy.
         recompute_logits: Enlarge logits again in backward instead of keeping them.
@@ -141,7 +141,7 @@ class BoundarySegmentor(BaseModel):
         """Run the network.
 
         Args:
-            inputs: Normalised images ``(B, 3, H, W)``.
+            inputs: Normalized images ``(B, 3, H, W)``.
             data_samples: One sample per image; needed for mode ``'loss'``.
             mode: ``'loss'``, ``'predict'`` or ``'tensor'``.
             normalizers: From :meth:`loss_normalizers` over the whole batch of which ``inputs`` may be a part.

@@ -25,7 +25,7 @@ class ConvBiLSTM(nn.Module):
         hidden_size: Channels H of one direction of the LSTM.
         num_layers: Layers of the LSTM.
         dropout: Probability, after each convolution and between the layers of the LSTM.
-        norm_cfg: Normalisation after each convolution.
+        norm_cfg: Normalization after each convolution.
         act_cfg: Activation after it.
     """
 

@@ -1,6 +1,6 @@
-"""Labels of a batch as padded tensors, and the choice among labelled behaviours.
+"""Labels of a batch as padded tensors, and the choice among labeled behaviors.
 
-Shape letters: B batch, G events (padded), N predictions, L labelled triples, A actions, 4 mice, 3 = agent, target,
+Shape letters: B batch, G events (padded), N predictions, L labeled triples, A actions, 4 mice, 3 = agent, target,
 action.
 """
 
@@ -27,7 +27,7 @@ class BatchLabels:
         segments_BG2: float32, frames of the window.
         triples_BG3: int64 agent, target, action; -1 for an agent or target that is not annotated.
         real_BG: bool; False for padding.
-        allowed_B4: bool, (agents, targets): mice that occur so in a labelled behaviour.
+        allowed_B4: bool, (agents, targets): mice that occur so in a labeled behavior.
         allowed_BA: bool: actions that do.
         num_frames_B: int64, frames of the window that are no padding.
     """
@@ -63,7 +63,7 @@ def collect_labels(data_samples: Sequence[DataSample], num_actions: int, device:
     for b, (sample, count) in enumerate(zip(data_samples, counts, strict=True)):
         segments[b, :count] = sample.segments.cpu()
         triples[b, :count] = torch.stack((sample.agents, sample.targets, sample.actions), dim=-1).cpu()
-        agent_L, target_L, action_L = sample.labelled.cpu().T
+        agent_L, target_L, action_L = sample.labeled.cpu().T
         num_known = 1 + int(action_L.max()) if len(action_L) else 0
         if num_known > num_actions:
             raise ValueError(
@@ -98,21 +98,21 @@ def masked_log_softmax(logits: Tensor, allowed: Tensor) -> Tensor:
     return logits.float().masked_fill(~allowed, _FORBIDDEN).log_softmax(dim=-1)
 
 
-def best_triples(agent_N4: Tensor, target_N4: Tensor, action_NA: Tensor, labelled_L3: Tensor) -> tuple[Tensor, Tensor]:
-    """Choose the most probable labelled behaviour of every prediction.
+def best_triples(agent_N4: Tensor, target_N4: Tensor, action_NA: Tensor, labeled_L3: Tensor) -> tuple[Tensor, Tensor]:
+    """Choose the most probable labeled behavior of every prediction.
 
     Args:
         agent_N4: Log-probabilities of the agent.
         target_N4: Log-probabilities of the target (the agent itself included).
         action_NA: Log-probabilities of the action.
-        labelled_L3: Triples to choose from; an agent or target of -1 counts as certain.
+        labeled_L3: Triples to choose from; an agent or target of -1 counts as certain.
 
     Returns:
         Triples (N, 3) and their log-probabilities (N,).
     """
     # A column of zeros at the end is what index -1 finds.
     agent, target = (torch.nn.functional.pad(table, (0, 1)) for table in (agent_N4, target_N4))
-    agent_L, target_L, action_L = labelled_L3.T
+    agent_L, target_L, action_L = labeled_L3.T
     score_NL = agent[:, agent_L] + target[:, target_L] + action_NA[:, action_L]
     best_N, choice_N = score_NL.max(dim=1)
-    return labelled_L3[choice_N], best_N
+    return labeled_L3[choice_N], best_N

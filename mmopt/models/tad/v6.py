@@ -69,7 +69,7 @@ class FrameClassifier(BaseModel):
         if self.encoder.stride != 1:
             raise ValueError(f'FrameClassifier needs one output per frame: encoder.pool must be 1, got {encoder}.')
         if smooth % 2 == 0:
-            raise ValueError(f'smooth must be odd, so that the average is centred, got {smooth}.')
+            raise ValueError(f'smooth must be odd, so that the average is centered, got {smooth}.')
         self.num_classes = num_classes
         self.smooth = smooth
         self.min_frames = min_frames
@@ -168,9 +168,9 @@ class FrameClassifier(BaseModel):
     def _predict(self, outputs: dict[str, Tensor], data_samples: list[DataSample]) -> list[DataSample]:
         for b, sample in enumerate(data_samples):
             num_frames = sample.window[1] - sample.window[0]
-            labelled = sample.labelled.to(outputs['action'].device)
-            allowed_A = torch.zeros(self.num_classes + 1, dtype=torch.bool, device=labelled.device)
-            allowed_A[labelled[:, 2]] = allowed_A[-1] = True
+            labeled = sample.labeled.to(outputs['action'].device)
+            allowed_A = torch.zeros(self.num_classes + 1, dtype=torch.bool, device=labeled.device)
+            allowed_A[labeled[:, 2]] = allowed_A[-1] = True
             prob_TA = masked_log_softmax(outputs['action'][b, :num_frames], allowed_A).exp()
             prob_TA = nn.functional.avg_pool1d(
                 prob_TA.T[None], self.smooth, stride=1, padding=self.smooth // 2, count_include_pad=False
@@ -182,11 +182,11 @@ class FrameClassifier(BaseModel):
             triples, scores = [], []
             for (start, stop), action in zip(segments_N2.tolist(), actions_N.tolist(), strict=True):
                 scores.append(prob_TA[start:stop, action].mean())
-                choices = labelled[labelled[:, 2] == action]
+                choices = labeled[labeled[:, 2] == action]
                 mean_agent, mean_target = (table[start:stop].mean(dim=0, keepdim=True) for table in (agent, target))
                 no_action = prob_TA.new_zeros(1, self.num_classes)
                 triples.append(best_triples(mean_agent, mean_target, no_action, choices)[0][0])
             sample.pred_segments = segments_N2.float()
             sample.pred_scores = torch.stack(scores) if scores else prob_TA.new_zeros(0)
-            sample.pred_triples = torch.stack(triples) if triples else labelled.new_zeros(0, 3)
+            sample.pred_triples = torch.stack(triples) if triples else labeled.new_zeros(0, 3)
         return data_samples

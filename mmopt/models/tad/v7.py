@@ -1,7 +1,7 @@
 """V7: anchors over time, for intervals with agent, target and action.
 
-Deviations from the published V7: matching and loss are vectorised; padding and unlabelled behaviours take no part;
-agent and target are chosen among the labelled triples of the video, so that no impossible triple is predicted.
+Deviations from the published V7: matching and loss are vectorized; padding and unlabeled behaviors take no part;
+agent and target are chosen among the labeled triples of the video, so that no impossible triple is predicted.
 
 Shape letters: B batch, T frames, C channels, P = T / 4 positions, S anchor lengths, A = P * S anchors, G events,
 N predictions, 4 mice.
@@ -154,8 +154,8 @@ class IntervalDetector(BaseModel):
     def _match(self, data_samples: list[DataSample]) -> tuple[BatchLabels, Tensor, Tensor]:
         """Return labels, the match of every anchor (B, A), and the triple of its event, -1 where there is none."""
         labels = collect_labels(data_samples, self.num_classes, device_of(self))
-        centre_A = self.anchors_A2.mean(dim=-1)
-        usable_BA = centre_A < labels.num_frames_B[:, None]
+        center_A = self.anchors_A2.mean(dim=-1)
+        usable_BA = center_A < labels.num_frames_B[:, None]
         match_BA = match_anchors(
             self.anchors_A2, labels.segments_BG2, labels.real_BG, usable_BA, self.positive_iou, self.negative_iou
         )
@@ -207,18 +207,18 @@ class IntervalDetector(BaseModel):
     def _predict(self, outputs: dict[str, Tensor], data_samples: list[DataSample]) -> list[DataSample]:
         segments_BA2 = decode_segments(self.anchors_A2, outputs['boundary'])
         score_BA = outputs['objectness'].squeeze(-1).sigmoid()
-        centre_A = self.anchors_A2.mean(dim=-1)
+        center_A = self.anchors_A2.mean(dim=-1)
         for b, sample in enumerate(data_samples):
             num_frames = sample.window[1] - sample.window[0]
             segments_A2 = segments_BA2[b].clamp(0, num_frames)
-            good_A = (score_BA[b] > self.score_threshold) & (centre_A < num_frames)
+            good_A = (score_BA[b] > self.score_threshold) & (center_A < num_frames)
             good_A &= segments_A2[:, 1] - segments_A2[:, 0] >= 1
             chosen_N = good_A.nonzero().flatten()
             chosen_N = chosen_N[score_BA[b, chosen_N].argsort(descending=True, stable=True)[: self.max_predictions]]
             agent, target, action = (
                 outputs[name][b, chosen_N].log_softmax(dim=-1) for name in ('agent', 'target', 'action')
             )
-            triples_N3, log_prob_N = best_triples(agent, target, action, sample.labelled.to(chosen_N.device))
+            triples_N3, log_prob_N = best_triples(agent, target, action, sample.labeled.to(chosen_N.device))
             score_N = score_BA[b, chosen_N]
             if self.joint_score:
                 score_N = score_N * log_prob_N.exp()

@@ -57,7 +57,7 @@ class SlowOnly(BaseModule):
         base_channels: Channels of the stem and of the first stage's inner convolutions; each stage doubles them.
         inflate: Whether a stage's bottlenecks look at the frames before and after.
         in_channels: Channels of a frame.
-        norm_cfg: Every normalisation layer.
+        norm_cfg: Every normalization layer.
         act_cfg: Every activation.
 
     Raises:
@@ -76,7 +76,7 @@ class SlowOnly(BaseModule):
     ) -> None:
         if len(depths) != len(inflate):
             raise ValueError(f'SlowOnly: depths {depths} and inflate {inflate} differ in length.')
-        # He's initialisation, as the paper's; the classifier behind keeps torch's.
+        # He's initialization, as the paper's; the classifier behind keeps torch's.
         he = [
             dict(type='Kaiming', layer='Conv3d', mode='fan_out', nonlinearity='relu'),
             dict(type='Constant', layer=['_BatchNorm', 'GroupNorm'], val=1),

@@ -37,7 +37,7 @@ class LogitFusion(nn.Module):
         in_channels: Channels of every stream.
         num_classes: Classes K.
         drop_rate: Dropout before each classifier.
-        head_norm_cfg: Normalisation before that, e.g. ``BN1d``; None: none.
+        head_norm_cfg: Normalization before that, e.g. ``BN1d``; None: none.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class FeatureMeanFusion(nn.Module):
         num_classes: Classes K.
         drop_rate: Dropout before the classifier.
         channels: Width to which streams of another are projected; None: the widest stream's.
-        head_norm_cfg: Normalisation before the dropout, e.g. ``BN1d``; None: none.
+        head_norm_cfg: Normalization before the dropout, e.g. ``BN1d``; None: none.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class FeatureConcatFusion(nn.Module):
         in_channels: Channels of every stream.
         num_classes: Classes K.
         drop_rate: Dropout before the classifier.
-        head_norm_cfg: Normalisation before that, e.g. ``BN1d``; None: none.
+        head_norm_cfg: Normalization before that, e.g. ``BN1d``; None: none.
     """
 
     def __init__(
@@ -135,8 +135,8 @@ class CrossViewAttention(nn.Module):
         num_classes: Classes K.
         drop_rate: Dropout before the classifier.
         channels: Width of the attention; None: the widest stream's.
-        norm_cfg: Normalisation before the attention.
-        head_norm_cfg: Normalisation before the dropout, e.g. ``BN1d``; None: none.
+        norm_cfg: Normalization before the attention.
+        head_norm_cfg: Normalization before the dropout, e.g. ``BN1d``; None: none.
 
     Raises:
         ValueError: If the heads do not divide the width.

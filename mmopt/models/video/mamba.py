@@ -99,8 +99,8 @@ class VideoMamba(TokenEncoder):
         time_stride: Frames per token.
         drop_rate: Dropout after each block.
         in_channels: Channels of a frame.
-        norm_cfg: Normalisation of tokens.
-        stem_norm_cfg: Normalisation in the stem.
+        norm_cfg: Normalization of tokens.
+        stem_norm_cfg: Normalization in the stem.
         act_cfg: Activation of the stem; those of the blocks are the paper's SiLU.
     """
 

@@ -25,7 +25,7 @@ class Stem3D(nn.Sequential):
         strides: Step of every convolution in space, two or more; a token covers their product in pixels. More and
             smaller steps learn faster from little (Xiao et al., https://arxiv.org/abs/2106.14881).
         time_stride: Frames that a token covers, by the last convolution's step.
-        norm_cfg: Normalisation between; its groups must divide a quarter of ``out_channels``.
+        norm_cfg: Normalization between; its groups must divide a quarter of ``out_channels``.
         act_cfg: Activation after it.
 
     Raises:

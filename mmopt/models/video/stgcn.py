@@ -1,7 +1,7 @@
 """Graph convolutions over keypoints and time.
 
 Paper: Yan et al., "Spatial Temporal Graph Convolutional Networks for Skeleton-Based Action Recognition",
-https://arxiv.org/abs/1801.07455, with the spatial partition (a point, its neighbour toward the body, those away from
+https://arxiv.org/abs/1801.07455, with the spatial partition (a point, its neighbor toward the body, those away from
 it) and learned edge weights. Deviations: time is never shortened, so that features meet those of the videos; points
 that were not found are filled in, and all are counted from one of them.
 
@@ -26,11 +26,11 @@ def partition_graph(edges: Sequence[tuple[int, int]], num_points: int) -> Tensor
     """Return who listens to whom, in three parts.
 
     Args:
-        edges: Pairs (outer, inner): the second is nearer to the body's centre.
+        edges: Pairs (outer, inner): the second is nearer to the body's center.
         num_points: Keypoints K.
 
     Returns:
-        (3, K, K): ``[p, i, j]`` is what point i takes from point j: itself, the inner neighbour, the outer ones; each
+        (3, K, K): ``[p, i, j]`` is what point i takes from point j: itself, the inner neighbor, the outer ones; each
         row that is not empty sums to 1.
 
     Raises:
@@ -107,7 +107,7 @@ class STGCN(BaseModule):
             moved changes nothing; None: they stay where they are.
         kernel_size: Frames that a block looks at; odd.
         drop_rate: Dropout in each block.
-        norm_cfg: Every normalisation layer of the blocks.
+        norm_cfg: Every normalization layer of the blocks.
         act_cfg: Every activation.
 
     Raises:
@@ -129,7 +129,7 @@ class STGCN(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         if kernel_size % 2 == 0:
-            raise ValueError(f'STGCN: kernel_size must be odd, so that it is centred, got {kernel_size}.')
+            raise ValueError(f'STGCN: kernel_size must be odd, so that it is centered, got {kernel_size}.')
         if edges is None and num_points != len(DRIVER_KEYPOINTS):
             raise ValueError(f'STGCN: num_points={num_points} needs edges=[(outer, inner), ...] of its own.')
         if center is not None and not 0 <= center < num_points:
@@ -137,7 +137,7 @@ class STGCN(BaseModule):
         norm_cfg, act_cfg = norm_cfg or dict(type='BN'), act_cfg or dict(type='ReLU')
         graph_PKK = partition_graph(DRIVER_EDGES if edges is None else edges, num_points)
         self.num_points, self.in_channels, self.center = num_points, in_channels, center
-        # Brings pixels, metres or whatever the keypoints are in to the same scale, point by point.
+        # Brings pixels, meters or whatever the keypoints are in to the same scale, point by point.
         self.input_norm = nn.BatchNorm1d(in_channels * num_points)
         widths = [in_channels, *channels]
         self.blocks = nn.ModuleList(

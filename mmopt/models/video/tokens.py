@@ -28,7 +28,7 @@ class TokenEncoder(BaseModule):
         strides: See :class:`~mmopt.models.video.stem.Stem3D`.
         time_stride: Frames per token.
         norm_cfg: Of the final norm.
-        stem_norm_cfg: Normalisation of the stem; None: instance norm: a batch of one clip does not disturb it, and it
+        stem_norm_cfg: Normalization of the stem; None: instance norm: a batch of one clip does not disturb it, and it
             takes away each channel's mean, beside which what moves would be faint.
         act_cfg: Activation of the stem.
     """

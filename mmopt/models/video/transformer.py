@@ -56,8 +56,8 @@ class VideoTransformer(TokenEncoder):
         time_stride: Frames per token.
         drop_rate: Dropout after attention and MLP.
         in_channels: Channels of a frame.
-        norm_cfg: Normalisation of tokens.
-        stem_norm_cfg: Normalisation in the stem.
+        norm_cfg: Normalization of tokens.
+        stem_norm_cfg: Normalization in the stem.
         act_cfg: Activation of stem and MLPs.
 
     Raises:

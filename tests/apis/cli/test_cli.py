@@ -73,7 +73,7 @@ def test_an_unknown_type_names_the_nearest():
     assert text.startswith("type='CliToyModl' is not a known model. Did you mean CliToyModel")
 
 
-def test_a_type_of_another_registry_is_recognised():
+def test_a_type_of_another_registry_is_recognized():
     assert 'It is a hook, not a model.' in explain(raised(MODELS.build, dict(type='EMAHook')))
 
 

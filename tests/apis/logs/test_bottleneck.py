@@ -95,10 +95,10 @@ def test_a_run_that_noted_nothing_has_no_report(tmp_path):
     assert read_time(tmp_path) is None
 
 
-def test_the_picture_has_a_bar_per_run_in_the_colours_of_its_parts(tmp_path):
+def test_the_picture_has_a_bar_per_run_in_the_colors_of_its_parts(tmp_path):
     path = plot_time([run(compute=50, data=50), run(compute=100)], tmp_path / 'new' / 'time.png')
     picture = cv2.imread(str(path))
-    compute, data = ((picture == colour).all(-1) for colour in ((0x73, 0x9E, 0x00), (0x00, 0x5E, 0xD5)))
+    compute, data = ((picture == color).all(-1) for color in ((0x73, 0x9E, 0x00), (0x00, 0x5E, 0xD5)))
     rows = compute.any(1)
     starts = (rows[1:] & ~rows[:-1]).sum()
     assert starts >= 2

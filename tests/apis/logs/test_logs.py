@@ -106,9 +106,9 @@ def test_curves_of_several_runs_are_one_picture(resumed, tmp_path):
     path = plot_curves(logs, choose_keys(logs), tmp_path / 'new' / 'curves.png', title='two runs')
     picture = cv2.imread(str(path))
     assert picture.shape[1] > 1200
-    # Both runs' colours (blue #0072B2 and vermilion #D55E00, here as BGR) are in it.
-    for colour in ((0xB2, 0x72, 0x00), (0x00, 0x5E, 0xD5)):
-        assert (picture == colour).all(-1).sum() > 100
+    # Both runs' colors (blue #0072B2 and vermilion #D55E00, here as BGR) are in it.
+    for color in ((0xB2, 0x72, 0x00), (0x00, 0x5E, 0xD5)):
+        assert (picture == color).all(-1).sum() > 100
 
 
 def test_nothing_to_draw_is_said(tmp_path):

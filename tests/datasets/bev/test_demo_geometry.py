@@ -132,7 +132,7 @@ def test_scenery_hides_and_is_not_counted_itself():
 
 
 @pytest.mark.parametrize('yaw', [0.0, 0.4, -1.2])
-def test_a_labelled_box_is_drawn_where_its_corners_project_to(yaw):
+def test_a_labeled_box_is_drawn_where_its_corners_project_to(yaw):
     camera = Camera((450, 800))
     thing = item('car', 2.0, 14.0, yaw)
     length, width, height = thing.size
@@ -187,7 +187,7 @@ def test_nothing_stands_in_anything_else():
             assert not any(overlaps(thing.corners_42, other.corners_42) for other in items[:number])
 
 
-def test_a_long_wall_is_drawn_before_what_stands_before_it_though_its_centre_is_nearer():
+def test_a_long_wall_is_drawn_before_what_stands_before_it_though_its_center_is_nearer():
     wall = item('building', 8.0, 6.0, size=(60.0, 4.0, 9.0))  # along z, from 5 m behind the camera
     person = item('pedestrian', 5.0, 30.0)
     behind = item('car', 11.5, 34.0)

@@ -43,7 +43,7 @@ OURS = [
 ]
 
 
-def test_the_test_pipeline_gives_our_sample_normalised(make_nuscenes):
+def test_the_test_pipeline_gives_our_sample_normalized(make_nuscenes):
     root = str(make_nuscenes(1))
     theirs = NuScenesBEVDataset(root, pipeline=TEST)[0]
     ours = NuScenesBEVDataset(root, pipeline=OURS)[0]

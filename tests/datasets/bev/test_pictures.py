@@ -48,7 +48,7 @@ def test_a_data_set_draws_its_samples_with_and_without_prediction(make_nuscenes)
     assert np.array_equal(both[rows, -618:-18], both[rows, -1236:-636])
 
 
-def test_a_normalised_image_is_shown_as_it_was():
+def test_a_normalized_image_is_shown_as_it_was():
     image = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     norm = dict(mean=[120.0, 110.0, 100.0], std=[58.0, 57.0, 56.0], to_rgb=False)
     inputs = torch.from_numpy((image[..., ::-1].astype(np.float32) - norm['mean']) / norm['std']).permute(2, 0, 1)

@@ -1,4 +1,4 @@
-"""Real input: the baseline model learns six labelled images of nuScenes, made by our own tool from one key frame."""
+"""Real input: the baseline model learns six labeled images of nuScenes, made by our own tool from one key frame."""
 
 import shutil
 from pathlib import Path

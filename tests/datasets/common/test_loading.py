@@ -25,7 +25,7 @@ def test_loading_gives_rgb_and_both_shapes(picture):
 
 
 @pytest.mark.parametrize('suffix', ['.jpg', '.png'])
-def test_a_truncated_file_is_an_error_not_a_grey_area(picture, suffix):
+def test_a_truncated_file_is_an_error_not_a_gray_area(picture, suffix):
     path = picture(suffix)
     with open(path, 'r+b') as file:
         file.truncate(2000)

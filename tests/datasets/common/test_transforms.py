@@ -30,7 +30,7 @@ class _Scripted:
         ((1, 20.7, 1, 0, 0, 0), (10, 100, 250), (30, 120, 255)),  # 30.7 is truncated, 270.7 clipped
         ((1, -20.0, 1, 0, 0, 0), (10, 100, 250), (0, 80, 230)),
         ((0, 1, 1, 1.5, 0, 0), (11, 100, 250), (16, 150, 255)),
-        ((0, 0, 0, 0, 1, 0.5), (11, 100, 250), (5, 50, 125)),  # contrast after the colours
+        ((0, 0, 0, 0, 1, 0.5), (11, 100, 250), (5, 50, 125)),  # contrast after the colors
         ((0, 1, 0, 1, 0.5, 0), (100, 0, 0), (100, 50, 50)),  # S of 255 becomes 127: 100 * (1 - 127/255) = 50.2
         ((0, 1, 0, 0, 1, 60), (200, 0, 0), (0, 200, 0)),  # 60 half degrees turn red into green
         ((0, 1, 0, 0, 1, -60), (200, 0, 0), (0, 0, 200)),
@@ -51,7 +51,7 @@ def test_photometric_distortion_of_bgr_is_that_of_rgb():
         assert np.array_equal(first, other[..., ::-1])
 
 
-def test_distorting_normalised_values_says_where_it_belongs():
+def test_distorting_normalized_values_says_where_it_belongs():
     with pytest.raises(ValueError, match='got float32: place it before Normalize'):
         PhotoMetricDistortion()(dict(img=image().astype(np.float32), rng=np.random.default_rng(0)))
 
@@ -104,7 +104,7 @@ def test_an_image_that_mmcv_loaded_as_bgr_is_packed_as_rgb():
     assert torch.equal(pack_inputs(dict(img=img, fields=[]))['inputs'], torch.from_numpy(img).permute(2, 0, 1).flip(0))
 
 
-def test_a_distortion_for_the_device_of_a_normalised_image_is_an_error():
+def test_a_distortion_for_the_device_of_a_normalized_image_is_an_error():
     results = Normalize([1, 2, 3], [4, 5, 6])(dict(img=image(), fields=[], rng=np.random.default_rng(0)))
     with pytest.raises(ValueError, match='Leave Normalize to the data preprocessor'):
         pack_inputs(DrawPhotometric()(results))

@@ -11,7 +11,7 @@ LOAD = dict(type='LoadImageFromFile')
 
 @pytest.fixture
 def coco_root(tmp_path):
-    """Six images of 60x80, each of one grey level, a white square in each; the last has none."""
+    """Six images of 60x80, each of one gray level, a white square in each; the last has none."""
     (tmp_path / 'images').mkdir()
     coco = dict(images=[], annotations=[], categories=[dict(id=3, name='drone'), dict(id=1, name='bird')])
     for number in range(6):

@@ -41,7 +41,7 @@ def test_a_packed_sample_has_boxes_in_pixels_of_the_input_and_the_truth_in_pixel
     packed = build(coco_root, test_mode=True)[1]
     sample = packed['data_samples']
     assert packed['inputs'].shape == (3, 64, 64)
-    # 80x60 becomes 64x48 with 8 rows of grey above and below.
+    # 80x60 becomes 64x48 with 8 rows of gray above and below.
     torch.testing.assert_close(sample.boxes, torch.tensor([[6.4, 12.8, 22.4, 28.8]]))
     assert sample.truth.tolist() == [[8, 6, 28, 26, 1, 0]]
     assert sample.letterbox == (0.8, 0.8, 0, 8)

@@ -15,7 +15,7 @@ from mmopt.datasets.detection.prepare.fred import (
     convert_sequence,
     prepare_fred,
     split_sequences,
-    summarise_fred,
+    summarize_fred,
 )
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError
 
@@ -52,7 +52,7 @@ def test_frames_get_the_nearest_label_of_every_drone_within_a_twentieth_of_a_sec
         assert boxes == [[[10, 10, 20, 20], [50, 50, 60, 60]], [[120, 60, 128, 72]], [], []]
         assert [row[1] for row in found['frames'][modality]] == pytest.approx([0, 1, 2, 3])
         counts = found['counts'][modality]
-        wanted = dict(clipped=1, no_area=1, outside=1, unlabelled=2, unused_labels=1, boxes=3, labels=6)
+        wanted = dict(clipped=1, no_area=1, outside=1, unlabeled=2, unused_labels=1, boxes=3, labels=6)
         assert {key: counts[key] for key in wanted} == wanted
 
 
@@ -107,7 +107,7 @@ def test_real_label_files_are_parsed_and_their_oddities_counted(shared_dir):
 
 def test_the_whole_set_is_written_counted_and_read(fred, capsys):
     summary = prepare_fred(FredOptions(fred, num_workers=0))
-    text = summarise_fred(summary, fred)
+    text = summarize_fred(summary, fred)
     assert 'boxes clipped to the image' in text
     assert 'frames without a label within 0.05 s left out' in text
     names = [json.loads((fred / f'annotations/rgb_{split}.json').read_text())['images'] for split in ('train', 'val')]
@@ -169,7 +169,7 @@ def test_frames_without_a_partner_are_counted(fred):
     summary = prepare_fred(FredOptions(fred, keep_unlabelled=True))
     assert sum(counts['unpaired'] for counts in summary['fusion'].values()) == 1 + 4
     assert sum(counts['images'] for counts in summary['fusion'].values()) == 12 - 5
-    assert 'frames without an event frame within half a frame left out' in summarise_fred(summary, fred)
+    assert 'frames without an event frame within half a frame left out' in summarize_fred(summary, fred)
     assert not sum(counts['unpaired'] for counts in summary['rgb'].values())
 
 

@@ -121,7 +121,7 @@ def test_the_probability_of_a_mosaic_is_kept(coco_root):
 
 
 def test_a_pair_goes_through_everything_as_one(coco_root):
-    """The event frame is the negative of the image: so it must stay, but for the grey border."""
+    """The event frame is the negative of the image: so it must stay, but for the gray border."""
     pair = dict(type='LoadImagePair')
     dataset = build(coco_root, mosaic(prob=0.5, load=[pair]), RANDOM, load=pair)
     for index in range(5):
@@ -148,7 +148,7 @@ def test_hsv_changes_of_the_device_are_those_of_opencv():
     assert np.abs(image - want).mean() > 6
 
 
-def test_colours_of_a_pairs_second_image_stay():
+def test_colors_of_a_pairs_second_image_stay():
     sample = DataSample()
     sample.photometric = torch.tensor([0.0, 1.5, 1.0, 0.0, 1.0])
     device = ImagePreprocessor(mean=(0.0,) * 6, std=(1.0,) * 6)

@@ -117,7 +117,7 @@ def test_image_label_and_regions_are_mirrored_together():
         assert np.array_equal(plain[key][:, ::-1], flipped[key]), key
 
 
-def test_what_lies_outside_is_ignored_and_grey():
+def test_what_lies_outside_is_ignored_and_gray():
     image, label = smooth()
     results = augmented(image, label, (80, 128), 0.5)
     assert (results['label'][40:] == 255).all()

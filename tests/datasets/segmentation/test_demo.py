@@ -49,8 +49,8 @@ def without(world: World, item: Item) -> World:
     return World(world.street, world.light, [other for other in world.items if other is not item], world.picture_seed)
 
 
-def test_a_thing_is_labelled_where_taking_it_away_changes_the_picture():
-    """Its shadow changes as well, and lies elsewhere: what is labelled must change, not the other way round."""
+def test_a_thing_is_labeled_where_taking_it_away_changes_the_picture():
+    """Its shadow changes as well, and lies elsewhere: what is labeled must change, not the other way round."""
     camera, compared = Camera(SIZE), 0
     world = sample_world((0, 0, 2))
     image, label = render(camera, world), draw_label_ids(camera, world)

@@ -60,7 +60,7 @@ def film():
     return speed, length, gap, events
 
 
-def test_all_four_behaviours_happen_to_all_mice(film):
+def test_all_four_behaviors_happen_to_all_mice(film):
     *_, events = film
     assert {(agent, action) for _, _, agent, _, action in events} == {(a, name) for a in (0, 1) for name in ACTIONS}
 
@@ -74,7 +74,7 @@ def test_all_four_behaviours_happen_to_all_mice(film):
         ('attack', lambda speed, length, gap: speed > 20),
     ],
 )
-def test_a_behaviour_shows_in_the_tracks(film, action, holds):
+def test_a_behavior_shows_in_the_tracks(film, action, holds):
     speed, length, gap, events = film
     shown = [
         holds(*(np.median(values[start:stop, agent]) for values in (speed, length, gap)))
@@ -92,7 +92,7 @@ def download(tmp_path) -> Path:
 
 def test_preparing_counts_and_splits_every_laboratory(download):
     report = prepare(download, val_share=0.2)
-    assert report.num_videos == report.num_labelled == 10
+    assert report.num_videos == report.num_labeled == 10
     assert report.per_lab == dict(DemoOtter=5, DemoHeron=5)
     assert [len(report.splits[name]) for name in ('train', 'val')] == [8, 2]
     assert (download / 'splits' / 'val.txt').read_text().split() == sorted(report.splits['val'])
@@ -104,7 +104,7 @@ def test_preparing_counts_and_splits_every_laboratory(download):
 def test_missing_files_are_listed_and_can_be_left_out(download):
     for name in ('100001', '100003'):
         (download / 'train_annotation' / 'DemoHeron' / f'{name}.parquet').unlink()
-    with pytest.raises(DataError, match=r'2 labelled video.s. cannot be used:(.|\n)*is missing(.|\n)*--skip-missing'):
+    with pytest.raises(DataError, match=r'2 labeled video.s. cannot be used:(.|\n)*is missing(.|\n)*--skip-missing'):
         prepare(download)
     broken = download / 'train_tracking' / 'DemoOtter' / '100000.parquet'
     broken.write_bytes(broken.read_bytes()[:500])
@@ -112,7 +112,7 @@ def test_missing_files_are_listed_and_can_be_left_out(download):
         prepare(download)
     report = prepare(download, skip_missing=True)
     assert sorted(report.skipped) == ['100000', '100001', '100003']
-    assert report.num_labelled == 7
+    assert report.num_labeled == 7
 
 
 def test_an_unfinished_download_names_the_folder(download):
@@ -125,7 +125,7 @@ def test_a_table_without_labels_and_a_share_of_everything_are_refused(download):
     with pytest.raises(UserError, match='val_share must lie between 0 and 1, got 1'):
         prepare(download, val_share=1.0)
     header, *rows = (download / 'train.csv').read_text().splitlines()
-    unlabelled = [row[: row.rindex(',"[')] + ',[]' for row in rows]  # behaviors_labeled is the last column
-    (download / 'train.csv').write_text('\n'.join([header, *unlabelled]) + '\n')
+    unlabeled = [row[: row.rindex(',"[')] + ',[]' for row in rows]  # behaviors_labeled is the last column
+    (download / 'train.csv').write_text('\n'.join([header, *unlabeled]) + '\n')
     with pytest.raises(DataError, match='none of its 10 videos has behaviors_labeled: nothing to train on'):
         prepare(download)

@@ -77,7 +77,7 @@ def test_what_nobody_looked_for_is_no_label(copy, build):
     dataset = build(data_root=str(copy), split_file='')
     sniff = dataset.metainfo['classes'].index('sniff')
     index = next(i for i in range(len(dataset)) if dataset[i]['data_samples'].lab_id == 'DemoHeron')
-    triples = dataset[index]['data_samples'].labelled.tolist()
+    triples = dataset[index]['data_samples'].labeled.tolist()
     assert [0, 1, sniff] in triples
     assert [1, 0, sniff] not in triples
     number = next(n for n, video in enumerate(dataset.videos) if len(dataset.events[n]))
@@ -139,9 +139,9 @@ def test_renumbered_mice_take_their_labels_along(build):
 def test_a_session_wide_label_survives_renumbering(build):
     dataset = build(augment=True)
     info = dataset.get_data_info(0)
-    info |= dict(labelled=np.array([[-1, -1, 2]]), events=np.array([[0, 50, -1, -1, 2]]), rng=np.random.default_rng(0))
+    info |= dict(labeled=np.array([[-1, -1, 2]]), events=np.array([[0, 50, -1, -1, 2]]), rng=np.random.default_rng(0))
     sample = dataset.pipeline(info)['data_samples']
-    assert sample.labelled.tolist() == [[-1, -1, 2]]
+    assert sample.labeled.tolist() == [[-1, -1, 2]]
     assert sample.agents.tolist() == [-1]
 
 
@@ -161,7 +161,7 @@ def test_the_timeline_has_a_row_for_truth_and_one_for_the_prediction(build):
     dataset = build('val')
     sample = dataset[0]['data_samples']
     alone = dataset.draw(sample)
-    sample.pred_segments, sample.pred_triples = sample.segments, sample.labelled[: len(sample.segments)]
+    sample.pred_segments, sample.pred_triples = sample.segments, sample.labeled[: len(sample.segments)]
     both = dataset.draw(sample)
     assert alone.dtype == np.uint8
     assert both.shape[0] > alone.shape[0]
@@ -182,7 +182,7 @@ def test_anchor_sizes_are_what_windows_show(build):
         ('all,all,social', (-1, -1, 'social')),
     ],
 )
-def test_labelled_behaviours_as_the_competition_writes_them(text, expected):
+def test_labeled_behaviors_as_the_competition_writes_them(text, expected):
     assert parse_behavior(text) == expected
 
 
@@ -191,8 +191,8 @@ def test_the_competitions_own_rows_are_read(shared_dir):
     assert len(videos) == 42
     by_lab = {video.lab_id: video for video in videos}
     assert by_lab['LyricalHare'].fps == 120.0
-    assert {action for *_, action in by_lab['DeliriousFly'].labelled} == {'attack', 'dominance', 'sniff'}
-    assert not by_lab['MABe22_movies'].labelled
+    assert {action for *_, action in by_lab['DeliriousFly'].labeled} == {'attack', 'dominance', 'sniff'}
+    assert not by_lab['MABe22_movies'].labeled
     assert max(len(video.body_parts) for video in videos) == 18
     assert read_videos(shared_dir / 'data' / 'mabe_metadata' / 'test.csv')[0].video_id == '438887472'
 

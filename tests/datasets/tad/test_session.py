@@ -57,10 +57,10 @@ def test_intervals_count_from_zero_and_exclude_their_stop(write):
 @pytest.mark.parametrize(
     ('old', 'new', 'message'),
     [
-        ('social\n', 'jump\n', r"a.txt:10: unknown behaviour 'jump'; configured: \['base', 'social'\]"),
+        ('social\n', 'jump\n', r"a.txt:10: unknown behavior 'jump'; configured: \['base', 'social'\]"),
         ('4\t9', '9\t4', 'a.txt:10: start 9 and end 4 make no interval'),
         ('4\t9', '0\t9', 'a.txt:10: start 0 and end 9 make no interval; frames count from 1'),
-        ('4\t9\tsocial', '4\tsocial', 'a.txt:10: expected start, end and behaviour'),
+        ('4\t9\tsocial', '4\tsocial', 'a.txt:10: expected start, end and behavior'),
     ],
 )
 def test_a_broken_annotation_names_the_line(write, old, new, message):
@@ -90,7 +90,7 @@ def test_a_session_becomes_three_videos_that_share_no_frame(write, tmp_path):
     session = Session(write('p.csv', pose), write('a.txt', ANNOTATION), fps=25.0, pixels_per_cm=10.0)
     assert import_session(session, tmp_path / 'out') == dict(train=4, val=4, test=4)
     train, val, _ = read_videos(tmp_path / 'out' / 'train.csv')
-    assert train.labelled == ((-1, -1, 'base'), (-1, -1, 'social'))
+    assert train.labeled == ((-1, -1, 'base'), (-1, -1, 'social'))
     assert (val.fps, val.size_px) == (25.0, (12.0, 5.0))
     folder = tmp_path / 'out' / 'train_annotation' / 'session'
     assert read_annotation(folder / 'session_train.parquet', ['base', 'social']).tolist() == [

@@ -55,7 +55,7 @@ def test_chunks_cover_the_video_and_keep_every_segment_whole(video):
 def test_frames_are_the_rounded_even_places_from_first_to_last():
     assert sample_frames(10, 18, 8).tolist() == list(range(10, 18))
     assert sample_frames(0, 15, 8).tolist() == [0, 2, 4, 6, 8, 10, 12, 14]
-    assert sample_frames(5, 8, 5).tolist() == [5, 6, 6, 6, 7]  # 5, 5.5, 6, 6.5, 7: halves go to the even neighbour
+    assert sample_frames(5, 8, 5).tolist() == [5, 6, 6, 6, 7]  # 5, 5.5, 6, 6.5, 7: halves go to the even neighbor
     assert sample_frames(3, 4, 4).tolist() == [3, 3, 3, 3]
 
 

@@ -66,7 +66,7 @@ def test_chunks_change_no_sample(root, max_frames):
 def test_segments_longer_than_a_chunk_are_cut_and_said_so(root, capsys):
     dataset = make(root, max_video_frames=20)
     assert len(dataset) == 2 * (len(SEGMENTS) + 2)
-    assert '4 segments more than labelled: those longer than max_video_frames=20 were cut' in capsys.readouterr().out
+    assert '4 segments more than labeled: those longer than max_video_frames=20 were cut' in capsys.readouterr().out
 
 
 def test_what_is_off_is_not_read(root, tmp_path):
@@ -295,7 +295,7 @@ def test_clips_are_moved_as_a_whole_by_at_most_what_is_said():
     assert len({move[1] for move in moves}) > 10
 
 
-def test_the_light_of_all_views_and_frames_changes_by_one_factor_per_colour():
+def test_the_light_of_all_views_and_frames_changes_by_one_factor_per_color():
     clips = dict(front=np.full((2, 4, 4, 3), 100, np.uint8), left=np.full((2, 4, 4, 3), 250, np.uint8))
     factors = []
     for seed in range(40):

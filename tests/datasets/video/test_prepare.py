@@ -57,14 +57,14 @@ def test_broken_recordings_are_listed_or_left_out(copy):
 @pytest.mark.parametrize(
     ('damage', 'words'),
     [
-        (lambda root: write_labels(root / 'label' / 'person_01_day_high.json', []), 'no segment is labelled'),
+        (lambda root: write_labels(root / 'label' / 'person_01_day_high.json', []), 'no segment is labeled'),
         (
             lambda root: write_labels(root / 'label' / 'person_01_day_high.json', [(150, 160, 'up')]),
             'begins at frame 150, .*front.mp4 has 100',
         ),
         (
             lambda root: (root / 'keypoints' / 'person_01' / 'day_high' / '000070.npz').unlink(),
-            '1 labelled frames have no keypoints, frame 70 first',
+            '1 labeled frames have no keypoints, frame 70 first',
         ),
         (
             lambda root: np.savez(root / 'keypoints' / 'person_01' / 'day_high' / '000000.npz', np.zeros((2, 2))),

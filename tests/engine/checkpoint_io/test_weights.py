@@ -44,7 +44,7 @@ def test_what_does_not_fit_is_reported_in_one_line_each():
     assert report.missing == ('norm.weight',)
     assert report.mismatched == ('conv.weight: (7, 3, 1, 1) -> (4, 3, 1, 1)',)
     assert logger.lines == [
-        'the state dict: 1 missing in the checkpoint and left as initialised: norm.weight.',
+        'the state dict: 1 missing in the checkpoint and left as initialized: norm.weight.',
         'the state dict: 8 in the checkpoint and unknown to the model: '
         'head.0, head.1, head.2, head.3, head.4, ... 3 more.',
         'the state dict: 1 of another shape and not loaded: conv.weight: (7, 3, 1, 1) -> (4, 3, 1, 1).',

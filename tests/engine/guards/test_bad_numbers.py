@@ -229,7 +229,7 @@ def test_wrong_options_name_themselves(options, text):
 
 @pytest.mark.gpu
 def test_the_check_waits_for_the_forward_pass_alone():
-    """No device synchronisation, and the answer comes while a long backward pass is still running."""
+    """No device synchronization, and the answer comes while a long backward pass is still running."""
     model = nn.Linear(8, 8).cuda()
     wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
     guard = BadNumberGuard(BadNumberPolicy('skip'), model, wrapper, iters_done=lambda: 0, warn=print)

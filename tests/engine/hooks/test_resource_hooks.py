@@ -1,4 +1,4 @@
-"""Hooks that watch memory, utilisation and progress: what they log, and when they warn."""
+"""Hooks that watch memory, utilization and progress: what they log, and when they warn."""
 
 import logging
 import math
@@ -15,8 +15,8 @@ from torch import nn
 from mmopt.engine.hooks import LoggerHook, MemorySnapshotHook, PeakMemoryHook, PlateauHook, peak_memory_hook
 from mmopt.engine.hooks.plateau_hook import Plateau
 from mmopt.engine.hooks.resource_warnings import memory_warning, retry_warning, waiting_warning
-from mmopt.utils import core_utilisation
-from mmopt.utils.core_utilisation import CoreUtilisation
+from mmopt.utils import core_utilization
+from mmopt.utils.core_utilization import CoreUtilization
 from mmopt.utils.memory import PeakMemory, workers_gib
 from tests.engine.test_runner import build
 from tests.engine.toy import toy_config
@@ -47,19 +47,19 @@ def run_iterations(hook, runner, count: int, **outputs) -> None:
 
 @pytest.fixture
 def fake_card(monkeypatch):
-    """A card of 10 GiB whose peaks and utilisation are given."""
+    """A card of 10 GiB whose peaks and utilization are given."""
 
     def _fake(peaks: list[PeakMemory], busy_percent: float | None = None) -> None:
         values = iter(peaks)
         monkeypatch.setattr(peak_memory_hook, 'read_peak_memory', lambda device: next(values))
         monkeypatch.setattr(peak_memory_hook, 'total_memory_gib', lambda device: 10.0)
         cores = SimpleNamespace(sample=lambda: None, read_percent=lambda: busy_percent)
-        monkeypatch.setattr(peak_memory_hook, 'CoreUtilisation', lambda device: cores)
+        monkeypatch.setattr(peak_memory_hook, 'CoreUtilization', lambda device: cores)
 
     return _fake
 
 
-def test_memory_and_utilisation_are_logged_with_every_line(runner, fake_card):
+def test_memory_and_utilization_are_logged_with_every_line(runner, fake_card):
     fake_card([PeakMemory(2.0, 5.0, 0), PeakMemory(3.0, 8.0, 1)], busy_percent=90.0)
     run_iterations(PeakMemoryHook(), runner, 4)
     assert logged(runner, 'train/mem_alloc_gib') == [2.0, 3.0]
@@ -125,7 +125,7 @@ def test_workers_count_with_pages_that_they_share_divided():
 def test_the_cores_are_looked_at_once_per_second_and_averaged(monkeypatch):
     now, seen = [0.0], iter([10, 30, 80])
     monkeypatch.setattr(torch.cuda, 'utilization', lambda device: next(seen))
-    cores = CoreUtilisation(torch.device('cuda'), clock=lambda: now[0])
+    cores = CoreUtilization(torch.device('cuda'), clock=lambda: now[0])
     for now[0] in (0.0, 0.2, 0.9, 1.1):
         cores.sample()
     assert cores.read_percent() == 20
@@ -143,9 +143,9 @@ def test_where_nvml_cannot_answer_it_is_asked_once(monkeypatch, error):
         asked.append(device)
         raise error
 
-    monkeypatch.setattr(core_utilisation.torch.cuda, 'utilization', fail)
+    monkeypatch.setattr(core_utilization.torch.cuda, 'utilization', fail)
     now = [0.0]
-    cores = CoreUtilisation(torch.device('cuda'), clock=lambda: now[0])
+    cores = CoreUtilization(torch.device('cuda'), clock=lambda: now[0])
     for now[0] in (0.0, 2.0, 4.0):
         cores.sample()
     assert len(asked) == 1

@@ -166,7 +166,7 @@ def test_a_shorter_run_ends_earlier():
     assert [(phase.until_epoch, phase.freeze) for phase in phases] == [(10, ('a',))]
 
 
-def test_names_take_wildcards_and_unknown_ones_are_refused_with_their_neighbours():
+def test_names_take_wildcards_and_unknown_ones_are_refused_with_their_neighbors():
     model = torch.nn.ModuleDict(dict(backbone=torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))))
     model['head'] = torch.nn.Linear(2, 1)
     model['head'].bias.requires_grad_(False)

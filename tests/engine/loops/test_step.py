@@ -10,7 +10,7 @@ from tests.engine.toy import ToyDataset, ToyModel
 
 
 class MeanModel(BaseModel):
-    """A foreign model: no normalisers, a plain mean."""
+    """A foreign model: no normalizers, a plain mean."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ def test_micro_batched_gradients_equal_the_whole_batch(micro_batch):
 
 
 @pytest.mark.parametrize('micro_batch', [2, 3])
-def test_models_without_normalisers_are_weighted_by_sample_count(micro_batch):
+def test_models_without_normalizers_are_weighted_by_sample_count(micro_batch):
     model = MeanModel()
     for got, want in zip(gradients(model, micro_batch), gradients(model, None), strict=True):
         torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-7)

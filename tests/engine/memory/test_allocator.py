@@ -81,7 +81,7 @@ def test_the_best_fit_is_the_smallest_cached_block_that_is_large_enough():
     assert allocator.reserved_bytes == 84 * MIB
 
 
-def test_free_neighbours_merge_again():
+def test_free_neighbors_merge_again():
     allocator = CachingAllocator()
     parts = [allocator.allocate(5 * MIB) for _ in range(4)]
     assert allocator.reserved_bytes == 20 * MIB

@@ -241,7 +241,7 @@ def test_a_resumed_run_goes_on_with_the_size_that_was_found(tmp_path):
         "[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes",
     ],
 )
-def test_every_way_to_run_out_of_memory_is_recognised(text):
+def test_every_way_to_run_out_of_memory_is_recognized(text):
     assert is_out_of_memory(RuntimeError(text))
 
 

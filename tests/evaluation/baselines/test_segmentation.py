@@ -12,10 +12,10 @@ TABLE[7] = 255  # value 7 does not count
 
 
 @pytest.fixture
-def labelled(tmp_path):
+def labeled(tmp_path):
     """Make a data set of label files."""
 
-    class Labelled:
+    class Labeled:
         metainfo = dict(classes=('a', 'b', 'c'))
 
         def __init__(self, *labels):
@@ -31,13 +31,13 @@ def labelled(tmp_path):
         def get_data_info(self, index):
             return self.infos[index]
 
-    return Labelled
+    return Labeled
 
 
-def test_every_place_has_the_class_that_is_most_frequent_there(labelled):
+def test_every_place_has_the_class_that_is_most_frequent_there(labeled):
     """The map is a b a: in the last column two of three do not count, and one is a."""
-    train = labelled([[0, 1, 7]], [[0, 1, 7]], [[1, 0, 0]])
-    scores = majority_map(train, labelled([[0, 1, 1]], [[0, 0, 7]]))
+    train = labeled([[0, 1, 7]], [[0, 1, 7]], [[1, 0, 0]])
+    scores = majority_map(train, labeled([[0, 1, 1]], [[0, 0, 7]]))
     # a: right twice, once taken for b, once predicted where b is. b: right once, one missed, one false.
     assert scores['IoU.a'] == pytest.approx(2 / 4)
     assert scores['IoU.b'] == pytest.approx(1 / 3)
@@ -46,13 +46,13 @@ def test_every_place_has_the_class_that_is_most_frequent_there(labelled):
     assert 'IoU.c' not in scores
 
 
-def test_labels_of_another_size_count_at_their_relative_place(labelled):
-    train = labelled([[0, 1]], [[0, 0, 1, 1], [0, 0, 1, 1]])
-    assert majority_map(train, labelled([[0, 0, 0, 1, 1, 1]]))['mIoU'] == 1.0
+def test_labels_of_another_size_count_at_their_relative_place(labeled):
+    train = labeled([[0, 1]], [[0, 0, 1, 1], [0, 0, 1, 1]])
+    assert majority_map(train, labeled([[0, 0, 0, 1, 1, 1]]))['mIoU'] == 1.0
 
 
-def test_a_broken_label_is_named(labelled):
-    train = labelled([[0, 1]])
+def test_a_broken_label_is_named(labeled):
+    train = labeled([[0, 1]])
     with open(train.infos[0]['label_path'], 'w') as file:
         file.write('no image')
     with pytest.raises(DataError, match=r'0\.png: not readable as an image'):

@@ -66,7 +66,7 @@ def test_a_class_that_never_occurs_is_left_out_and_named(caplog):
 def test_absent_classes_are_named_in_the_log(capsys):
     run([sample([1], [3])])
     printed = capsys.readouterr().out
-    assert 'no labelled cell of walkway, carpark' in printed
+    assert 'no labeled cell of walkway, carpark' in printed
     assert 'drivable_area' not in printed
 
 
@@ -80,7 +80,7 @@ def test_each_evaluation_starts_anew():
 
 def test_nothing_that_counts_gives_zero_and_a_warning(capsys):
     assert run([sample([1], [IGNORE | 1])])['mIoU'] == 0.0
-    assert 'none of 1 samples has a labelled' in capsys.readouterr().out
+    assert 'none of 1 samples has a labeled' in capsys.readouterr().out
 
 
 def test_works_inside_mmengines_evaluator_with_names_from_the_data_set():

@@ -69,7 +69,7 @@ def test_memory_does_not_grow_with_the_data_set():
     assert sum(value.numel() for value in held) == 2 * 4 * 4
 
 
-def test_nothing_labelled_gives_zeros():
+def test_nothing_labeled_gives_zeros():
     metric = make_metric()
     assert metric.evaluate(0)['mIoU'] == 0.0
 

@@ -14,17 +14,17 @@ from mmopt.evaluation.tad.kaggle import (
 from mmopt.utils.errors import DataError
 
 PAIR = ('mouse1', 'mouse2')
-LABELLED = {'mouse1,mouse2,attack', 'mouse1,mouse2,sniff', 'mouse1,mouse3,attack', 'mouse2,self,rear'}
+LABELED = {'mouse1,mouse2,attack', 'mouse1,mouse2,sniff', 'mouse1,mouse3,attack', 'mouse2,self,rear'}
 
 
 def event(action, start, stop, video='1', pair=PAIR) -> Event:
     return Event(video, *pair, action, start, stop)
 
 
-def score(solution, submission, labelled=None, labs=None) -> float:
+def score(solution, submission, labeled=None, labs=None) -> float:
     videos = {e.video_id for e in solution} | {e.video_id for e in submission}
-    labelled = dict.fromkeys(videos, LABELLED) | (labelled or {})
-    return kaggle_score(solution, submission, labelled, dict.fromkeys(videos, 'lab') | (labs or {}))
+    labeled = dict.fromkeys(videos, LABELED) | (labeled or {})
+    return kaggle_score(solution, submission, labeled, dict.fromkeys(videos, 'lab') | (labs or {}))
 
 
 def test_the_truth_itself_scores_1():
@@ -61,7 +61,7 @@ def test_videos_of_a_laboratory_are_pooled_before_the_f1():
     assert score(truth, [event('attack', 0, 10)]) == pytest.approx(20 / 50)
 
 
-def test_what_is_not_labelled_in_the_video_is_skipped():
+def test_what_is_not_labeled_in_the_video_is_skipped():
     truth = [event('attack', 0, 10)]
     predicted = [event('attack', 0, 10), event('chase', 0, 10), event('attack', 0, 99, pair=('mouse3', 'mouse1'))]
     assert score(truth, predicted) == 1
@@ -95,11 +95,11 @@ def test_the_same_action_twice_on_a_frame_is_none():
 
 def test_one_agent_may_act_on_two_targets_at_once():
     truth = [event('attack', 0, 10), event('sniff', 0, 10, pair=('mouse1', 'mouse3'))]
-    labelled = {'1': LABELLED | {'mouse1,mouse3,sniff'}}
-    assert score(truth, truth, labelled) == 1
+    labeled = {'1': LABELED | {'mouse1,mouse3,sniff'}}
+    assert score(truth, truth, labeled) == 1
 
 
-def test_a_clash_with_an_unlabelled_action_is_none():
+def test_a_clash_with_an_unlabeled_action_is_none():
     assert score([event('attack', 0, 10)], [event('chase', 0, 10), event('attack', 0, 10)]) == 1
 
 

@@ -13,7 +13,7 @@ def sample(window, predicted, truth, video='1', num_frames=300) -> DataSample:
     """``predicted``: start and stop in frames of the video, triple, score."""
     made = DataSample(metainfo=dict(video_id=video, lab_id='A', num_frames=num_frames, fps=30.0, window=window))
     made.truth = torch.tensor(truth).view(-1, 5)
-    made.labelled = torch.tensor([[0, 1, 0], [1, 1, 1]])
+    made.labeled = torch.tensor([[0, 1, 0], [1, 1, 1]])
     made.pred_segments = torch.tensor([row[:2] for row in predicted], dtype=torch.float32).view(-1, 2) - window[0]
     made.pred_triples = torch.tensor([row[2] for row in predicted], dtype=torch.int64).view(-1, 3)
     made.pred_scores = torch.tensor([row[3] for row in predicted])

@@ -7,7 +7,7 @@ from mmopt.structures import DataSample
 MEAN, STD = (10.0, 20.0, 30.0), (1.0, 2.0, 4.0)
 
 
-def test_normalises_each_channel_to_float32():
+def test_normalizes_each_channel_to_float32():
     inputs = torch.tensor([12, 20, 22], dtype=torch.uint8).view(1, 3, 1, 1).expand(2, 3, 4, 5)
     batch = ImagePreprocessor(MEAN, STD)(dict(inputs=inputs, data_samples=None))
     assert batch['inputs'].dtype == torch.float32

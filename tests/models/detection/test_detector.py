@@ -101,7 +101,7 @@ def test_losses_by_hand():
     for conv in model.head.convs:
         nn.init.zeros_(conv.weight)
         nn.init.zeros_(conv.bias)
-    # Centre (20, 20.5): cell (2, 2), half a cell to the right (no neighbour), 0.5625 down (the neighbour below).
+    # Center (20, 20.5): cell (2, 2), half a cell to the right (no neighbor), 0.5625 down (the neighbor below).
     samples = make_samples([(15, 14, 25, 27, 1)], size=(32, 32))
     losses = model(torch.rand(1, 3, 32, 32), samples, mode='loss')
 
@@ -112,7 +112,7 @@ def test_losses_by_hand():
     def ciou(down_px: float) -> float:
         return iou(down_px) - down_px**2 / (10**2 + (13 + down_px) ** 2)
 
-    overlaps = [ciou(0.5), ciou(7.5)]  # the cell's own centre lies at 20, that of the cell below at 28
+    overlaps = [ciou(0.5), ciou(7.5)]  # the cell's own center lies at 20, that of the cell below at 28
     box = sum(1 - value for value in overlaps) / 2
     # BCE at 0 is log 2 whatever the target.
     assert losses['loss_box'].item() == pytest.approx(0.05 * box, rel=1e-5)
@@ -145,7 +145,7 @@ def test_predictions_are_decoded_clipped_thresholded_and_suppressed():
         outputs[0, :4] = 0.0  # the first anchor in the middle of every cell of stride 8
         outputs[0, 4], outputs[0, 6] = 3.0, 3.0
         (sample,) = model(torch.rand(1, 3, 32, 32), make_samples([], size=(32, 32)), mode='predict')
-    assert len(sample.pred_boxes) == 16  # neighbours overlap by less than nms_iou
+    assert len(sample.pred_boxes) == 16  # neighbors overlap by less than nms_iou
     assert sample.pred_labels.unique().tolist() == [1]
     assert sample.pred_boxes.min() == 0
     assert sample.pred_boxes.max() == 32

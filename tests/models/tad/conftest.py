@@ -17,7 +17,7 @@ def make_samples(*events: list, window: int = 200, num_frames: int | None = None
         table = torch.tensor(rows, dtype=torch.float32).view(-1, 5)
         sample.segments = table[:, :2]
         sample.agents, sample.targets, sample.actions = table[:, 2:].long().T
-        sample.labelled = torch.tensor([[0, 1, 0], [1, 0, 0], [0, 0, 1], [1, 1, 1]])
+        sample.labeled = torch.tensor([[0, 1, 0], [1, 0, 0], [0, 0, 1], [1, 1, 1]])
         samples.append(sample)
     return samples
 

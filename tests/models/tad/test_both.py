@@ -65,8 +65,8 @@ def test_samples_of_a_batch_do_not_mix(build, batch):
 
 
 @BUILDERS
-def test_unlabelled_actions_take_no_part_in_the_loss(build, batch):
-    """Action 2 is in no labelled triple: its logit may be anything."""
+def test_unlabeled_actions_take_no_part_in_the_loss(build, batch):
+    """Action 2 is in no labeled triple: its logit may be anything."""
     model = build().eval()
     want = model(**batch, mode='loss')
     last = model.heads['action'][-1]
@@ -76,11 +76,11 @@ def test_unlabelled_actions_take_no_part_in_the_loss(build, batch):
 
 
 @BUILDERS
-def test_only_labelled_triples_are_predicted(build, batch):
+def test_only_labeled_triples_are_predicted(build, batch):
     model = build(**(dict(score_threshold=0.0) if build is build_v7 else dict(min_frames=1))).eval()
     for sample in model(**batch, mode='predict'):
-        labelled = set(map(tuple, sample.labelled.tolist()))
-        assert set(map(tuple, sample.pred_triples.tolist())) <= labelled
+        labeled = set(map(tuple, sample.labeled.tolist()))
+        assert set(map(tuple, sample.pred_triples.tolist())) <= labeled
         end = sample.window[1]
         assert ((sample.pred_segments >= 0) & (sample.pred_segments <= end)).all()
         assert (sample.pred_segments[:, 0] < sample.pred_segments[:, 1]).all()
@@ -91,7 +91,7 @@ def test_only_labelled_triples_are_predicted(build, batch):
 def test_events_without_agent_and_target_train_the_action_alone(build):
     model = build()
     samples = make_samples([(10, 60, -1, -1, 0)])
-    samples[0].labelled = torch.tensor([[-1, -1, 0], [-1, -1, 1]])
+    samples[0].labeled = torch.tensor([[-1, -1, 0], [-1, -1, 1]])
     inputs = dict(features=torch.randn(1, 200, 12), valid=torch.ones(1, 200, dtype=torch.bool))
     losses = model(inputs, samples, mode='loss')
     assert losses['loss_agent'] == losses['loss_target'] == 0

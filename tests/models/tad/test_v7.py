@@ -53,7 +53,7 @@ def literal_loss(model, outputs, samples) -> dict[str, float]:
             num_positive += 1
             triple = dict(agent=sample.agents[match], target=sample.targets[match], action=sample.actions[match])
             for column, (name, label) in enumerate(triple.items()):
-                allowed = sorted({int(row[column]) for row in sample.labelled})
+                allowed = sorted({int(row[column]) for row in sample.labeled})
                 log_prob = outputs[name][b, a, allowed].log_softmax(0)
                 sums[name] -= log_prob[allowed.index(int(label))]
             anchor, (start, stop) = model.anchors_A2[a], sample.segments[match]
@@ -79,7 +79,7 @@ def test_of_two_anchors_on_one_event_the_better_stays():
     model = build_v7(score_threshold=0.5)
     outputs = {name: torch.zeros(1, 150, size) for name, size in dict(action=3, agent=4, target=4, boundary=2).items()}
     outputs['objectness'] = torch.full((1, 150, 1), -9.0)
-    for anchor, logit in ((61, 2.0), (64, 3.0), (100, 1.0)):  # centres 80 and 84, length 30; centre 132
+    for anchor, logit in ((61, 2.0), (64, 3.0), (100, 1.0)):  # centers 80 and 84, length 30; center 132
         outputs['objectness'][0, anchor] = logit
     (sample,) = model._predict(outputs, make_samples([]))
     torch.testing.assert_close(sample.pred_scores, torch.tensor([3.0, 1.0]).sigmoid())

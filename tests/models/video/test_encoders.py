@@ -117,7 +117,7 @@ def test_a_missing_keypoint_is_where_the_clip_has_it_otherwise():
 
 
 def test_keypoints_are_counted_from_the_neck():
-    """Moving the camera, and with it all points that are there, changes nothing; without a centre it does."""
+    """Moving the camera, and with it all points that are there, changes nothing; without a center it does."""
     points = torch.randn(2, 5, 52, 3)
     points[1, :, 9] = points[0, 2, 3] = 0
     moved = torch.where(points == 0, points, points + torch.tensor([0.3, -0.2, 1.0]))

@@ -125,7 +125,7 @@ def test_four_accumulated_batches_of_one_train_like_one_batch_of_four(encoder, b
     assert any(not torch.allclose(want, start[name], atol=1e-4) for name, want in weights[0].items())
 
 
-def test_the_loss_is_the_mean_cross_entropy_of_labelled_samples(batch):
+def test_the_loss_is_the_mean_cross_entropy_of_labeled_samples(batch):
     model = build(label_smooth=0.1).eval()
     logits = model(batch['inputs'])
     keep = [0, 1, 3]
@@ -193,7 +193,7 @@ def test_views_are_told_apart(batch):
         assert not torch.allclose(model(swapped), model(batch['inputs']), atol=1e-5)
 
 
-def test_initialisation_reaches_the_encoder(tmp_path):
+def test_initialization_reaches_the_encoder(tmp_path):
     source = build('conv3d')
     torch.save(source.encoders[0].state_dict(), tmp_path / 'weights.pth')
     pretrained = dict(type='Pretrained', checkpoint=str(tmp_path / 'weights.pth'))

@@ -1,7 +1,7 @@
 """The label image of a demo scene: 14 class maps and what does not count.
 
 Shape letters: Z = 196 rows, nearest first; X = 200 columns, leftmost first; cells of 0.25 m. A cell is judged at its
-centre.
+center.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ _FAR_FACTOR = 400.0
 
 
 def cell_centers() -> tuple[np.ndarray, np.ndarray]:
-    """Return x and z of all cell centres, (196, 200) each."""
+    """Return x and z of all cell centers, (196, 200) each."""
     z = _Z_START_M + (np.arange(_SHAPE_ZX[0]) + 0.5) * _CELL_M
     x = _X_START_M + (np.arange(_SHAPE_ZX[1]) + 0.5) * _CELL_M
     return np.broadcast_to(x, _SHAPE_ZX), np.broadcast_to(z[:, None], _SHAPE_ZX)
@@ -68,7 +68,7 @@ def draw_label(camera: Camera, street: Street, items: Sequence[Item]) -> np.ndar
 
 
 def _cells_inside(item: Item) -> np.ndarray:
-    """Cells with their centre under an item; the one around its centre at least."""
+    """Cells with their center under an item; the one around its center at least."""
     x, z = cell_centers()
     x0, z0, yaw = item.pose
     sin, cos = np.sin(yaw), np.cos(yaw)

@@ -1,7 +1,7 @@
 """Views of one key frame: a folder of images with ``keyframe.json`` and a raster of the drivable area.
 
 The file gives poses (``ego2global``, ``lidar2ego``, per camera ``cam2img`` and ``lidar2cam``), boxes in the LiDAR's
-frame (``center_lwh_yaw_lidar``: geometric centre, length, width, height, yaw; ``category`` is a class name, or null for
+frame (``center_lwh_yaw_lidar``: geometric center, length, width, height, yaw; ``category`` is a class name, or null for
 an object of no class), and where the raster lies in the world. Crossings, walkways and car parks are not in it: their
 maps are empty.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmopt.datasets.bev.prepare.rasterise import GRID_SHAPE, grid_points, grid_to_world
+from mmopt.datasets.bev.prepare.rasterize import GRID_SHAPE, grid_points, grid_to_world
 from mmopt.datasets.bev.prepare.views import CLASSES, GROUND_CLASSES, IGNORE, Boxes, View, transform
 from mmopt.utils.errors import DataError, DataNotFoundError
 
@@ -29,10 +29,10 @@ class RasterGround:
     """Drivable area from an image, north up.
 
     Args:
-        path: 8-bit grey image, non-zero where drivable.
+        path: 8-bit gray image, non-zero where drivable.
         x0: World x of column 0.
         y0: World y of row 0; y falls with the row.
-        resolution_m: Metres per pixel.
+        resolution_m: Meters per pixel.
     """
 
     path: Path

@@ -6,7 +6,7 @@ those covered by an object of no class. A hidden cell keeps its class bits, as i
 
 import numpy as np
 
-from mmopt.datasets.bev.prepare.rasterise import GRID_SHAPE, footprints, world_to_grid
+from mmopt.datasets.bev.prepare.rasterize import GRID_SHAPE, footprints, world_to_grid
 from mmopt.datasets.bev.prepare.views import GROUND_CLASSES, IGNORE, View, transform
 from mmopt.datasets.bev.prepare.visibility import hidden_behind_boxes, hidden_in_lidar, in_field_of_view, load_sweep
 
@@ -14,7 +14,7 @@ __all__ = ['make_label']
 
 
 def make_label(view: View, occlusion: str) -> np.ndarray:
-    """Rasterise one label.
+    """Rasterize one label.
 
     Args:
         view: The image and what surrounds it.

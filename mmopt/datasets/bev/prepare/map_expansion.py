@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mmopt.datasets.bev.prepare.rasterise import (
+from mmopt.datasets.bev.prepare.rasterize import (
     CELL_M,
     GRID_SHAPE,
     X_MIN_M,
@@ -62,9 +62,9 @@ class MapGround:
     path: Path
 
     def masks(self, world_to_grid_23: np.ndarray) -> np.ndarray:
-        """Rasterise what of each layer lies in the grid."""
+        """Rasterize what of each layer lies in the grid."""
         shapely = require_shapely()
-        # The window is cut out before rasterising, a little wider than the grid: its own border must not be drawn.
+        # The window is cut out before rasterizing, a little wider than the grid: its own border must not be drawn.
         x_max, z_max = X_MIN_M + CELL_M * GRID_SHAPE[1], Z_MIN_M + CELL_M * GRID_SHAPE[0]
         corners_42 = np.array(
             [[x, z] for x, z in ((X_MIN_M, Z_MIN_M), (x_max, Z_MIN_M), (x_max, z_max), (X_MIN_M, z_max))]

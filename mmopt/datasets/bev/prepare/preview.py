@@ -9,12 +9,12 @@ import numpy as np
 
 from mmopt.datasets.bev.nuscenes import NuScenesBEVDataset
 from mmopt.datasets.bev.pictures import draw_bev_sample
-from mmopt.datasets.bev.prepare.rasterise import CELL_M, GRID_SHAPE, X_MIN_M, Z_MIN_M, ground_height
+from mmopt.datasets.bev.prepare.rasterize import CELL_M, GRID_SHAPE, X_MIN_M, Z_MIN_M, ground_height
 from mmopt.datasets.bev.prepare.views import CLASSES, IGNORE, View, transform
 
 __all__ = ['draw_preview', 'overlay']
 
-# The data set's grey of the drivable area would not be seen on asphalt.
+# The data set's gray of the drivable area would not be seen on asphalt.
 _PALETTE = ((170, 220, 60), *NuScenesBEVDataset.METAINFO['palette'][1:])
 _NO_CLASS = (230, 230, 230)
 _NEAR_M = 0.1
@@ -39,7 +39,7 @@ def draw_preview(view: View, image_HW3: np.ndarray, bits_ZX: np.ndarray) -> np.n
 
 
 def overlay(view: View, image_HW3: np.ndarray, maps_CZX: np.ndarray, valid_ZX: np.ndarray) -> np.ndarray:
-    """Colour each pixel of the ground by its cell, darken cells that do not count, and draw the boxes' edges.
+    """Color each pixel of the ground by its cell, darken cells that do not count, and draw the boxes' edges.
 
     Args:
         view: Pose, camera matrix and boxes of the image.

@@ -23,7 +23,7 @@ from mmopt.datasets.bev.prepare.write import Layout
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError
 from mmopt.utils.parallel import run_jobs
 
-__all__ = ['Options', 'prepare', 'summarise']
+__all__ = ['Options', 'prepare', 'summarize']
 
 _RULE = 'PON grid 196x200, 0.25 m'
 
@@ -209,7 +209,7 @@ def _draw_previews(layout: Layout, views: list[View], num: int) -> list[Path]:
     return paths
 
 
-def summarise(summary: Summary, out: Path) -> str:
+def summarize(summary: Summary, out: Path) -> str:
     """Write the summary as text.
 
     Args:

@@ -1,7 +1,7 @@
 """What one label is made from: a camera image, its pose, the boxes around it and what is known of the ground.
 
 Frames: camera x right, y down, z forward; ego x forward, y left, z up; world is nuScenes' global frame (key frames and
-nuScenes itself both give poses in it). ``a_to_b_44`` maps points of frame a to frame b. Units are metres and pixels.
+nuScenes itself both give poses in it). ``a_to_b_44`` maps points of frame a to frame b. Units are meters and pixels.
 Shape letters: N boxes; P points; Z = 196 rows of the map (nearest first), X = 200 columns.
 """
 
@@ -44,7 +44,7 @@ class Boxes:
     """Upright or tilted boxes in the world.
 
     Args:
-        centers_N3: Geometric centres.
+        centers_N3: Geometric centers.
         sizes_N3: Length, width, height: extent along the box's own x, y, z.
         rotations_N33: Rotations from the box's own axes to the world's.
         classes_N: Class indices; ``IGNORE`` for objects of no class.
@@ -83,7 +83,7 @@ class Ground(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One image to be labelled.
+    """One image to be labeled.
 
     Args:
         name: Stem of the files to be written.

@@ -11,14 +11,14 @@ is not seen at all.
 Occlusion by boxes, where there is no LiDAR: a cell is seen if the sight line from the camera to the highest thing that
 stands on it (the top of an object, or else the ground) passes no box but those that cover the cell itself.
 
-Shape letters: P points; Z, X rows and columns of the grid. Camera frame: x right, y down, z forward, metres.
+Shape letters: P points; Z, X rows and columns of the grid. Camera frame: x right, y down, z forward, meters.
 """
 
 from pathlib import Path
 
 import numpy as np
 
-from mmopt.datasets.bev.prepare.rasterise import CELL_M, GRID_SHAPE, X_MIN_M, footprints, grid_points, ground_height
+from mmopt.datasets.bev.prepare.rasterize import CELL_M, GRID_SHAPE, X_MIN_M, footprints, grid_points, ground_height
 from mmopt.datasets.bev.prepare.views import View, transform
 from mmopt.utils.errors import DataError, DataNotFoundError
 
@@ -112,7 +112,7 @@ def load_sweep(path: Path) -> np.ndarray:
         path: ``*.pcd.bin``: float32 records of x, y, z, intensity, ring.
 
     Returns:
-        float64 (P, 3), metres, in the LiDAR's frame.
+        float64 (P, 3), meters, in the LiDAR's frame.
 
     Raises:
         DataNotFoundError: If there is no such file.

@@ -1,6 +1,6 @@
 """The pinhole camera of the demo world.
 
-World frame, metres: x right, y *up* from the ground, z forward, origin on the ground below the camera. The optical axis
+World frame, meters: x right, y *up* from the ground, z forward, origin on the ground below the camera. The optical axis
 is horizontal, so a point is at image row ``v = cy + fy * (height - y) / z``. Shape letters: N points, H W image.
 """
 
@@ -43,7 +43,7 @@ class Camera:
         return np.array(CAM_FRONT_INTRINSICS) * scale[:, None]
 
     def project(self, points_N3: np.ndarray) -> np.ndarray:
-        """Project world points with z > 0 to pixels: (N, 2) of (u, v), pixel centres at integers."""
+        """Project world points with z > 0 to pixels: (N, 2) of (u, v), pixel centers at integers."""
         matrix = self.intrinsics_33
         x, y, z = np.asarray(points_N3, np.float64).T
         pixels = np.empty((len(z), 2))
@@ -67,7 +67,7 @@ class Camera:
 
     @cached_property
     def ground_footprint(self) -> tuple[np.ndarray, np.ndarray]:
-        """Extent of a pixel on the ground along x and along z, in metres, float32 (rows, 1): what to filter over."""
+        """Extent of a pixel on the ground along x and along z, in meters, float32 (rows, 1): what to filter over."""
         z = self.ground_points[1]
         focal_u, focal_v = self.intrinsics_33[0, 0], self.intrinsics_33[1, 1]
         return (z / focal_u).astype(np.float32), (z**2 / (focal_v * CAM_FRONT_HEIGHT_M)).astype(np.float32)

@@ -54,7 +54,7 @@ def draw_ground(
 
     Args:
         shadow_RW: Share of the direct light that shadows take, in [0, 1].
-        rng: Colours and wear.
+        rng: Colors and wear.
 
     Returns:
         RGB, float32 (R, W, 3).
@@ -128,7 +128,7 @@ def _markings(
     share: dict[str, np.ndarray],
     rng: np.random.Generator,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Paint and kerbs as (colour, share of the pixel)."""
+    """Paint and kerbs as (color, share of the pixel)."""
     left, right = street.edges
     free = 1 - share['crossing']
     open_s = np.ones_like(s)  # where lane markings run: not on a crossing, not inside the junction

@@ -22,7 +22,7 @@ class Item:
     Attributes:
         kind: Name of its class, or of a kind of scenery.
         category: Class number, or None for scenery, which has no class.
-        pose: x, z (centre of the footprint) and yaw (of its length, to the right of the optical axis), metres, radians.
+        pose: x, z (center of the footprint) and yaw (of its length, to the right of the optical axis), meters, radians.
         size: Length, width, height.
         solids: Its shape; empty for a tree, which is a sprite.
         sprite: Number of the tree's sprite.
@@ -74,7 +74,7 @@ def far_to_near(items: Sequence[Item]) -> list[Item]:
     camera's side may hide the other and is drawn later. Distances alone fail beside a long wall.
 
     Args:
-        items: Items with disjoint footprints; where they do meet, the nearer centre is drawn later.
+        items: Items with disjoint footprints; where they do meet, the nearer center is drawn later.
 
     Returns:
         The same items.

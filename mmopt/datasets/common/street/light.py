@@ -9,15 +9,15 @@ __all__ = ['Light', 'sample_light', 'shade']
 
 @dataclass(frozen=True)
 class Light:
-    """Light of one picture. Colours are RGB, 1.0 = white at full exposure.
+    """Light of one picture. Colors are RGB, 1.0 = white at full exposure.
 
     Attributes:
         name: Kind of light.
         to_sun: Unit vector to the sun (or moon) in the world frame: x right, y up, z forward.
-        sun: Colour of the direct light.
-        sky: Colour of the light from above.
-        zenith: Colour of the sky overhead.
-        horizon: Colour of the sky at the horizon, and of haze.
+        sun: Color of the direct light.
+        sky: Color of the light from above.
+        zenith: Color of the sky overhead.
+        horizon: Color of the sky at the horizon, and of haze.
         haze_m: Distance at which haze takes 63 % of the contrast.
         shadow: Share of the light that a cast shadow takes from the ground.
         clouds: How much of the sky clouds cover.
@@ -86,12 +86,12 @@ def shade(light: Light, rgb: np.ndarray, normal: np.ndarray, distance_m: np.ndar
     """Light flat faces.
 
     Args:
-        rgb: Colours of the faces (..., 3).
+        rgb: Colors of the faces (..., 3).
         normal: Unit normals that point away from the object (..., 3).
         distance_m: From the camera, for headlights and haze (...).
 
     Returns:
-        Colours to draw (..., 3), clipped to [0, 1].
+        Colors to draw (..., 3), clipped to [0, 1].
     """
     distance_m = np.asarray(distance_m)[..., None]
     direct = np.maximum((normal * np.array(light.to_sun)).sum(-1, keepdims=True), 0)

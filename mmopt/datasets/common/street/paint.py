@@ -167,7 +167,7 @@ def _fill(image_HW3: np.ndarray, contours: list[list[slice]], pixels_N2: np.ndar
         return
     scale = next((k for k in (4, 3, 2) if width * height * k * k <= _MAX_SAMPLES), 1)
     rgba = np.zeros((height * scale, width * scale, 4), np.uint8)
-    # Pixel centres are integers, so a pixel begins half a pixel earlier.
+    # Pixel centers are integers, so a pixel begins half a pixel earlier.
     fixed_N2 = to_pixels((pixels_N2 - low + 0.5) * scale - 0.5)
     for parts, rgb in zip(contours, colors, strict=True):
         if parts:

@@ -29,7 +29,7 @@ class World:
 
     Attributes:
         items: Everything that stands on the ground, in no order.
-        picture_seed: Seed of colours, clouds and camera noise.
+        picture_seed: Seed of colors, clouds and camera noise.
     """
 
     street: Street

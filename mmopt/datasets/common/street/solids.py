@@ -1,6 +1,6 @@
 """Convex solids and flat cut-outs: what every object of the demo world is put together from.
 
-Local frame of an object, metres: f forward, r right, u up, origin on the ground at its centre; it is turned by a yaw
+Local frame of an object, meters: f forward, r right, u up, origin on the ground at its center; it is turned by a yaw
 about the vertical, to the right for positive values. Shape letters: N points.
 """
 
@@ -18,8 +18,8 @@ class Face:
 
     Attributes:
         points_N3: Corners in local (f, r, u).
-        glow: Share of the colour that shines by itself when lamps are on.
-        lit: Colour that it has when lamps are on (a window of a room in use); None for the usual one.
+        glow: Share of the color that shines by itself when lamps are on.
+        lit: Color that it has when lamps are on (a window of a room in use); None for the usual one.
         holes: Further contours; a point inside an odd number of contours is on the face (even-odd rule).
         decals: Faces drawn on this one.
     """
@@ -59,7 +59,7 @@ def place(points_N3: np.ndarray, x: float, z: float, yaw: float) -> np.ndarray:
 
 
 def shaded(rgb: tuple[float, float, float], factor: float) -> tuple[float, float, float]:
-    """Return a colour times a factor."""
+    """Return a color times a factor."""
     red, green, blue = rgb
     return factor * red, factor * green, factor * blue
 
@@ -159,7 +159,7 @@ def patch_points(face: Face, a: tuple, b: tuple) -> np.ndarray:
 
 
 def cutout(polygons_ru: Iterable[tuple[Sequence[tuple[float, float]], tuple]], layer: int = 0, f: float = 0.0) -> Solid:
-    """Make a flat figure in the plane f = const from ((r, u) corners, colour) pairs, drawn in order."""
+    """Make a flat figure in the plane f = const from ((r, u) corners, color) pairs, drawn in order."""
     faces = [Face(np.array([(f, r, u) for r, u in corners]), rgb) for corners, rgb in polygons_ru]
     return Solid(faces, layer, flat=True)
 

@@ -112,14 +112,14 @@ def sky_layout(camera: Camera, rng: np.random.Generator) -> tuple[np.ndarray, li
     slope_v = ((matrix[1, 2] - np.arange(camera.first_ground_row)) / matrix[1, 1]).astype(np.float32)[:, None]
     shift = rng.uniform(0, 512, 2).astype(np.float32)
     covers = []
-    for metres in (34.0, 17.0):
+    for meters in (34.0, 17.0):
         row = int(rng.integers(512))
         columns = np.arange(width) * (200 / width)
         ridge = cv2.remap(
             noise_tile(3), columns[None].astype(np.float32), np.full((1, width), row, np.float32), cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_WRAP,
         )[0]  # fmt: skip
-        top = (metres - CAM_FRONT_HEIGHT_M) / 330 * (1 + 0.16 * ridge)
+        top = (meters - CAM_FRONT_HEIGHT_M) / 330 * (1 + 0.16 * ridge)
         covers.append(np.clip((top[None] - slope_v) * matrix[1, 1] / 2, 0, 1))
     return shift, covers
 

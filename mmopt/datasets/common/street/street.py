@@ -1,7 +1,7 @@
 """Street layouts: where the road, crossings, walkways and car parks of one demo sample are.
 
-A street follows a circular arc. Road coordinates are s (metres along it from the camera) and d (metres to the right of
-its centre line); both directions of the map are exact. Every surface is a union of intervals in s and d, and its share
+A street follows a circular arc. Road coordinates are s (meters along it from the camera) and d (meters to the right of
+its center line); both directions of the map are exact. Every surface is a union of intervals in s and d, and its share
 of a pixel or cell is computed in closed form: renderer and label ask the same function, so they cannot disagree, and
 the picture needs no supersampling.
 """
@@ -73,7 +73,7 @@ class CrossStreet:
     """A street that meets the main one at a right angle.
 
     Attributes:
-        start: Where it begins along the main street, s in metres.
+        start: Where it begins along the main street, s in meters.
         arms: Whether it leaves to the left and to the right.
         walk_m: Width of its walkways.
     """
@@ -92,7 +92,7 @@ class Street:
         heading: Angle of the road at the camera, radians to the right of the optical axis.
         curvature: 1 / radius of the arc, positive to the right.
         ego_d: Where the camera is across the road.
-        lanes: Centre (d) and direction (+1 with the camera) of each lane, left to right.
+        lanes: Center (d) and direction (+1 with the camera) of each lane, left to right.
         lane_m: Width of a lane.
         sides: What lies left and right of the road.
         cross: A cross street, or None.

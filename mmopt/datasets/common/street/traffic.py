@@ -13,7 +13,7 @@ __all__ = ['CLASSES', 'KINDS', 'sample_traffic']
 
 _Shape = Callable[[tuple[float, float, float], np.random.Generator], list[Solid]]
 
-# Mean length, width, height of nuScenes' boxes, in metres.
+# Mean length, width, height of nuScenes' boxes, in meters.
 KINDS: dict[str, tuple[tuple[float, float, float], _Shape]] = dict(
     car=((4.62, 1.95, 1.73), vehicles.make_car),
     truck=((6.93, 2.51, 2.84), vehicles.make_truck),
@@ -99,7 +99,7 @@ def sample_traffic(street: Street, rng: np.random.Generator) -> list[Item]:
 
 
 def _outward(street: Street, index: int) -> Callable[[float], float]:
-    """Return the map from metres outside the road's edge on one side to d."""
+    """Return the map from meters outside the road's edge on one side to d."""
     left, right = street.edges
     return (lambda outside: left - outside) if index == 0 else (lambda outside: right + outside)
 

@@ -1,7 +1,7 @@
 """Shapes of the vehicles: car, truck, bus, trailer, construction vehicle.
 
-Every function takes length, width, height in metres (the labelled box, which the shape fills) and a generator for
-colours, and returns solids in the local frame of :mod:`mmopt.datasets.common.street.solids`.
+Every function takes length, width, height in meters (the labeled box, which the shape fills) and a generator for
+colors, and returns solids in the local frame of :mod:`mmopt.datasets.common.street.solids`.
 """
 
 import numpy as np

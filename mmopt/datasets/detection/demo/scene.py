@@ -11,7 +11,7 @@ import numpy as np
 __all__ = ['Scene', 'event_frame']
 
 _SUPERSAMPLING = 4
-# The colours of FRED's event frames: nothing, brighter, darker. RGB.
+# The colors of FRED's event frames: nothing, brighter, darker. RGB.
 _QUIET, _BRIGHTER, _DARKER = (30, 37, 52), (255, 255, 255), (64, 126, 200)
 _CONTRAST = 0.12
 """Change of log brightness that makes an event."""
@@ -66,7 +66,7 @@ class _Flyer:
     is_drone: bool
 
     def place(self, time: float) -> np.ndarray:
-        """Return the centre at a time in frames."""
+        """Return the center at a time in frames."""
         return self.start + self.speed * time + self.sway * np.sin(0.35 * time + self.phase)
 
 
@@ -137,9 +137,9 @@ class Scene:
         span = np.exp(rng.uniform(np.log(0.035), np.log(0.13))) * width * (1.0 if is_drone else 0.6)
         speed = rng.normal(0, 0.009 * width, 2) * [1, 0.5]
         # In sight at the middle of the sequence; may leave the image before and after.
-        centre = rng.uniform([0.05 * width, 0.06 * height], [0.95 * width, 0.8 * height])
+        center = rng.uniform([0.05 * width, 0.06 * height], [0.95 * width, 0.8 * height])
         return _Flyer(
-            start=centre - speed * num_frames / 2,
+            start=center - speed * num_frames / 2,
             speed=speed,
             sway=rng.uniform(0, 0.012 * width, 2),
             width=span,

@@ -79,7 +79,7 @@ def import_clips(
         out: The data root to make.
         classes: Labels to keep, in lower case; boxes of others are no objects.
         train: Share of each video to train on: start and stop. Equal: nothing.
-        val: Share to evaluate on. Neighbouring frames are alike: leave a gap.
+        val: Share to evaluate on. Neighboring frames are alike: leave a gap.
         step: Take every so many frames.
 
     Returns:

@@ -19,7 +19,7 @@ from mmopt.datasets.detection.prepare.coco_json import CocoJson
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError
 from mmopt.utils.parallel import run_jobs
 
-__all__ = ['FredOptions', 'prepare_fred', 'split_sequences', 'summarise_fred']
+__all__ = ['FredOptions', 'prepare_fred', 'split_sequences', 'summarize_fred']
 
 SPLITS = ('train', 'val', 'test')
 _PAIR_S = 1 / 60  # half a frame: the cameras run at 30 frames per second each
@@ -33,7 +33,7 @@ class FredOptions:
         root: Folder with the sequences.
         labels: Name of the label file of each sequence.
         split_file: ``{"train": [sequences], "val": [...], "test": [...]}``; None draws a split.
-        split_by: ``'sequence'``, or ``'frame'``: neighbouring frames then lie in different splits, which makes every
+        split_by: ``'sequence'``, or ``'frame'``: neighboring frames then lie in different splits, which makes every
             metric too good.
         shares: Shares of training, validation and test.
         seed: Of the split.
@@ -220,7 +220,7 @@ def _write(options: FredOptions, results: dict[str, dict], folder: Path) -> dict
         for (name, row), split in zip(rows, splits, strict=True):
             counts[split]['frames'] += 1
             if not row[4] and not options.keep_unlabelled:
-                counts[split]['unlabelled, left out'] += 1
+                counts[split]['unlabeled, left out'] += 1
                 continue
             _add(files[split], name, row)
         source = 'rgb' if kind == 'fusion' else kind
@@ -268,7 +268,7 @@ def _add(coco: CocoJson, sequence: str, row: list) -> None:
     coco.add(file_name, (height, width), [(x1, y1, x2 - x1, y2 - y1, 0) for x1, y1, x2, y2 in boxes], **more)
 
 
-def summarise_fred(summary: dict[str, dict[str, Counter]], folder: Path) -> str:
+def summarize_fred(summary: dict[str, dict[str, Counter]], folder: Path) -> str:
     """Return the counts as lines of text."""
     lines = []
     for kind, splits in summary.items():
@@ -276,7 +276,7 @@ def summarise_fred(summary: dict[str, dict[str, Counter]], folder: Path) -> str:
             dropped = ', '.join(
                 f'{counts[key]} {text}'
                 for key, text in (
-                    ('unlabelled, left out', 'frames without a label within 0.05 s left out'),
+                    ('unlabeled, left out', 'frames without a label within 0.05 s left out'),
                     ('unpaired', 'frames without an event frame within half a frame left out'),
                     ('clipped', 'boxes clipped to the image'),
                     ('outside', 'boxes outside of the image dropped'),

@@ -1,4 +1,4 @@
-"""The street world (:mod:`mmopt.datasets.common.street`) labelled pixel by pixel, in Cityscapes' layout."""
+"""The street world (:mod:`mmopt.datasets.common.street`) labeled pixel by pixel, in Cityscapes' layout."""
 
 from mmopt.datasets.segmentation.demo.make import make_demo, make_sample
 

@@ -1,6 +1,6 @@
 """The label of a photographed street scene: one id of Cityscapes per pixel.
 
-Objects are drawn at twice the size, in the order of the picture, and every other pixel kept: pixel centres lie at
+Objects are drawn at twice the size, in the order of the picture, and every other pixel kept: pixel centers lie at
 whole numbers in both.
 
 Shape letters: H W picture, R rows below the horizon.
@@ -73,7 +73,7 @@ def _ground(camera: Camera, street: Street) -> np.ndarray:
     x, z_R1 = camera.ground_points
     s, d = street.to_road(x, np.broadcast_to(z_R1, x.shape))
     label = np.full(x.shape, TERRAIN, np.uint8)
-    # Surfaces at pixel centres: an extent of nearly nothing.
+    # Surfaces at pixel centers: an extent of nearly nothing.
     share = street.regions(s, d, 1e-3, 1e-3)
     for name, label_id in _GROUND_IDS.items():
         label[share[name] > 0.5] = label_id

@@ -46,7 +46,7 @@ def make_demo(
     force: bool = False,
     say: Callable[[str], object] = print,
 ) -> Made:
-    """Make the demo data set: the street world, photographed and labelled pixel by pixel, as city ``demo``.
+    """Make the demo data set: the street world, photographed and labeled pixel by pixel, as city ``demo``.
 
     14 of the 19 classes occur; wall, fence, traffic light, traffic sign and train do not. How a set grows, is continued
     and replaced: :func:`~mmopt.datasets.common.demo_set.write_demo`.

@@ -91,8 +91,8 @@ def _cage(number: int) -> tuple[DemoLab, int]:
     return lab, lab.num_mice[number // len(DEMO_LABS) % len(lab.num_mice)]
 
 
-def _labelled(number: int) -> list[str]:
-    """Return the behaviours that the annotators of a video looked for."""
+def _labeled(number: int) -> list[str]:
+    """Return the behaviors that the annotators of a video looked for."""
     lab, num_mice = _cage(number)
     everything = [
         _behavior(agent, target, action)
@@ -116,12 +116,12 @@ def _write_video(root: Path, split: str, index: int, settings: DemoSettings) -> 
     rng = np.random.default_rng((settings.seed, number))
     lab, num_mice = _cage(number)
     position, events = simulate(lab, num_mice, round(settings.video_s * lab.fps), rng)
-    centre_px = np.array(lab.arena_cm) * lab.pixels_per_cm / 2
-    pixels = (lose_points(position, lab.fps, rng) * lab.pixels_per_cm + centre_px).astype(np.float32)
+    center_px = np.array(lab.arena_cm) * lab.pixels_per_cm / 2
+    pixels = (lose_points(position, lab.fps, rng) * lab.pixels_per_cm + center_px).astype(np.float32)
     tracks, annotation = _files(root, split, index, num_train=settings.num_train)
     write_tracks(tracks, pixels, lab.body_parts)
-    labelled = set(_labelled(number))
-    seen = [event for event in events if _behavior(*event[2:]) in labelled]
+    labeled = set(_labeled(number))
+    seen = [event for event in events if _behavior(*event[2:]) in labeled]
     start, stop, agent, target, action = zip(*seen, strict=True) if seen else ([],) * 5
     write_table(
         annotation,
@@ -170,5 +170,5 @@ def _row(number: int) -> dict:
         arena_width_cm=lab.arena_cm[0],
         arena_height_cm=lab.arena_cm[1],
         body_parts_tracked=json.dumps(lab.body_parts),
-        behaviors_labeled=json.dumps(_labelled(number)),
+        behaviors_labeled=json.dumps(_labeled(number)),
     )

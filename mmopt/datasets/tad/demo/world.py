@@ -1,4 +1,4 @@
-"""The mice of the demo: how they move, and which behaviours they show.
+"""The mice of the demo: how they move, and which behaviors they show.
 
 ======= =====================================================================================
 attack  the agent closes in at speed, then both jerk about in contact
@@ -7,7 +7,7 @@ rear    the agent stands up: seen from above its body shrinks to half its length
 sniff   the agent walks up and keeps its nose at the target's tail base
 ======= =====================================================================================
 
-Between events the mice wander, rest and meet by chance. Units are cm, s and rad; the arena's centre is the origin.
+Between events the mice wander, rest and meet by chance. Units are cm, s and rad; the arena's center is the origin.
 
 Shape letters: T frames, M mice, P body parts.
 """
@@ -20,7 +20,7 @@ import numpy as np
 __all__ = ['ACTIONS', 'BODY', 'DemoLab', 'lose_points', 'simulate']
 
 ACTIONS = ('attack', 'chase', 'rear', 'sniff')
-# Where a part sits on the body: cm ahead of the centre, cm to the left.
+# Where a part sits on the body: cm ahead of the center, cm to the left.
 BODY = dict(
     nose=(4.5, 0.0),
     ear_left=(2.8, 1.0),
@@ -43,7 +43,7 @@ class DemoLab:
         arena_cm: Width and height.
         body_parts: Parts tracked.
         num_mice: Mice in its cages, by turns.
-        blind: Behaviours that its annotators did not look for: they happen and are not written down.
+        blind: Behaviors that its annotators did not look for: they happen and are not written down.
     """
 
     name: str
@@ -84,7 +84,7 @@ class _World:
         self._walk(mouse, min(self.goal_speed[mouse], top_speed))
 
     def steer(self, mouse: int, to: np.ndarray, speed: float, turn: float = 8.0) -> None:
-        # From the body's centre: seen from the nose, a place that it touches would be now ahead, now behind.
+        # From the body's center: seen from the nose, a place that it touches would be now ahead, now behind.
         offset = to - self.place[mouse]
         error = (np.arctan2(offset[1], offset[0]) - self.heading[mouse] + np.pi) % (2 * np.pi) - np.pi
         self.heading[mouse] += np.clip(error, -turn * self.dt, turn * self.dt)
@@ -172,7 +172,7 @@ def simulate(lab: DemoLab, num_mice: int, num_frames: int, rng: np.random.Genera
         rng: All randomness comes from it.
 
     Returns:
-        Positions (T, M, P, 2) in cm from the arena's centre, and the events: start, stop, agent, target, action.
+        Positions (T, M, P, 2) in cm from the arena's center, and the events: start, stop, agent, target, action.
     """
     world = _World(lab, num_mice, rng)
     position = np.zeros((num_frames, num_mice, len(lab.body_parts), 2), dtype=np.float32)

@@ -23,10 +23,10 @@ class Report:
 
     Attributes:
         num_videos: Rows of train.csv.
-        num_labelled: Those with labelled behaviours.
-        hours: Length of the labelled ones.
+        num_labeled: Those with labeled behaviors.
+        hours: Length of the labeled ones.
         num_frames: Frames by video.
-        per_lab: Labelled videos by laboratory.
+        per_lab: Labeled videos by laboratory.
         per_action: Events by action.
         lengths: Event lengths in frames.
         splits: Video ids of ``train`` and ``val``.
@@ -34,7 +34,7 @@ class Report:
     """
 
     num_videos: int = 0
-    num_labelled: int = 0
+    num_labeled: int = 0
     hours: float = 0.0
     num_frames: dict[str, int] = field(default_factory=dict)
     per_lab: Counter = field(default_factory=Counter)
@@ -48,7 +48,7 @@ class Report:
         labs = ', '.join(f'{name} {count}' for name, count in sorted(self.per_lab.items()))
         actions = ', '.join(f'{name} {count}' for name, count in self.per_action.most_common())
         lines = [
-            f'{self.num_videos} videos, {self.num_labelled} of them labelled ({self.hours:.1f} h) in '
+            f'{self.num_videos} videos, {self.num_labeled} of them labeled ({self.hours:.1f} h) in '
             f'{len(self.per_lab)} laboratories: {labs}',
             f'{len(self.lengths)} events of {len(self.per_action)} actions: {actions}',
             f'event lengths in frames: 5 % {low:.0f}, median {middle:.0f}, 95 % {high:.0f}',
@@ -60,7 +60,7 @@ class Report:
 
 
 def prepare(root: str | Path, val_share: float = 0.2, *, skip_missing: bool = False) -> Report:
-    """Check every labelled video and write ``splits/train.txt``, ``splits/val.txt`` and ``index.json``.
+    """Check every labeled video and write ``splits/train.txt``, ``splits/val.txt`` and ``index.json``.
 
     The split is made lab by lab and depends on the video ids alone, so a later download gives the same one.
 
@@ -74,7 +74,7 @@ def prepare(root: str | Path, val_share: float = 0.2, *, skip_missing: bool = Fa
 
     Raises:
         DataNotFoundError: If train.csv or another file is missing.
-        DataError: If files are broken (the message lists the first ones) or no video is labelled.
+        DataError: If files are broken (the message lists the first ones) or no video is labeled.
         UserError: If ``val_share`` is out of range.
     """
     if not 0 < val_share < 1:
@@ -85,10 +85,10 @@ def prepare(root: str | Path, val_share: float = 0.2, *, skip_missing: bool = Fa
         if not (root / folder).is_dir():
             raise DataNotFoundError(f'{root / folder} is missing: unpack the whole competition download into {root}.')
     report = Report(num_videos=len(videos))
-    classes = sorted({action for video in videos for *_, action in video.labelled})
+    classes = sorted({action for video in videos for *_, action in video.labeled})
     by_lab: dict[str, list[str]] = {}
     for video in videos:
-        if not video.labelled:
+        if not video.labeled:
             continue
         try:
             _check(root, video, classes, report)
@@ -100,7 +100,7 @@ def prepare(root: str | Path, val_share: float = 0.2, *, skip_missing: bool = Fa
         problems = list(report.skipped.values())
         more = f'\n... and {len(problems) - _SHOWN} more' if len(problems) > _SHOWN else ''
         raise DataError(
-            f'{len(problems)} labelled video(s) cannot be used:\n'
+            f'{len(problems)} labeled video(s) cannot be used:\n'
             + '\n'.join(problems[:_SHOWN])
             + f'{more}\nDownload them again, or leave them out with --skip-missing.'
         )
@@ -128,7 +128,7 @@ def _check(root: Path, video: Video, classes: list[str], report: Report) -> None
         raise DataError(f'{root / "train_tracking" / name}: no frame.')
     events = read_annotation(root / 'train_annotation' / name, classes)
     num_frames = video_length(num_tracked, events, root / 'train_annotation' / name)
-    report.num_labelled += 1
+    report.num_labeled += 1
     report.hours += num_frames / video.fps / 3600
     report.num_frames[video.video_id] = num_frames
     report.per_lab[video.lab_id] += 1

@@ -93,11 +93,11 @@ def read_caltech(path: str | Path) -> list[tuple[int, int, str]]:
     (``S1:``, ``S2:``) are pooled.
 
     Returns:
-        Start, stop and behaviour of each interval, by start.
+        Start, stop and behavior of each interval, by start.
 
     Raises:
         DataNotFoundError: If there is no such file.
-        DataError: If it is no annotation file, or a line is broken or names a behaviour that is not configured.
+        DataError: If it is no annotation file, or a line is broken or names a behavior that is not configured.
     """
     path = Path(path)
     known: set[str] = set()
@@ -114,10 +114,10 @@ def read_caltech(path: str | Path) -> list[tuple[int, int, str]]:
             known.add(words[0])
         elif section == 'events':
             if len(words) != 3 or not (words[0].isdigit() and words[1].isdigit()):
-                raise DataError(f'{path}:{line}: expected start, end and behaviour, found {text.strip()!r}.')
+                raise DataError(f'{path}:{line}: expected start, end and behavior, found {text.strip()!r}.')
             first, last, name = int(words[0]), int(words[1]), words[2]
             if name not in known:
-                raise DataError(f'{path}:{line}: unknown behaviour {name!r}; configured: {sorted(known)}.')
+                raise DataError(f'{path}:{line}: unknown behavior {name!r}; configured: {sorted(known)}.')
             if not 1 <= first <= last:
                 raise DataError(f'{path}:{line}: start {first} and end {last} make no interval; frames count from 1.')
             events.append((first - 1, last, name))

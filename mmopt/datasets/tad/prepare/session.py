@@ -22,7 +22,7 @@ class Session:
 
     Attributes:
         pose: DeepLabCut CSV.
-        annotation: Caltech annotation text. It names neither agent nor target, so its behaviours hold for the session.
+        annotation: Caltech annotation text. It names neither agent nor target, so its behaviors hold for the session.
         fps: Frames per second.
         min_likelihood: Points below it count as missing.
         val_share: Share in the middle, to choose settings by.

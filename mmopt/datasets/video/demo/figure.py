@@ -1,6 +1,6 @@
 """An articulated driver: 52 points in space, from the direction the driver looks in.
 
-World: metres from the base of the neck; X to the driver's left, Y up, Z forward. Angles in radians: yaw to the left,
+World: meters from the base of the neck; X to the driver's left, Y up, Z forward. Angles in radians: yaw to the left,
 pitch up.
 """
 
@@ -29,7 +29,7 @@ DIRECTIONS = dict(
 )
 """Yaw and pitch of the head at the height of each action."""
 
-_WHEEL_CENTRE, _WHEEL_RADIUS = np.array([0.0, -0.30, 0.40]), 0.17
+_WHEEL_CENTER, _WHEEL_RADIUS = np.array([0.0, -0.30, 0.40]), 0.17
 
 
 def _rgb(values: Iterable[float]) -> tuple[int, int, int]:
@@ -112,7 +112,7 @@ def pose_points(driver: Driver, yaw: float, pitch: float, wheel: float) -> dict[
         wheel: Angle of the steering wheel, to the left.
 
     Returns:
-        Keypoints by name, the head's centre as ``head`` and its axes as ``side``, ``up`` and ``forward``.
+        Keypoints by name, the head's center as ``head`` and its axes as ``side``, ``up`` and ``forward``.
     """
     turn = rotation(yaw * driver.reach, pitch * driver.reach)
     lean = np.array([0.03 * np.sin(yaw), 0.0, 0.02 * np.sin(-pitch)])
@@ -126,7 +126,7 @@ def pose_points(driver: Driver, yaw: float, pitch: float, wheel: float) -> dict[
     for side, sign in (('left', 1.0), ('right', -1.0)):
         shoulder = np.array([0.19 * sign, -0.06, 0.0]) + 0.5 * lean
         angle = np.radians(35) + sign * wheel
-        wrist = _WHEEL_CENTRE + _WHEEL_RADIUS * np.array([sign * np.cos(angle), np.sin(angle), -0.15])
+        wrist = _WHEEL_CENTER + _WHEEL_RADIUS * np.array([sign * np.cos(angle), np.sin(angle), -0.15])
         points[f'{side}_shoulder'] = shoulder
         points[f'{side}_elbow'] = (shoulder + wrist) / 2 + np.array([0.07 * sign, -0.09, -0.02])
         points[f'{side}_wrist'] = wrist
@@ -138,7 +138,7 @@ def pose_points(driver: Driver, yaw: float, pitch: float, wheel: float) -> dict[
 def wheel_rim(driver: Driver) -> np.ndarray:
     """Return points around the steering wheel, (N, 3)."""
     angle_N = np.linspace(0, 2 * np.pi, 25)
-    rim_N3 = _WHEEL_CENTRE + _WHEEL_RADIUS * np.stack([np.cos(angle_N), np.sin(angle_N), 0 * angle_N - 0.15], axis=1)
+    rim_N3 = _WHEEL_CENTER + _WHEEL_RADIUS * np.stack([np.cos(angle_N), np.sin(angle_N), 0 * angle_N - 0.15], axis=1)
     return driver.scale * rim_N3 + driver.seat_m
 
 

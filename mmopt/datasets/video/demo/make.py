@@ -1,6 +1,6 @@
 """The demo data set: drivers who look in nine directions, filmed by three cameras, with keypoints.
 
-In the layout of :mod:`mmopt.datasets.video.layout`. Persons differ in size, colours, seat and how far they turn their
+In the layout of :mod:`mmopt.datasets.video.layout`. Persons differ in size, colors, seat and how far they turn their
 heads; environments in light, noise and traffic. Everything follows from the seed.
 """
 

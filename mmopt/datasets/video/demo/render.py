@@ -20,7 +20,7 @@ class Light:
 
     Attributes:
         brightness: 1 by day.
-        noise: Standard deviation of the sensor's noise, in grey levels.
+        noise: Standard deviation of the sensor's noise, in gray levels.
         traffic: Vehicles behind the windows.
     """
 
@@ -97,14 +97,14 @@ def render(
     names = [name for name in points if name not in ('side', 'up', 'forward')]
     pixels_N2, depth_N = camera.project(np.stack([points[name] for name in names]), size)
     pixel = dict(zip(names, pixels_N2, strict=True))
-    metre = camera.focal * height / float(np.mean(depth_N))  # pixels per metre at the driver
+    meter = camera.focal * height / float(np.mean(depth_N))  # pixels per meter at the driver
 
-    def line(first: str, second: str, colour: tuple, thickness_m: float) -> None:
-        thickness = max(round(thickness_m * metre), 1)
-        cv2.line(image, _at(pixel[first]), _at(pixel[second]), colour, thickness, cv2.LINE_AA, _SHIFT)
+    def line(first: str, second: str, color: tuple, thickness_m: float) -> None:
+        thickness = max(round(thickness_m * meter), 1)
+        cv2.line(image, _at(pixel[first]), _at(pixel[second]), color, thickness, cv2.LINE_AA, _SHIFT)
 
-    def dot(place: np.ndarray, colour: tuple, radius_m: float) -> None:
-        cv2.circle(image, _at(place), max(round(radius_m * metre * _UNIT), _UNIT), colour, -1, cv2.LINE_AA, _SHIFT)
+    def dot(place: np.ndarray, color: tuple, radius_m: float) -> None:
+        cv2.circle(image, _at(place), max(round(radius_m * meter * _UNIT), _UNIT), color, -1, cv2.LINE_AA, _SHIFT)
 
     chest = points['neck'] + [0, -0.62, 0.02]
     trunk = [points['left_shoulder'], points['right_shoulder'], chest + [-0.17, 0, 0], chest + [0.17, 0, 0]]
@@ -115,7 +115,7 @@ def render(
     _head(points, driver, camera, size, dot)
     rim, _ = camera.project(wheel_rim(driver), size)
     corners = np.array([_at(corner) for corner in rim])
-    cv2.polylines(image, [corners], True, (25, 25, 28), max(round(0.025 * metre), 1), cv2.LINE_AA, _SHIFT)
+    cv2.polylines(image, [corners], True, (25, 25, 28), max(round(0.025 * meter), 1), cv2.LINE_AA, _SHIFT)
     sleeve = tuple(int(0.8 * value) for value in driver.shirt)
     for side in sorted(('left', 'right'), key=lambda side: -depth_N[names.index(f'{side}_wrist')]):
         line(f'{side}_shoulder', f'{side}_elbow', sleeve, 0.075)
@@ -155,8 +155,8 @@ def _head(points: dict, driver: Driver, camera: Camera, size: tuple[int, int], d
     ]
     shown = [*spheres, *((*what, radius * scale) for *what, radius in features if what[0] @ to_camera > 0.035)]
     pixels_N2, _ = camera.project(place + scale * np.stack([offset for offset, *_ in shown]), size)
-    for pixel, (_, colour, radius_m) in zip(pixels_N2, shown, strict=True):
-        dot(pixel, colour, radius_m)
+    for pixel, (_, color, radius_m) in zip(pixels_N2, shown, strict=True):
+        dot(pixel, color, radius_m)
 
 
 def _cabin(size: tuple[int, int], camera: Camera, light: Light, time_s: float) -> np.ndarray:
@@ -167,8 +167,8 @@ def _cabin(size: tuple[int, int], camera: Camera, light: Light, time_s: float) -
         speed = 0.35 + 0.2 * number
         x = int(((0.37 * number + speed * time_s * (1 if camera.place_m[0] >= 0 else -1)) % 1.0) * width)
         if x < width // 5 or x > width * 4 // 5:
-            colour = [(190, 60, 50), (60, 70, 160), (220, 210, 120)][number % 3]
-            cv2.rectangle(image, (x - 3, height // 3), (x + 3, height // 3 + 5), colour, -1)
+            color = [(190, 60, 50), (60, 70, 160), (220, 210, 120)][number % 3]
+            cv2.rectangle(image, (x - 3, height // 3), (x + 3, height // 3 + 5), color, -1)
     cv2.fillPoly(image, [_seat(camera, size)], (45, 45, 52), cv2.LINE_AA, _SHIFT)
     return image
 

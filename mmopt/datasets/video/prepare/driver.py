@@ -183,7 +183,7 @@ def _check(
     indices = list(threads.map(lambda view: _index(recording, view), views))
     num_frames = len(indices[0].pts_N)
     if not len(segments):
-        raise DataError(f'{recording.label_path}: no segment is labelled.')
+        raise DataError(f'{recording.label_path}: no segment is labeled.')
     if segments[:, 0].max() >= num_frames:
         raise DataError(
             f'{recording.label_path}: a segment begins at frame {segments[:, 0].max()}, '
@@ -201,11 +201,11 @@ def _check(
     folder = recording.keypoint_path(0).parent
     if folder.is_dir():
         names = {path.name for path in folder.glob('*.npz')}
-        labelled = np.unique(np.concatenate([np.arange(start, stop) for start, stop, _ in segments]))
-        lost = [frame for frame in labelled if frame < num_frames and f'{frame:06d}.npz' not in names]
+        labeled = np.unique(np.concatenate([np.arange(start, stop) for start, stop, _ in segments]))
+        lost = [frame for frame in labeled if frame < num_frames and f'{frame:06d}.npz' not in names]
         if lost:
-            raise DataError(f'{folder}: {len(lost)} labelled frames have no keypoints, frame {lost[0]} first.')
-        read_keypoints(recording.keypoint_path(int(labelled[0])), 52)
+            raise DataError(f'{folder}: {len(lost)} labeled frames have no keypoints, frame {lost[0]} first.')
+        read_keypoints(recording.keypoint_path(int(labeled[0])), 52)
     else:
         report.num_without_keypoints += 1
     report.segments[recording.name] = len(segments)

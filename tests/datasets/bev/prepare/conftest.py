@@ -21,7 +21,7 @@ LIDAR = dict(translation=[1, 0, 1.8], rotation=[HALF, 0, 0, -HALF])  # x right, 
 K = [[800.0, 0.0, 800.0], [0.0, 800.0, 450.0], [0.0, 0.0, 1.0]]  # sees |x| < z
 MAP = 'boston-seaport'
 
-# Name of the category: world centre, width, length, height; all look along +y, as the car does.
+# Name of the category: world center, width, length, height; all look along +y, as the car does.
 BOXES = {
     'vehicle.car': ([105, 221, 0.75], [2, 4, 1.5]),
     'human.pedestrian.stroller': ([95, 211, 0.5], [1, 1, 1]),

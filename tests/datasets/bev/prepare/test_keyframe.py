@@ -62,7 +62,7 @@ def test_boxes_and_raster_land_in_their_cells(folder):
     assert not drivable_ZX[~cells(-10.1, 0, 10.1, 40.1)].any()
 
 
-def test_all_cameras_are_labelled_in_both_splits(folder, tmp_path):
+def test_all_cameras_are_labeled_in_both_splits(folder, tmp_path):
     summary = prepare(Options(source=folder, out=tmp_path / 'out', num_workers=0, num_previews=0))
     assert summary.num_images == dict(train=2, val=2)
     assert sorted(path.stem for path in (tmp_path / 'out/img_dir/val').iterdir()) == [
@@ -113,7 +113,7 @@ def test_what_is_missing_in_a_key_frame_is_named(folder):
         keyframe_views(folder, None, ('train',))
 
 
-def test_real_boxes_stand_where_the_camera_sees_their_colours_and_cars_on_the_road(shared_dir):
+def test_real_boxes_stand_where_the_camera_sees_their_colors_and_cars_on_the_road(shared_dir):
     views = keyframe_views(shared_dir / 'data' / 'nuscenes_keyframe', None, ('train',))
     assert len(views) == 6
     for view in views:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mmopt.datasets.bev import NuScenesBEVDataset
-from mmopt.datasets.bev.prepare import Options, prepare, summarise
+from mmopt.datasets.bev.prepare import Options, prepare, summarize
 from mmopt.datasets.bev.prepare.write import Layout
 from mmopt.utils.errors import DataNotFoundError, UserError
 from tests.datasets.bev.prepare.conftest import K
@@ -52,7 +52,7 @@ def test_the_summary_counts_cells_that_count(run):
     # The car of 9 x 17 points lies in the field of view and is not hidden.
     np.testing.assert_allclose(summary.share_of_class['train'][car], 9 * 17 / seen_ZX.sum())
     np.testing.assert_allclose(summary.share_seen['train'], seen_ZX.mean())
-    text = summarise(summary, out)
+    text = summarize(summary, out)
     assert '2 samples made, 0 kept' in text
     assert f'data.data_root={out}' in text
 

@@ -35,7 +35,7 @@ def _renamed(place: dict) -> dict:
 
 
 def test_a_box_lands_in_its_cells(label):
-    # Centre 5 m to the right and 20 m ahead, 4 m long (ahead) and 2 m wide.
+    # Center 5 m to the right and 20 m ahead, 4 m long (ahead) and 2 m wide.
     np.testing.assert_array_equal(bit(label(), CLASSES.index('car')), cells(4, 18, 6, 22))
 
 

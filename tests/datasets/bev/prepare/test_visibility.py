@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmopt.datasets.bev.prepare.rasterise import fill_polygon, grid_to_world, world_to_grid
+from mmopt.datasets.bev.prepare.rasterize import fill_polygon, grid_to_world, world_to_grid
 from mmopt.datasets.bev.prepare.views import Boxes, View, pose, transform
 from mmopt.datasets.bev.prepare.visibility import (
     hidden_behind_boxes,

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import torch
 
-__all__ = ['CoreUtilisation']
+__all__ = ['CoreUtilization']
 
 
-class CoreUtilisation:
+class CoreUtilization:
     """Average the share of time in which a GPU ran a kernel, from a sample per second.
 
     NVML looks at the last fraction of a second only, so one look per log line would be a matter of luck.

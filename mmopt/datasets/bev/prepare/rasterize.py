@@ -8,7 +8,7 @@ small objects (a cone has 0.3 m) never fall between the points.
 
 Deviation from PON: a hole in one polygon does not erase what another polygon of the same layer covers there.
 
-Shape letters: V vertices; Z, X rows and columns of the grid. Points of the grid are (x, z) in metres.
+Shape letters: V vertices; Z, X rows and columns of the grid. Points of the grid are (x, z) in meters.
 """
 
 from collections.abc import Sequence
@@ -76,7 +76,7 @@ def fill_polygon(mask_ZX: np.ndarray, outline_V2: np.ndarray, holes: Sequence[np
 
 
 def footprints(view: View) -> list[tuple[int, np.ndarray]]:
-    """Rasterise what each box covers.
+    """Rasterize what each box covers.
 
     Returns:
         (index of the box, bool map (Z, X)) for each box that touches the grid.
