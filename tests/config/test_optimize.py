@@ -56,8 +56,8 @@ def test_the_section_must_be_a_dict(make):
 
 
 def test_a_slip_of_the_sections_name_is_refused(make):
-    with pytest.raises(ConfigError, match='optimize: did you mean optimize'):
-        lower(make(optimize=dict(micro_batch=2)))
+    with pytest.raises(ConfigError, match='optimise: did you mean optimize'):
+        lower(make(optimise=dict(micro_batch=2)))
 
 
 def test_an_option_begins_the_section(make):

@@ -58,7 +58,7 @@ def test_nothing_is_found_in_the_demo_without_looking(tmp_path):
 
 
 def test_the_demo_is_prepared_anew_as_fred_is(tool, demo, capsys):
-    options = ['--split-file', str(demo / 'splits.json'), '--keep-unlabeled', '--workers', '0', '--force']
+    options = ['--split-file', str(demo / 'splits.json'), '--keep-unlabelled', '--workers', '0', '--force']
     before = (demo / 'annotations' / 'event_train.json').read_text()
     tool('datasets/prepare_fred').main([str(demo), *options])
     text = capsys.readouterr().out

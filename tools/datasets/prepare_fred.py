@@ -29,7 +29,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument('--shares', type=float, nargs=3, default=(0.7, 0.15, 0.15), metavar=('TRAIN', 'VAL', 'TEST'))
     parser.add_argument('--seed', type=int, default=42, help='of the split; default: %(default)s')
-    parser.add_argument('--keep-unlabeled', action='store_true', help='frames without a label are images of no drone')
+    parser.add_argument('--keep-unlabelled', action='store_true', help='frames without a label are images of no drone')
     parser.add_argument('--workers', type=int, default=min(usable_cores(), 8), help='default: %(default)s')
     parser.add_argument('--force', action='store_true', help='make finished sequences anew')
     return parser.parse_args(argv)
