@@ -40,6 +40,7 @@ from mmopt.engine.loops.step import TrainStep
 from mmopt.utils.errors import UserError
 from mmopt.utils.flops import count_flops
 from mmopt.utils.machine import describe_machine
+from mmopt.utils.precision import choose_precision, this_device
 
 REPO = Path(__file__).resolve().parents[1]
 CONFIGS = REPO / 'configs' / 'demo'
@@ -199,9 +200,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     stored = args.out.with_suffix('.json')
     rows = json.loads(stored.read_text()) if stored.is_file() else []
     machine = describe_machine()
+    # What 'auto' comes to is a fact of the machine.
+    chosen = choose_precision(this_device()).precision
+    label = f'auto: {chosen}' if args.precision == 'auto' else args.precision
     for number, name in enumerate(args.only, 1):
         where = dict(cpu=machine['cpu'], instructions=instructions(), threads=machine['threads'])
-        key = dict(demo=name, **where, precision=args.precision, seed=args.seed)
+        key = dict(demo=name, **where, precision=label, seed=args.seed)
         known = [row for row in rows if all(row[part] == key[part] for part in KEY)]
         prefix = f'[{number}/{len(args.only)}] {name}, {args.precision}, seed {args.seed}'
         if known and not args.again:
