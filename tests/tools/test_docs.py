@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-REPO = Path(__file__).resolve().parents[2]
+from tests.conftest import REPO
+
 PAGES = sorted(str(path.relative_to(REPO)) for path in [*REPO.glob('*.md'), *REPO.glob('docs/*.md')])
 LINK = re.compile(r'\]\(([^)\s]+)\)')
 
@@ -27,6 +28,25 @@ def test_every_link_of_a_page_leads_somewhere(page):
         if not target.exists() or (anchor and anchor not in anchors(target)):
             broken.append(link)
     assert broken == []
+
+
+# `tests/engine/test_runner.py::test_name`, `mmopt/utils/`; patterns such as `prepare_<name>.py` are no paths.
+FILE = re.compile(r'`((?:mmopt|tests|tools|benchmarks|configs|requirements)/[\w/.-]+)(?:::\w+\*?)?`')
+TEST = re.compile(r'`[\w/]*(test_\w+\.py)(?:::(\w+))?(\*?)`')
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_every_file_and_test_that_a_page_names_exists(page):
+    text = (REPO / page).read_text(encoding='utf-8')
+    missing = [name for name in FILE.findall(text) if not (REPO / name).exists() and 'NAME' not in name]
+    sources: dict[str, str] = {}
+    for path in (REPO / 'tests').rglob('test_*.py'):  # several folders have a file of one name
+        sources[path.name] = sources.get(path.name, '') + path.read_text(encoding='utf-8')
+    for file, test, star in TEST.findall(text):
+        definition = rf'def {test}' if star else rf'def {test}\('
+        if file not in sources or (test and not re.search(definition, sources[file])):
+            missing.append(f'{file}::{test}{star}')
+    assert missing == []
 
 
 def test_every_page_of_the_docs_can_be_reached_from_the_readme():
