@@ -1,18 +1,13 @@
 """What the benchmark of the demos counts and writes."""
 
-import importlib.util
-
 import pytest
 
-from tests.conftest import REPO
+from tests.conftest import load_script
 
 
 @pytest.fixture(scope='module')
 def benchmark():
-    spec = importlib.util.spec_from_file_location('demos', REPO / 'benchmarks' / 'demos.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script('benchmarks/demos.py')
 
 
 def test_iterations_of_epochs_are_counted_from_the_default_size_of_the_data(benchmark):

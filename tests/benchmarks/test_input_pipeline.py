@@ -1,5 +1,3 @@
-import importlib.util
-
 import cv2
 import mmcv
 import pytest
@@ -8,15 +6,12 @@ import torch
 from mmopt.models.common import ImagePreprocessor
 from mmopt.ops.bev_labels import decode_label_bits
 from mmopt.utils.seeding import SampleIndex
-from tests.conftest import REPO
+from tests.conftest import load_script
 
 
 @pytest.fixture(scope='module')
 def benchmark():
-    spec = importlib.util.spec_from_file_location('input_pipeline', REPO / 'benchmarks' / 'input_pipeline.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script('benchmarks/input_pipeline.py')
 
 
 @pytest.mark.parametrize('cache', [None, 'disk'])

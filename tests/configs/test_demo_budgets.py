@@ -3,11 +3,9 @@
 Two AVX2 cores do 58 GFLOP/s each in large fp32 products, a third of that in small networks; the limit is 300 seconds.
 """
 
-import importlib.util
-
 import pytest
 
-from tests.conftest import REPO
+from tests.conftest import load_script
 
 BUDGET_TFLOP = dict(
     bisenetv2_cityscapes=9.5,
@@ -26,10 +24,7 @@ BUDGET_TFLOP = dict(
 
 @pytest.fixture(scope='module')
 def benchmark():
-    spec = importlib.util.spec_from_file_location('demos', REPO / 'benchmarks' / 'demos.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script('benchmarks/demos.py')
 
 
 def test_every_demo_has_a_budget(benchmark):

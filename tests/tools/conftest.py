@@ -1,4 +1,3 @@
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -8,9 +7,8 @@ import pytest
 from mmengine.config import Config
 
 from mmopt.registry import DATASETS
+from tests.conftest import load_script
 from tests.engine.toy import ToyDataset, toy_config
-
-TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
 
 @DATASETS.register_module()
@@ -26,13 +24,7 @@ class DrawnToyDataset(ToyDataset):
 def tool() -> Callable[[str], ModuleType]:
     """Load a tool as a module: its ``main(argv)`` then costs no new process."""
 
-    def load(name: str) -> ModuleType:
-        spec = importlib.util.spec_from_file_location(f'tools_{name}', TOOLS / f'{name}.py')
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return load
+    return lambda name: load_script(f'tools/{name}.py')
 
 
 @pytest.fixture

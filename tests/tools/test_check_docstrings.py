@@ -1,18 +1,11 @@
-import importlib.util
-from pathlib import Path
-
 import pytest
 
-REPO = Path(__file__).resolve().parents[2]
+from tests.conftest import load_script
 
 
 @pytest.fixture(scope='module')
 def check():
-    path = REPO / 'tools' / 'dev' / 'check_docstrings.py'
-    spec = importlib.util.spec_from_file_location('check_docstrings', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script('tools/dev/check_docstrings.py')
 
 
 @pytest.fixture

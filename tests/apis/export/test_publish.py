@@ -1,5 +1,4 @@
 import hashlib
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -9,9 +8,7 @@ from torch import nn
 from mmopt.apis.export.publish import publish_model
 from mmopt.engine.checkpoint_io import load, load_weights, save
 from mmopt.utils.errors import UserError
-from tests.conftest import REPO
-
-TOOL = REPO / 'tools' / 'publish_model.py'
+from tests.conftest import load_script
 
 
 @pytest.fixture
@@ -61,8 +58,5 @@ def test_a_folder_that_cannot_be_written_is_one_message(tmp_path, checkpoint):
 
 
 def test_the_tool_prints_what_it_made(tmp_path, checkpoint, capsys):
-    spec = importlib.util.spec_from_file_location('tools_publish_model', TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    tool.main([str(checkpoint), '--out', str(tmp_path / 'a.pth')])
+    load_script('tools/publish_model.py').main([str(checkpoint), '--out', str(tmp_path / 'a.pth')])
     assert 'a-' in capsys.readouterr().out
