@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from mmopt.config.precision import AUTO, DTYPE_NAMES
+from mmopt.utils.numbers import is_number, is_whole
 
 __all__ = [
     'ANY',
@@ -37,7 +38,6 @@ __all__ = [
     'WORKERS',
     'Kind',
     'choice',
-    'is_whole',
 ]
 
 
@@ -53,13 +53,8 @@ class Kind(NamedTuple):
     accepts: Callable[[Any], bool]
 
 
-def is_whole(value: Any) -> bool:
-    """Tell whether a value is an int, and not the bool that Python takes for one."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+    return is_number(value) and value == value
 
 
 def _is_count(value: Any) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmopt.utils.errors import UserError
+from mmopt.utils.numbers import is_number
 from mmopt.utils.score_rule import score_rule
 
 __all__ = ['RunLog', 'is_lower_better', 'read_run']
@@ -133,7 +134,7 @@ def _stitch(log: RunLog, entries: Sequence[dict]) -> None:
             # Evaluations are numbered by iteration or by epoch; those by epoch follow what was trained.
             place = max(int(entry.get('step', 0)), last or 0)
         for key, value in entry.items():
-            if key not in _META and isinstance(value, int | float) and not isinstance(value, bool):
+            if key not in _META and is_number(value):
                 (train if is_train else val).setdefault(key, []).append((place, float(value)))
     if first is None:
         first = min((points[0][0] for points in val.values()), default=0)

@@ -13,6 +13,7 @@ from typing import Any
 from mmopt.apis.run.summary import Expectation
 from mmopt.registry import FUNCTIONS, METRICS
 from mmopt.utils.errors import UserError
+from mmopt.utils.numbers import is_number
 from mmopt.utils.terminal import nearest, number
 
 __all__ = ['check_expectations', 'parse_expectations']
@@ -44,7 +45,7 @@ def parse_expectations(cfg: Mapping | Sequence[Mapping] | None) -> list[dict[str
                 f"expect={entry}: needs a metric, and above=<number> or baseline=dict(type='...'), margin=<number>."
             )
         for key in entry.keys() & _NUMBERS:
-            if isinstance(entry[key], bool) or not isinstance(entry[key], int | float):
+            if not is_number(entry[key]) or entry[key] != entry[key]:  # NaN: no metric is above it
                 raise UserError(f'expect.{key} must be a number, got {entry[key]!r}.')
         if 'baseline' in entry:
             _baseline(entry['baseline'])

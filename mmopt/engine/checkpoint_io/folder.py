@@ -1,6 +1,5 @@
 """A work dir's checkpoints: which is the newest whole one, and names that switch in one step."""
 
-import difflib
 import os
 import re
 import shutil
@@ -11,6 +10,7 @@ from mmengine.logging import print_log
 from mmopt.engine.checkpoint_io.verify import CorruptCheckpointError, verify
 from mmopt.engine.checkpoint_io.write import TEMPORARY, CheckpointWriteError, replace_file
 from mmopt.utils.platform import sync_folder
+from mmopt.utils.terminal import nearest
 
 __all__ = ['describe_missing', 'find_latest', 'read_pointer', 'remove_leftovers', 'switch_link', 'write_pointer']
 
@@ -168,15 +168,15 @@ def describe_missing(path: Path) -> str:
     folder = path.parent
     if not folder.is_dir():
         existing = next(parent for parent in (*folder.parents, Path('.')) if parent.is_dir())
-        near = difflib.get_close_matches(
-            folder.relative_to(existing).parts[0], [item.name for item in existing.iterdir() if item.is_dir()], 3
+        near = nearest(
+            folder.relative_to(existing).parts[0], [item.name for item in existing.iterdir() if item.is_dir()]
         )
         hint = f'; did you mean {", ".join(str(existing / name) for name in near)}?' if near else '.'
         return f'{path}: no such checkpoint: the folder {folder} does not exist{hint}'
     names = sorted(item.name for item in folder.iterdir() if item.suffix in _SUFFIXES and not item.name.startswith('.'))
     if not names:
         return f'{path}: no such checkpoint; {folder} holds none.'
-    near = difflib.get_close_matches(path.name, names, 3) or names[:3]
+    near = nearest(path.name, names) or names[:3]
     latest = find_latest(folder)
     newest = f'; the newest is {latest}' if latest else ''
     return f'{path}: no such checkpoint; near names there: {", ".join(near)}{newest}.'

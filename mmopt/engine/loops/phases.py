@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from mmopt.engine.schedules.schedulers import ClosedFormLR
 from mmopt.engine.schedules.timetable import Span, Timetable
 from mmopt.utils.errors import UserError
+from mmopt.utils.numbers import is_whole
 from mmopt.utils.terminal import nearest
 
 __all__ = ['Freezer', 'Phase', 'check_schedulers', 'make_loaders', 'make_timetable', 'parse_phases']
@@ -62,7 +63,7 @@ def parse_phases(phases: Sequence[Mapping[str, Any]] | None, max_epochs: int) ->
             )
         is_last = number == len(phases or ()) - 1
         until = given.get('until_epoch', max_epochs if is_last else None)
-        if not isinstance(until, int) or isinstance(until, bool) or until <= start:
+        if not is_whole(until) or until <= start:
             raise UserError(
                 f'{name}.until_epoch must be a whole number above {start}, where the phase begins, got {until!r}.'
             )
@@ -75,7 +76,7 @@ def parse_phases(phases: Sequence[Mapping[str, Any]] | None, max_epochs: int) ->
         if isinstance(freeze, str) or not all(isinstance(item, str) for item in freeze):
             raise UserError(f'{name}.freeze must be a list of module names, got {freeze!r}.')
         batch = given.get('batch_size')
-        if batch is not None and (not isinstance(batch, int) or isinstance(batch, bool) or batch < 1):
+        if batch is not None and (not is_whole(batch) or batch < 1):
             raise UserError(f'{name}: the batch must be a positive whole number, got {batch!r}.')
         if start < max_epochs:
             parsed.append(Phase(min(until, max_epochs), tuple(freeze), batch))

@@ -6,10 +6,9 @@ from typing import Any
 import torch
 
 from mmopt.engine.switches.effect import Effect
+from mmopt.utils.precision import this_device
 
 __all__ = ['PROCESS_SWITCHES', 'apply_to_process', 'malloc_effect', 'tf32']
-
-_AMPERE = (8, 0)
 
 
 def tf32(value: bool) -> Effect:
@@ -25,8 +24,9 @@ def tf32(value: bool) -> Effect:
     torch.backends.cudnn.allow_tf32 = value
     if not torch.cuda.is_available():
         return Effect('there is no GPU', is_effective=False)
-    if value and torch.cuda.get_device_capability() < _AMPERE:
-        return Effect(f'{torch.cuda.get_device_name()} is older than Ampere and has no TF32', is_effective=False)
+    support = this_device('cuda').support('tf32')
+    if value and not support.is_native:
+        return Effect(support.reason, is_effective=False)
     return Effect('products and convolutions in fp32 may use TF32' if value else 'off')
 
 

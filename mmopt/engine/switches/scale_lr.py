@@ -12,6 +12,7 @@ from typing import Any
 
 from mmopt.engine.switches.effect import Effect
 from mmopt.utils.errors import UserError
+from mmopt.utils.numbers import is_number
 
 __all__ = ['lr_factor', 'samples_per_step', 'scale_optimizer', 'scale_schedules']
 
@@ -102,4 +103,4 @@ def scale_schedules(schedules: Any, factor: float) -> Any:
 def _scaled(value: Any, factor: float) -> Any:
     if isinstance(value, list | tuple):
         return [_scaled(item, factor) for item in value]
-    return value * factor if isinstance(value, int | float) and not isinstance(value, bool) else value
+    return value * factor if is_number(value) else value

@@ -5,6 +5,7 @@ import torch
 
 from mmopt.config import ConfigError, check_optimize
 from mmopt.engine.switches import apply_to_process, fuse_optimizer, malloc_effect
+from mmopt.utils.precision import cuda_device
 from tests.engine.test_runner import build, losses_of
 from tests.engine.toy import toy_config
 
@@ -30,6 +31,15 @@ def test_a_fused_optimizer_is_asked_for_where_torch_has_one():
     assert built['optimizer'] == dict(type='AdamW', lr=1e-3, fused=True)
     assert section['optimizer'] == dict(type='AdamW', lr=1e-3)
     assert effect.is_effective
+
+
+@pytest.mark.parametrize(('capability', 'is_effective'), [((7, 5), False), ((8, 0), True), ((12, 0), True)])
+def test_tf32_has_an_effect_where_the_gpu_has_it(monkeypatch, capability, is_effective):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr('mmopt.engine.switches.process.this_device', lambda kind: cuda_device(capability))
+    effect = apply_to_process(dict(tf32=True))['tf32']
+    assert effect.is_effective is is_effective
+    assert ('before Ampere' in effect.text) is not is_effective
 
 
 @pytest.mark.parametrize(
