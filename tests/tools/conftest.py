@@ -7,8 +7,10 @@ import pytest
 from mmengine.config import Config
 
 from mmopt.registry import DATASETS
-from tests.conftest import load_script
+from tests.conftest import REPO, load_script
 from tests.engine.toy import ToyDataset, toy_config
+
+TOOLS = REPO / 'tools'
 
 
 @DATASETS.register_module()
