@@ -12,14 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from mmopt.datasets.tad.prepare.text import to_number
+from mmopt.datasets.tad.tables import MAX_FRAMES
 from mmopt.utils.errors import DataError
 
 __all__ = ['COORDINATES', 'Column', 'PoseTracks', 'fill_tracks', 'number_frames', 'parse_values']
 
 COORDINATES = dict(x='x', y='y', likelihood='likelihood', p='likelihood', score='likelihood', prob='likelihood')
 """What programs call a coordinate -> what it is."""
-# A recording of 4 hours at 200 frames per second has 3 million.
-_MAX_FRAMES = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -100,10 +99,10 @@ def number_frames(path: Path, index: Sequence[str], first_line: int) -> np.ndarr
             if not digits:
                 raise DataError(f'{path}:{line}: {cell!r} is neither a frame number nor a picture with one.') from None
             number = float(digits[-1])
-        if not 0 <= number < _MAX_FRAMES or number != int(number):
+        if not 0 <= number < MAX_FRAMES or number != int(number):
             raise DataError(
                 f'{path}:{line}: {cell or "an empty cell"!r} is no frame number: they are whole, from 0 to '
-                f'{_MAX_FRAMES - 1}. Times in seconds have to be multiplied by the frames per second.'
+                f'{MAX_FRAMES - 1}. Times in seconds have to be multiplied by the frames per second.'
             )
         frames[place] = int(number)
     return frames
