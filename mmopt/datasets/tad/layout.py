@@ -220,13 +220,14 @@ def _parse_video(path: Path, line: int, row: dict[str, str]) -> Video:
             body_parts=take('body_parts_tracked', lambda text: tuple(json.loads(text))),
             labeled=tuple(dict.fromkeys(labeled)),
         )
-        for column, value in (
+        for name, value in (
             ('frames_per_second', video.fps),
             ('pix_per_cm_approx', scale),
             ('video_width_pix', size_px[0]),
             ('video_height_pix', size_px[1]),
             ('arena_width_cm and arena_height_cm', video.arena_cm),
         ):
+            column = name
             if not 0 < value < math.inf:
                 raise ValueError(f'{value:g} is not positive and finite')
         column = 'body_parts_tracked'
