@@ -119,8 +119,8 @@ def test_json_and_yaml_have_bases_too(tmp_path):
         (dict(c="_base_ = './no.py'"), r'c\.py: \S*no\.py, named in _base_, does not exist; paths count from'),
         (dict(c='_base_ = 3'), r'c\.py: _base_ must be a path or a list of them, got 3'),
         (
-            dict(c="_base_ = 'no_package::a/x.py'"),
-            r"c\.py: _base_ 'no_package::a/x.py': ModuleNotFoundError: no_package is not",
+            dict(c="_base_ = 'mmdet::a/x.py'"),
+            r"c\.py: _base_ 'mmdet::a/x.py': ModuleNotFoundError: mmdet is not",
         ),
         (dict(c="_base_ = ['d.py', 'e.py']", d='a = 1', e='a = 2'), r"c\.py: its bases d\.py and e\.py both set 'a'"),
         (

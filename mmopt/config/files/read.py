@@ -59,6 +59,9 @@ def _read(path: Path, chain: tuple[Path, ...], edits: Edits) -> dict[str, Any]:
 
     Args:
         chain: The files that led here, the first one asked for first.
+
+    Returns:
+        What the file and its bases say together.
     """
     _check_chain(path, chain)
     text, placeholders = substituted(path)
