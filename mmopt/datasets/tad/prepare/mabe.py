@@ -66,7 +66,8 @@ def prepare(root: str | Path, val_share: float = 0.2, *, skip_missing: bool = Fa
 
     Args:
         root: Folder with train.csv, train_tracking and train_annotation.
-        val_share: Share of each laboratory's videos for validation; at least one where there are two.
+        val_share: Share of each laboratory's videos for validation; at least one where there are two. Where no
+            laboratory has two, the share of all videos.
         skip_missing: Leave out videos whose files are missing or broken instead of stopping.
 
     Returns:
@@ -108,7 +109,15 @@ def prepare(root: str | Path, val_share: float = 0.2, *, skip_missing: bool = Fa
         raise DataError(
             f'{root / "train.csv"}: none of its {len(videos)} videos has behaviors_labeled: nothing to train on.'
         )
-    for names in by_lab.values():
+    groups = list(by_lab.values())
+    if max(map(len, groups)) == 1:  # else nothing would be left to validate on
+        groups = [[name for names in groups for name in names]]
+        if len(groups[0]) == 1:
+            raise DataError(
+                f'{root / "train.csv"}: video {groups[0][0]} is the only labeled one; training and validation need one '
+                'each.'
+            )
+    for names in groups:
         names.sort(key=lambda name: hashlib.sha256(name.encode()).hexdigest())
         num_val = min(max(round(len(names) * val_share), 1), len(names) - 1)
         report.splits['val'] += names[:num_val]
