@@ -14,6 +14,7 @@ from typing import Any
 import mmengine
 from mmengine.config import Config
 
+from mmopt.apis.custom_imports import explain_failed_import
 from mmopt.config import apply_options, lower
 from mmopt.config.precision import with_precision
 from mmopt.engine.switches.scale_lr import samples_per_step
@@ -132,6 +133,8 @@ def read_preset(name: str) -> dict[str, Any]:
 
 def _explain_broken(path: Path, error: Exception) -> str:
     """Name the line of a config, or of one of its bases, that cannot be run."""
+    if (failed_import := explain_failed_import(error)) is not None:
+        return f'{path}: {failed_import}'
     text = ' '.join(str(error).split())
     if isinstance(error, FileNotFoundError):
         # Config.fromfile was given a file that exists, so a base is what is missing.

@@ -13,8 +13,9 @@ import os
 import re
 import sys
 from collections.abc import Callable, Collection
-from typing import NoReturn
+from typing import NoReturn, TextIO, cast
 
+from mmopt.apis.cli.pipe import LastingStream
 from mmopt.apis.cli.resume_command import resume_command
 from mmopt.utils.errors import UserError
 from mmopt.utils.terminal import nearest, paint
@@ -24,19 +25,31 @@ __all__ = ['EXIT_INTERRUPTED', 'EXIT_USER_ERROR', 'explain', 'run_tool']
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
-EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 _DELIBERATE = ('mmopt', 'mmengine', 'mmcv')
 _UNREGISTERED = re.compile(r'^(?P<name>\S+) is not in the (?P<registry>.+?) registry\.')
 _UNEXPECTED = re.compile(r"(?P<call>\w+)(\.__init__)?\(\) got an unexpected keyword argument '(?P<name>\w+)'")
 
 
-def run_tool(main: Callable[[], int | None]) -> NoReturn:
+def run_tool(main: Callable[[], int | None], *, goes_on: bool = False) -> NoReturn:
     """Run a tool's ``main`` and leave with its exit code.
 
     Args:
         main: Returns the exit code, or None for 0.
+        goes_on: Whether it goes on when nobody reads its output any more; see :mod:`mmopt.apis.cli.pipe`.
     """
+    farewell = 'Nobody reads the output any more. The work goes on; its files and logs are written as before.'
+    streams = sys.stdout, sys.stderr
+    sys.stdout = cast(TextIO, LastingStream(sys.stdout, goes_on=goes_on, farewell=farewell if goes_on else ''))
+    sys.stderr = cast(TextIO, LastingStream(sys.stderr, goes_on=goes_on))
+    try:
+        _run(main)
+    finally:
+        sys.stdout.flush()
+        sys.stdout, sys.stderr = streams
+
+
+def _run(main: Callable[[], int | None]) -> NoReturn:
     try:
         code = main()
     except SystemExit as stop:
@@ -57,10 +70,6 @@ def run_tool(main: Callable[[], int | None]) -> NoReturn:
         sys.stdout.flush()
         print(paint('\nstopped by Ctrl-C.', 'yellow', sys.stderr), file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # `| head` closed the pipe. Python would complain once more when it flushes on exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_BROKEN_PIPE)
     except Exception as error:
         text = None if _debug() else explain(error)
         log = _log_traceback(error)

@@ -23,14 +23,29 @@ from mmopt.utils.seeding import SampleIndex
 
 __all__ = ['ClassBalancedDataset', 'ConcatDataset', 'RepeatDataset']
 
+_MASK = 0xFFFFFFFFFFFFFFFF
 # 2^64 / golden ratio: multiples of it lie far from each other and from the small seeds that people choose.
 _STRIDE = 0x9E3779B97F4A7C15
 
 
-def _inner(index: int, local: int, copy: int) -> SampleIndex:
-    """Return the index inside a wrapper: ``copy`` counts what shares the local index within an epoch."""
-    seed = (getattr(index, 'seed', 0) + copy * _STRIDE) & 0xFFFFFFFFFFFFFFFF
+def _inner(index: int, local: int, copy: int, length: int) -> SampleIndex:
+    """Return the index inside a wrapper of this length: ``copy`` counts what shares the local index within an epoch.
+
+    Wrappers in wrappers differ in length, and a hash does not commute as a sum does: the second copy of the first data
+    set must not draw what the first copy of the second one does.
+    """
+    seed = getattr(index, 'seed', 0)
+    if copy:
+        seed = _hash(seed ^ _hash(copy * _STRIDE + length))
     return SampleIndex(local, seed, getattr(index, 'epoch', 0))
+
+
+def _hash(value: int) -> int:
+    """Mix 64 bits: the output function of SplitMix64 (Steele, Lea and Flood 2014)."""
+    value &= _MASK
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
+    return value ^ (value >> 31)
 
 
 class _Wrapper:
@@ -123,7 +138,7 @@ class ConcatDataset(_Wrapper, _ConcatDataset):
 
     def _get_ori_dataset_idx(self, idx: int) -> tuple[int, SampleIndex]:
         which, local = super()._get_ori_dataset_idx(idx)
-        return which, _inner(idx, local, which)
+        return which, _inner(idx, local, which, len(self))
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """Return the classes of a sample."""
@@ -163,7 +178,7 @@ class RepeatDataset(_Wrapper, _RepeatDataset):
             self._fully_initialized = True
 
     def _get_ori_dataset_idx(self, idx: int) -> SampleIndex:
-        return _inner(idx, super()._get_ori_dataset_idx(idx), idx // self._ori_len)
+        return _inner(idx, super()._get_ori_dataset_idx(idx), idx // self._ori_len, len(self))
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """Return the classes of a sample."""
@@ -208,7 +223,7 @@ class ClassBalancedDataset(_Wrapper, _ClassBalancedDataset):
 
     def _get_ori_dataset_idx(self, idx: int) -> SampleIndex:
         local = super()._get_ori_dataset_idx(idx)
-        return _inner(idx, local, idx - bisect_left(self.repeat_indices, local))
+        return _inner(idx, local, idx - bisect_left(self.repeat_indices, local), len(self))
 
 
 def _without_cat_ids(dataset: Any) -> Any:

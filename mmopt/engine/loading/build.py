@@ -15,10 +15,11 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from mmopt.engine.guards.signals import end_workers_at_exit, outlive_first_signal
 from mmopt.engine.loading.bad_samples import skip_bad_samples
+from mmopt.engine.loading.dataset import build_dataset
 from mmopt.engine.loading.guarded import GuardedLoader
 from mmopt.engine.loading.shared_memory import warning_for
 from mmopt.engine.loading.workers import plan_for
-from mmopt.registry import DATASETS, FUNCTIONS
+from mmopt.registry import FUNCTIONS
 from mmopt.utils.distributed import local_world_size
 from mmopt.utils.errors import UserError
 from mmopt.utils.malloc import keep_freed_pages
@@ -70,13 +71,7 @@ def build_dataloader(loader_cfg: DataLoader | Mapping[str, Any], seed: int) -> D
         raise UserError(
             "data.on_bad_sample='skip' and data.cache exclude each other: a cache takes good samples only; drop one."
         )
-    dataset = cfg['dataset']
-    if isinstance(dataset, Mapping):
-        dataset = cfg['dataset'] = DATASETS.build(dataset)
-        if hasattr(dataset, 'full_init'):
-            dataset.full_init()
-    if hasattr(dataset, '__len__') and not len(dataset):
-        raise UserError(f'{type(dataset).__name__} has no samples: check its data_root, ann_file and what it selects.')
+    dataset = cfg['dataset'] = build_dataset(cfg['dataset'])
     if cache is not None:
         _prepare_cache(dataset, cache, cache_dir)
     plan = None
