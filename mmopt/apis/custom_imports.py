@@ -1,36 +1,45 @@
-"""Why a module of ``custom_imports`` cannot be imported: MMEngine lists ``sys.path``, whatever the cause."""
+"""Import the modules of ``custom_imports``; where one fails, say why: MMEngine says no more than which."""
 
 import os
-import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
+from mmengine.utils import import_modules_from_strings
+
+from mmopt.utils.errors import UserError
 from mmopt.utils.user_code import describe, place_in_user_code
 
-__all__ = ['explain_failed_import']
+__all__ = ['import_custom_modules']
 
 
-def explain_failed_import(error: BaseException) -> str | None:
-    """Say what went wrong inside a module that a config imports, or that there is no such module.
+def import_custom_modules(path: Path, custom_imports: Mapping[str, Any] | None) -> None:
+    """Import what a config and its options name, so that their types are registered.
 
     Args:
-        error: As reading the config raised it.
+        path: The config.
+        custom_imports: Its section of that name: ``imports``, ``allow_failed_imports``.
 
-    Returns:
-        The text; None if the error is of another kind.
+    Raises:
+        UserError: If there is no such module, or its code fails; the message names the line.
     """
-    cause: BaseException = error
-    if isinstance(error, ImportError) and str(error).startswith('Failed to import custom modules'):
-        failed = error.__cause__  # "Failed to import NAME"
-        if failed is None or failed.__context__ is None:
-            return None
-        name, cause = str(failed).removeprefix('Failed to import '), failed.__context__
+    if not custom_imports:
+        return
+    try:
+        import_modules_from_strings(**custom_imports)
+    except Exception as error:  # whatever a module of the user's raises
+        raise UserError(f'{path}: {_explain(error)}') from error
+
+
+def _explain(error: BaseException) -> str:
+    cause = error
+    if isinstance(error, ImportError) and error.__context__ is not None:
+        name, cause = str(error).removeprefix('Failed to import '), error.__context__
         if isinstance(cause, ModuleNotFoundError) and cause.name and f'{name}.'.startswith(f'{cause.name}.'):
             return (
                 f'custom_imports: there is no module {cause.name!r}. Modules of yours are looked for in the folders of '
                 f'PYTHONPATH ({os.environ.get("PYTHONPATH") or "empty"}): PYTHONPATH=. python ... adds the current one.'
             )
-    functions = [frame.f_code.co_name for frame, _ in traceback.walk_tb(cause.__traceback__)]
-    if 'import_modules_from_strings' not in functions:
-        return None  # an error of the config itself
     if isinstance(cause, SyntaxError):
         return f'custom_imports failed in {cause.filename}:{cause.lineno}: {cause.msg}: {(cause.text or "").strip()}'
     place = place_in_user_code(cause)
