@@ -52,6 +52,9 @@ def shipped_config(path: str) -> str:
 
     Args:
         path: As the docs write it: ``configs/...``.
+
+    Returns:
+        Its path; the same text where there is no repository.
     """
     there = REPO / path
     return os.path.relpath(there) if there.is_file() else path

@@ -36,7 +36,9 @@ def init_worker(worker_id: int) -> None:
     outlive_first_signal()
     cv2.setNumThreads(0)
     keep_freed_pages()
-    seed = get_worker_info().seed % 2**32
+    worker = get_worker_info()
+    assert worker is not None, 'torch calls this in a worker alone'
+    seed = worker.seed % 2**32
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -108,6 +110,11 @@ def build_dataloader(loader_cfg: DataLoader | Mapping[str, Any], seed: int) -> D
 
 def _check_length(loader: DataLoader) -> None:
     """Refuse what has no length: epochs, schedules and evaluations count by it."""
+    if not hasattr(loader.dataset, '__len__'):
+        raise UserError(
+            f'{type(loader.dataset).__name__} has no __len__, by which epochs, schedules and evaluations are counted: '
+            'let it return the number of samples in an epoch.'
+        )
     for part, what in ((loader.sampler, 'indices'), (loader.batch_sampler, 'batches')):
         if part is not None and not isinstance(loader.dataset, IterableDataset) and not hasattr(part, '__len__'):
             raise UserError(

@@ -8,9 +8,9 @@ stay the user's own objects.
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from mmengine.dist import get_dist_info
@@ -28,12 +28,23 @@ _STRIDE = 0xD1B54A32D192ED03
 _MASK = 0xFFFFFFFFFFFFFFFF
 
 
-def innermost(dataset: Any) -> list[Any]:
-    """Return the data sets inside wrappers (``dataset``, ``datasets``), or the data set itself."""
+def _inside(dataset: Any) -> list[Any]:
     inside = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
     # MMEngine's wrappers are no torch data sets.
-    parts = [part for part in inside if isinstance(part, Dataset) or hasattr(part, 'full_init')]
-    return [leaf for part in parts for leaf in innermost(part)] or [dataset]
+    return [part for part in inside if isinstance(part, Dataset) or hasattr(part, 'full_init')]
+
+
+def innermost(dataset: Any) -> list[Any]:
+    """Return the data sets inside wrappers (``dataset``, ``datasets``), or the data set itself."""
+    return [leaf for part in _inside(dataset) for leaf in innermost(part)] or [dataset]
+
+
+def _may_draw(dataset: Any) -> bool:
+    """Tell whether a data set, or a wrapper of the user's around it, may draw from the global generators."""
+    if inside := _inside(dataset):
+        is_users = type(dataset).__module__.split('.')[0] not in ('mmopt', 'mmengine', 'torch')
+        return is_users or any(_may_draw(part) for part in inside)
+    return not getattr(dataset, 'draws_privately', False)
 
 
 class GuardedLoader(DataLoader):
@@ -55,7 +66,7 @@ class GuardedLoader(DataLoader):
         """
         loader.__class__ = cls  # built by MMEngine, which names torch's class
         loader.__dict__.update(seed=seed, passes=0)
-        return loader
+        return cast(GuardedLoader, loader)
 
     def _get_iterator(self) -> Any:
         rank, world_size = get_dist_info()
@@ -68,9 +79,8 @@ class GuardedLoader(DataLoader):
             return super()._get_iterator()
         view = copy.copy(self)
         name = 'sampler' if self.batch_sampler is None else 'batch_sampler'
-        draws = not all(getattr(leaf, 'draws_privately', False) for leaf in innermost(self.dataset))
         view.__dict__ |= {
-            'dataset': _GuardedDataset(self.dataset, draws),
+            'dataset': _GuardedDataset(self.dataset, _may_draw(self.dataset)),
             'collate_fn': _GuardedCollate(self.collate_fn),
             name: _SeededIndices(getattr(self, name), self.sampler, self.seed, rank, world_size, first_pass),
         }
@@ -135,11 +145,15 @@ class _GuardedDataset:
         return len(self._dataset)
 
     def __getitem__(self, index: Any) -> Any:
-        return self.__getitems__([index])[0]
+        with self._keeping_generators():
+            return self._take(self._dataset.__getitem__, index)
+
+    def _keeping_generators(self) -> AbstractContextManager:
+        # In the process that trains, dropout draws from the same generators.
+        return generators_kept() if self._draws and get_worker_info() is None else nullcontext()
 
     def __getitems__(self, indices: Sequence) -> list:
-        # In the process that trains, dropout draws from the same generators.
-        with generators_kept() if self._draws and get_worker_info() is None else nullcontext():
+        with self._keeping_generators():
             whole = getattr(self._dataset, '__getitems__', None)
             if whole is None:
                 return [self._take(self._dataset.__getitem__, index) for index in indices]
@@ -193,10 +207,12 @@ class _GuardedCollate:
 
     collate: Callable[[list], Any]
 
-    def __call__(self, samples: list) -> Any:
+    def __call__(self, samples: Any) -> Any:
+        if not isinstance(samples, list):  # without a batch size: one sample
+            return self.collate(samples)
         plain = [sample.sample if isinstance(sample, Substitute) else sample for sample in samples]
         if self._takes_keys_of_first() and any(_keys(sample) != _keys(plain[0]) for sample in plain):
-            raise DataError(_explain(plain))
+            raise DataError(_explain(plain) or 'Samples of a batch have unequal keys.')
         try:
             return self.collate(samples)
         except Exception as error:

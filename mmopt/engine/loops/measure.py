@@ -73,6 +73,9 @@ def score_of(metrics: Mapping[str, Any], key: str, setting: str) -> float:
         key: One of them.
         setting: What named it, e.g. ``"evaluation.save_best='mIoU'"``.
 
+    Returns:
+        Its value.
+
     Raises:
         UserError: If it is no single number.
     """

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.registry import DefaultScope
-from torch.utils.data import Dataset, IterableDataset, Sampler
+from torch.utils.data import Dataset, IterableDataset, Sampler, default_convert
 
 from mmopt.engine.loading.build import build_dataloader
 from mmopt.registry import DATA_SAMPLERS, DATASETS
@@ -63,6 +63,15 @@ class Faulty(Dataset):
 class Stream(IterableDataset):
     def __iter__(self):
         return (np.random.rand() for _ in range(4))
+
+    def __len__(self) -> int:
+        return 8  # of two workers
+
+
+@DATASETS.register_module()
+class EndlessStream(IterableDataset):
+    def __iter__(self):
+        return iter(range(4))
 
 
 @DATASETS.register_module()
@@ -165,6 +174,34 @@ def test_iterable_data_sets_draw_other_numbers_in_each_worker_and_epoch(workers)
     assert len({value for batch in read(made, epochs=3) for value in batch.tolist()}) == 24
 
 
+class Mix(Dataset):
+    """A wrapper of a user's that draws itself."""
+
+    def __init__(self, dataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> float:
+        return np.random.rand()
+
+
+def test_a_wrapper_of_the_users_draws_for_each_sample_too():
+    from tests.engine.toy import ToyDataset
+
+    values = [float(value) for batch in read(loader(Mix(ToyDataset(length=12))), 2) for value in batch]
+    assert len(set(values)) == 24
+    assert values == [float(v) for b in read(loader(Mix(ToyDataset(length=12)), num_workers=2), 2) for v in b]
+
+
+@pytest.mark.parametrize('workers', WORKERS[:2])
+def test_samples_come_one_by_one_without_a_batch_size(workers):
+    samples = read(loader('PlainDraws', batch_size=None, collate_fn=dict(type=default_convert), **workers), 2)
+    assert [sample[0] for sample in samples] == 2 * list(range(12))
+    assert len({sample[1] for sample in samples}) == 24
+
+
 def test_what_users_look_at_is_their_own():
     dataset = PlainDraws()
     made = loader(dataset)
@@ -208,6 +245,11 @@ def test_a_data_set_without_samples_is_refused():
 def test_a_sampler_without_a_length_is_named_with_the_remedy():
     with pytest.raises(UserError, match='Unmeasured has no __len__.*number of indices'):
         loader('PlainDraws', sampler=dict(type='Unmeasured'))
+
+
+def test_a_data_set_without_a_length_is_named_with_the_remedy():
+    with pytest.raises(UserError, match='EndlessStream has no __len__.*number of samples in an epoch'):
+        loader('EndlessStream', sampler=None)
 
 
 def test_interrupting_the_loop_is_no_error_of_the_data_set():
