@@ -60,6 +60,11 @@ class _Wrapper:
     def prepare_cache(self, *args, **kwargs) -> None:
         """See :meth:`mmopt.datasets.common.SeededDataset.prepare_cache`."""
         for inside in _inside(self):
+            if not hasattr(inside, 'prepare_cache'):
+                raise UserError(
+                    f'data.cache: {type(inside).__name__} in the {type(self).__name__} cannot store its samples. Derive '
+                    'it from mmopt.datasets.common.SeededDataset, or drop data.cache.'
+                )
             inside.prepare_cache(*args, **kwargs)
 
     def _list_inside(self) -> None:

@@ -133,3 +133,9 @@ def test_unequal_metainfo_is_refused_with_both_values_and_the_key_that_allows_it
         DATASETS.build(dict(type='ConcatDataset', datasets=[Named(), Drawing()]))
     made = DATASETS.build(dict(type='ConcatDataset', datasets=[Named(), Drawing()], ignore_keys='classes'))
     assert made.metainfo == dict(classes=('a', 'b'))
+
+
+def test_a_cache_over_a_plain_data_set_is_refused_with_its_name():
+    dataset = DATASETS.build(dict(type='RepeatDataset', times=2, dataset=PlainNumbers()))
+    with pytest.raises(UserError, match='PlainNumbers in the RepeatDataset cannot store its samples'):
+        dataset.prepare_cache('ram')
