@@ -113,7 +113,13 @@ class CocoDataset(SeededDataset):
                 'current',
             )
         if not listed:
-            raise DataError(f'{self.ann_file}: no image to use.')
+            why = (
+                f'none of its {len(images)} images has a box of {", ".join(self._metainfo["classes"]) or "any class"} '
+                f'that is {self.min_side:g} pixels wide, and keep_empty is off'
+                if images
+                else 'the list of images is empty'
+            )
+            raise DataError(f'{self.ann_file}: no image to use: {why}.')
         return listed
 
     def get_data_info(self, idx: int) -> dict:
@@ -131,6 +137,10 @@ class CocoDataset(SeededDataset):
                 labels=truth_M6[counts_M, 4].astype(np.int64),
             )
         )
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Return the classes of an image's boxes, for ``ClassBalancedDataset``."""
+        return super().get_data_info(idx)['truth'][:, 4].astype(int).tolist()
 
     def anchor_sizes(self) -> np.ndarray:
         """Return widths and heights (N, 2) of all boxes in pixels of the network's input, for k-means."""
