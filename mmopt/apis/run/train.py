@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from mmopt.apis.run.progress import ProjectedEnd
 from mmopt.apis.run.remedies import with_estimates
 from mmopt.apis.run.start import build_runner, start_of
 from mmopt.apis.run.summary import Summary, median_iteration
+from mmopt.apis.run.work_dir import claimed_work_dir
 from mmopt.config.evaluation import main_metric
 from mmopt.engine import checkpoint_io
 from mmopt.engine.micro_batch import DoesNotFitError
@@ -56,19 +58,27 @@ def _look(cfg: Config, start: Start | None) -> Facts:
     return collect_facts(cfg, start)
 
 
-def train(cfg: Config, *, num_pictures: int = NUM_PICTURES) -> Summary:
+def train(cfg: Config, *, num_pictures: int = NUM_PICTURES, overwrite: bool = False) -> Summary:
     """Print the preflight block, train, and print the summary.
 
     Args:
         cfg: A lowered config.
         num_pictures: Pictures of validation samples to write at the end.
+        overwrite: Whether the work dir's files of another run may be moved away; see
+            :func:`mmopt.apis.run.work_dir.claimed_work_dir`.
 
     Returns:
         The summary; its ``exit_code`` tells whether the config's expectations hold.
 
     Raises:
-        UserError: If the config expects a metric and never evaluates.
+        UserError: If the config expects a metric and never evaluates, or the work dir is another run's.
     """
+    is_first = rank_to_be(cfg.get('launcher', 'none')) == 0
+    with claimed_work_dir(cfg, overwrite=overwrite) if is_first else nullcontext():
+        return _train(cfg, num_pictures)
+
+
+def _train(cfg: Config, num_pictures: int) -> Summary:
     expectations = parse_expectations(cfg.get('expect'))
     if expectations and not cfg.get('val_cfg'):
         raise UserError(f'{cfg.filename}: expect needs an evaluation: add data.val and evaluation, or drop expect.')
