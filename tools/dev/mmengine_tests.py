@@ -179,9 +179,7 @@ def get_source(folder: Path, source: Path | None, version: str) -> Path:
 
 def parse_args(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        'files', nargs='*', help=f'folders or files below tests/ (default: {" ".join(DEFAULT_FILES)})'
-    )
+    parser.add_argument('files', nargs='*', help=f'folders or files below tests/ (default: {" ".join(DEFAULT_FILES)})')
     parser.add_argument('--source', type=Path, help='a checkout of MMEngine at the installed version')
     parser.add_argument('--logs', type=Path, help="keep pytest's output of each file in this folder")
     return parser.parse_known_args(argv)

@@ -103,9 +103,7 @@ class RuntimeInfoHook(_RuntimeInfoHook):
         self._seconds += sum(columns.get('time', ()))
         self._iters += len(self._pending)
         if self._iters:
-            runner.message_hub.update_info(
-                'eta', self._seconds / self._iters * (runner.max_iters - runner.iter - 1)
-            )
+            runner.message_hub.update_info('eta', self._seconds / self._iters * (runner.max_iters - runner.iter - 1))
         self.forget()
 
     def _show_at_once(self, runner: Runner) -> None:
