@@ -79,9 +79,11 @@ def score_of(metrics: Mapping[str, Any], key: str, setting: str) -> float:
     Raises:
         UserError: If it is no single number.
     """
-    value = metrics[key]
+    value = single(metrics[key])
     if not is_number(value):
         shape = getattr(value, 'shape', None)
         what = f'an array of shape {tuple(shape)}' if shape else repr(value)
-        raise UserError(f'{setting}: {key} is no single number but {what}; name one, or let the metric give its mean.')
+        raise UserError(
+            f'{setting}: its value is no single number but {what}; name one, or let the metric give a mean.'
+        )
     return float(value)

@@ -47,7 +47,7 @@ def test_an_array_of_one_is_a_number(value):
 def test_what_is_no_number_may_be_measured_but_decides_nothing(value):
     metrics, _ = measured(GivenMetric(dict(acc=value)))
     assert metrics['acc'] is value
-    with pytest.raises(UserError, match="evaluation.save_best='acc': acc is no single number but"):
+    with pytest.raises(UserError, match="evaluation.save_best='acc': its value is no single number but"):
         score_of(metrics, 'acc', "evaluation.save_best='acc'")
 
 
