@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from mmopt.apis.run.progress import ProjectedEnd
 from mmopt.apis.run.remedies import with_estimates
 from mmopt.apis.run.start import build_runner, start_of
 from mmopt.apis.run.summary import Summary, median_iteration
+from mmopt.apis.run.work_dir import claimed_work_dir
 from mmopt.config.evaluation import main_metric
 from mmopt.engine import checkpoint_io
 from mmopt.engine.micro_batch import DoesNotFitError
@@ -67,19 +69,27 @@ def _look(cfg: Config, start: Start | None, expectations: list[dict]) -> Facts:
     return facts
 
 
-def train(cfg: Config, *, num_pictures: int = NUM_PICTURES) -> Summary:
+def train(cfg: Config, *, num_pictures: int = NUM_PICTURES, overwrite: bool = False) -> Summary:
     """Print the preflight block, train, and print the summary.
 
     Args:
         cfg: A lowered config.
         num_pictures: Pictures of validation samples to write at the end.
+        overwrite: Whether the work dir's files of another run may be moved away; see
+            :func:`mmopt.apis.run.work_dir.claimed_work_dir`.
 
     Returns:
         The summary; its ``exit_code`` tells whether the config's expectations hold.
 
     Raises:
-        UserError: If the config expects a metric and never evaluates.
+        UserError: If the config expects a metric and never evaluates, or the work dir is another run's.
     """
+    is_first = rank_to_be(cfg.get('launcher', 'none')) == 0
+    with claimed_work_dir(cfg, overwrite=overwrite) if is_first else nullcontext():
+        return _train(cfg, num_pictures)
+
+
+def _train(cfg: Config, num_pictures: int) -> Summary:
     expectations = parse_expectations(cfg.get('expect'))
     # Read now: the run may replace the very checkpoint that it goes on from.
     start = start_of(cfg)

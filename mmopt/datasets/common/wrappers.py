@@ -62,8 +62,8 @@ class _Wrapper:
         for inside in _inside(self):
             if not hasattr(inside, 'prepare_cache'):
                 raise UserError(
-                    f'data.cache: {type(inside).__name__} in the {type(self).__name__} cannot store its samples. Derive '
-                    'it from mmopt.datasets.common.SeededDataset, or drop data.cache.'
+                    f'data.cache: {type(inside).__name__} in the {type(self).__name__} cannot store its samples. '
+                    'Derive it from mmopt.datasets.common.SeededDataset, or drop data.cache.'
                 )
             inside.prepare_cache(*args, **kwargs)
 

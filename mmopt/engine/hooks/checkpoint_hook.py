@@ -217,6 +217,8 @@ class CheckpointHook(Hook):
     def _write(self, runner: Runner, path: Path, then: Callable[[], None]) -> None:
         """Save on all ranks (they gather their random states), and let rank 0 do what follows the writing."""
         with runner.time_split.measure('checkpoints'):
+            if (refuse_bad_weights := getattr(runner.train_loop, 'refuse_bad_weights', None)) is not None:
+                refuse_bad_weights()
             if self._writer is None:
                 runner.save_checkpoint(path)
                 if is_main_process():
