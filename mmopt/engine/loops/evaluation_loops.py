@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
 from mmopt.engine.loading.worker_death import worker_deaths_explained
-from mmopt.engine.loops.measure import measure
+from mmopt.engine.loops.measure import check_predictions, measure
 from mmopt.engine.loops.step import unwrap
 from mmopt.engine.micro_batch import Predictor
 from mmopt.engine.parallel.fsdp import gathered
@@ -99,6 +99,7 @@ class EvaluationLoop(BaseLoop):
                 # The model alone: under autocast a metric's matrix products would count in half precision.
                 with runner.autocast():
                     outputs = predict(batch)
+                check_predictions(outputs, module, self.evaluator)
                 self.evaluator.process(data_samples=outputs, data_batch=batch)
                 runner.call_hook(f'after_{self.mode}_iter', batch_idx=batch_idx, data_batch=batch, outputs=outputs)
                 if poll is not None and batch_idx < num_polls and (name := poll()) is not None:
