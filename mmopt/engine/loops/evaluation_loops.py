@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
+from mmopt.engine.loading.guarded import GuardedLoader
 from mmopt.engine.loading.worker_death import worker_deaths_explained
 from mmopt.engine.loops.measure import check_predictions, measure
 from mmopt.engine.loops.step import unwrap
@@ -88,6 +89,8 @@ class EvaluationLoop(BaseLoop):
         module.eval()
         num_polls, poll = self._num_polls(), self.poll
         predict = Predictor(module, runner.logger)
+        if isinstance(self.dataloader, GuardedLoader):
+            self.dataloader.passes = 0  # every evaluation draws the same, also after a resume
         with (
             torch.no_grad(),
             torch.random.fork_rng(devices),
