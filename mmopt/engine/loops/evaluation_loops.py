@@ -14,8 +14,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
+from mmopt.engine.loading.guarded import GuardedLoader
 from mmopt.engine.loading.worker_death import worker_deaths_explained
-from mmopt.engine.loops.measure import measure
+from mmopt.engine.loops.measure import check_predictions, measure
 from mmopt.engine.loops.step import unwrap
 from mmopt.engine.micro_batch import Predictor
 from mmopt.engine.parallel.fsdp import gathered
@@ -94,6 +95,8 @@ class EvaluationLoop(BaseLoop):
         num_polls, poll = self._num_polls(), self.poll
         self._predict = None
         self.losses.clear()
+        if isinstance(self.dataloader, GuardedLoader):
+            self.dataloader.passes = 0  # every evaluation draws the same, also after a resume
         with (
             torch.no_grad(),
             torch.random.fork_rng(devices),
@@ -127,6 +130,7 @@ class EvaluationLoop(BaseLoop):
         with runner.autocast():
             outputs = self._predict(data_batch)
         outputs, self.losses = _update_losses(outputs, self.losses)
+        check_predictions(outputs, unwrap(runner.model), self.evaluator)
         self.evaluator.process(data_samples=outputs, data_batch=data_batch)
         runner.call_hook(f'after_{self.mode}_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
 
