@@ -179,6 +179,16 @@ class CocoDataset(SeededDataset):
             )
         )
 
+    def nothing_to_learn(self) -> str:
+        """Tell whether no image has a box that counts."""
+        self.full_init()
+        if any(len(self.get_data_info(index)['boxes']) for index in range(len(self))):
+            return ''
+        return (
+            f'{self.ann_file}: none of its {len(self)} images has a box of {", ".join(self.metainfo["classes"])} that '
+            f'is no crowd, at least {self.min_side:g} pixels wide and high, and inside its image.'
+        )
+
     def anchor_sizes(self) -> np.ndarray:
         """Return widths and heights (N, 2) of all boxes in pixels of the network's input, for k-means."""
         self.full_init()

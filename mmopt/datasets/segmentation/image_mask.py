@@ -4,10 +4,12 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 from torch import Tensor
 
 from mmopt.datasets.common.base import SeededDataset
+from mmopt.datasets.common.loading import decode_file
 from mmopt.datasets.common.pictures import to_uint8_image
 from mmopt.datasets.segmentation.example import example_segmentation, host_bytes_segmentation
 from mmopt.datasets.segmentation.pictures import draw_segmentation, palette_of
@@ -21,6 +23,8 @@ __all__ = ['ImageMaskDataset', 'SegmentationDataset', 'label_table']
 _IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp')
 _MASK_SUFFIXES = ('.png', '.bmp')
 _IGNORE = 255
+_LOOKED_AT = 8
+"""Masks that are looked at before a run."""
 
 
 def label_table(num_classes: int, label_map: Mapping[int, int] | None = None) -> np.ndarray:
@@ -96,6 +100,22 @@ class SegmentationDataset(SeededDataset):
             )
             for image, mask in self.list_pairs()
         ]
+
+    def nothing_to_learn(self) -> str:
+        """Tell whether every pixel of the first masks is ignored."""
+        self.full_init()
+        infos = [self.get_data_info(index) for index in range(min(len(self), _LOOKED_AT))]
+        for info in infos:
+            try:
+                mask = decode_file(info['label_path'], cv2.IMREAD_UNCHANGED)
+            except (DataError, OSError):  # which the run reports, or skips if it is told to
+                return ''
+            if mask.dtype != np.uint8 or (cv2.LUT(mask, info['label_table']) != _IGNORE).any():
+                return ''
+        return (
+            f'{infos[0]["label_path"]}: every pixel of it and of the {len(infos) - 1} masks behind it is ignored '
+            '(255, by itself or through label_map).'
+        )
 
     @classmethod
     def example_sample(cls, config: Mapping, max_items: int | None = None) -> dict:

@@ -170,6 +170,13 @@ class DriverActionDataset(SeededDataset):
             files += [recording.keypoint_path(frame) for frame in frames_T.tolist()]
         return info | dict(frames=frames_T, source_files=[str(path) for path in files])
 
+    def nothing_to_learn(self) -> str:
+        """Tell whether no recording has a labeled segment."""
+        self.full_init()
+        if len(self):
+            return ''
+        return f'{self.split_file or self.data_root}: none of its recordings has a labeled segment inside its video.'
+
     @classmethod
     def example_sample(cls, config: Mapping, max_items: int | None = None) -> dict:
         """Return what the pipeline gives, without the data; see :mod:`mmopt.datasets.common.example`."""
