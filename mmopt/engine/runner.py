@@ -15,9 +15,10 @@ from typing import Any, Self
 import torch
 from mmengine.device import get_device
 from mmengine.dist import broadcast_object_list, get_rank, get_world_size, is_main_process
-from mmengine.hooks import EMAHook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.logging import MMLogger
-from mmengine.runner import Runner
+from mmengine.registry import HOOKS
+from mmengine.runner import Priority, Runner
 from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 from torch.utils.data import DataLoader
@@ -26,6 +27,7 @@ from mmopt.config.optimize import check_optimize, merge_optimize
 from mmopt.engine import checkpoint_io
 from mmopt.engine.checkpoint_io.run_state import collect_state, restore_state
 from mmopt.engine.hooks.checkpoint_hook import CheckpointHook
+from mmopt.engine.hooks.contract import check_points, check_priority, uncalled_points
 from mmopt.engine.hooks.dispatch import calls_at
 from mmopt.engine.hooks.runtime_info_hook import RuntimeInfoHook
 from mmopt.engine.loading.build import build_dataloader
@@ -291,6 +293,28 @@ class IterBasedRunner(Runner):
             if merged[name] is None:
                 del merged[name]
         super().register_default_hooks(merged)
+
+    def register_hook(self, hook: Hook | dict, priority: str | int | Priority | None = None) -> None:
+        """Register a hook that the loops can call.
+
+        Args:
+            hook: The hook or its config.
+            priority: Replaces that of the config or of the hook.
+
+        Raises:
+            UserError: If the priority is none, or a method does not take what the loops give it.
+        """
+        if isinstance(hook, dict):
+            cfg = dict(hook)
+            own = cfg.pop('priority', None)
+            check_priority(own, str(cfg.get('type')))
+            priority = own if priority is None else priority
+            hook = HOOKS.build(cfg)
+        check_priority(priority, type(hook).__name__)
+        check_points(type(hook))
+        for text in uncalled_points(type(hook)):
+            self.logger.warning(text)
+        super().register_hook(hook, priority)
 
     def autocast(self) -> AbstractContextManager:
         """Return the precision of the run for an evaluation: what training uses, evaluation uses."""

@@ -118,6 +118,14 @@ class DriverActionDataset(SeededDataset):
             )
         return samples
 
+    def explain_empty(self) -> str:
+        """Say which files name no segment."""
+        folder = Path(self.data_root or '.')
+        recordings = self._choose(find_recordings(folder))
+        files = ', '.join(str(recording.label_path) for recording in recordings[:3])
+        more = f' and {len(recordings) - 3} more' if len(recordings) > 3 else ''
+        return f'the {len(recordings)} chosen recordings have no labeled segment ({files}{more}); choose others.'
+
     def _choose(self, known: Sequence[Recording]) -> list[Recording]:
         if not self.split_file:
             return list(known)
@@ -176,6 +184,10 @@ class DriverActionDataset(SeededDataset):
         if len(self):
             return ''
         return f'{self.split_file or self.data_root}: none of its recordings has a labeled segment inside its video.'
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Return the class of a segment, for ``ClassBalancedDataset``."""
+        return [super().get_data_info(idx)['label']]
 
     @classmethod
     def example_sample(cls, config: Mapping, max_items: int | None = None) -> dict:

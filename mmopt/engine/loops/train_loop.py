@@ -21,6 +21,7 @@ from mmopt.engine.guards.classes import check_classes
 from mmopt.engine.guards.signals import StopSignals, TrainingStopped
 from mmopt.engine.guards.weights import bad_weights, describe_bad_weights
 from mmopt.engine.loading.bad_samples import BadSamples
+from mmopt.engine.loading.guarded import GuardedLoader
 from mmopt.engine.loading.prefetch import BatchSource, batch_source
 from mmopt.engine.loading.worker_death import worker_deaths_explained
 from mmopt.engine.loading.workers import LoaderTuner
@@ -293,6 +294,8 @@ class TrainLoop(BaseLoop):
             iters_into_epoch = 0
         elif hasattr(sampler, 'set_epoch'):
             sampler.set_epoch(epoch)
+        if isinstance(self.dataloader, GuardedLoader):
+            self.dataloader.passes = epoch  # so that samples draw what they would have drawn
         batches = self._loader_iter = iter(self.dataloader)
         if iters_into_epoch:
             self.runner.logger.warning(
