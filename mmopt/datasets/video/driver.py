@@ -178,13 +178,6 @@ class DriverActionDataset(SeededDataset):
             files += [recording.keypoint_path(frame) for frame in frames_T.tolist()]
         return info | dict(frames=frames_T, source_files=[str(path) for path in files])
 
-    def nothing_to_learn(self) -> str:
-        """Tell whether no recording has a labeled segment."""
-        self.full_init()
-        if len(self):
-            return ''
-        return f'{self.split_file or self.data_root}: none of its recordings has a labeled segment inside its video.'
-
     def get_cat_ids(self, idx: int) -> list[int]:
         """Return the class of a segment, for ``ClassBalancedDataset``."""
         return [super().get_data_info(idx)['label']]

@@ -28,7 +28,7 @@ def check_classes(model: nn.Module, dataset: Any) -> None:
     """
     outputs = getattr(model, 'num_classes', None)
     classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
-    if not isinstance(outputs, int) or isinstance(classes, str) or not hasattr(classes, '__len__'):
+    if not isinstance(outputs, int) or not isinstance(classes, list | tuple):
         return
     exact = getattr(model, 'needs_all_classes', False)
     if len(classes) == outputs or (len(classes) < outputs and not exact):

@@ -15,7 +15,7 @@ def frozen_entries(model: nn.Module, freeze: Sequence[str] = ()) -> set[str]:
     """Name the entries of a model's state that a training does not change.
 
     Args:
-        model: The model; it ends in training mode, with these modules thawed again.
+        model: It ends in training mode, with these modules thawed again.
         freeze: Patterns of modules that the first phase of a training freezes.
 
     Returns:
@@ -50,7 +50,7 @@ def never_filled(
 
     Args:
         frozen: From :func:`frozen_entries`.
-        model: The model.
+        model: Whose modules may name a checkpoint in their ``init_cfg``.
         filled: Entries that a checkpoint fills.
         build: Builds the model once more, with real weights.
 
