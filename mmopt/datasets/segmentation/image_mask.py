@@ -21,7 +21,8 @@ __all__ = ['ImageMaskDataset', 'SegmentationDataset', 'label_table']
 _IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp')
 _MASK_SUFFIXES = ('.png', '.bmp')
 _IGNORE = 255
-_LOOKED_AT = 8  # masks; one with another value ends the search
+_LOOKED_AT = 8
+"""Masks that are looked at before a run; one with something to learn ends the search."""
 
 
 def label_table(num_classes: int, label_map: Mapping[int, int] | None = None) -> np.ndarray:
@@ -137,6 +138,22 @@ class SegmentationDataset(SeededDataset):
             Classes, 255 where they are ignored.
         """
         return read_label(info['label_path'], info['label_table'], self.palette)
+
+    def nothing_to_learn(self) -> str:
+        """Tell whether every pixel of the first masks is ignored."""
+        self.full_init()
+        infos = [self.get_data_info(index) for index in range(min(len(self), _LOOKED_AT))]
+        for info in infos:
+            try:
+                label_HW = self.read_label(info)
+            except (DataError, DataNotFoundError):  # which the run reports, or skips if it is told to
+                return ''
+            if (label_HW != _IGNORE).any():
+                return ''
+        return (
+            f'{infos[0]["label_path"]}: every pixel of it and of the {len(infos) - 1} masks behind it is ignored '
+            '(255, by itself or through label_map).'
+        )
 
     @classmethod
     def example_sample(cls, config: Mapping, max_items: int | None = None) -> dict:

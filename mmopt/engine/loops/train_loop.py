@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmopt.engine.guards.bad_numbers import BadNumberError, BadNumberGuard, BadNumberPolicy, RollBack
+from mmopt.engine.guards.classes import check_classes
 from mmopt.engine.guards.signals import StopSignals, TrainingStopped
 from mmopt.engine.guards.weights import bad_weights, describe_bad_weights
 from mmopt.engine.loading.bad_samples import BadSamples
@@ -278,6 +279,7 @@ class TrainLoop(BaseLoop):
             self.step.guard = self._make_guard()
 
     def _begin(self) -> None:
+        check_classes(unwrap(self.runner.model), self.dataloader.dataset)
         self._build_step(self._found)
         self.runner.call_hook('before_train')
         self._step_end = self._split.switch('data')
