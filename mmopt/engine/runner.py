@@ -88,6 +88,8 @@ class IterBasedRunner(Runner):
     default_train_loop: type[TrainLoop] = IterBasedTrainLoop
     # MMEngine's, which carry no types there.
     model: nn.Module
+    optim_wrapper: Any
+    param_schedulers: Any
     _resume: bool
     _has_loaded: bool
 
