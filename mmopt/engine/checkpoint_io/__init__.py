@@ -21,7 +21,7 @@ from mmopt.engine.checkpoint_io.rng import rng_state, set_rng_state
 from mmopt.engine.checkpoint_io.tensor_file import write_tensor_file
 from mmopt.engine.checkpoint_io.verify import CorruptCheckpointError, verify
 from mmopt.engine.checkpoint_io.weights import LoadReport, load_weights
-from mmopt.engine.checkpoint_io.write import CheckpointWriteError, replace_file, save
+from mmopt.engine.checkpoint_io.write import CheckpointWriteError, replace_file, save, save_to
 
 __all__ = [
     'BackgroundWriter',
@@ -42,6 +42,7 @@ __all__ = [
     'restore_message_hub',
     'rng_state',
     'save',
+    'save_to',
     'set_rng_state',
     'switch_link',
     'to_plain',
