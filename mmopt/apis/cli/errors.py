@@ -10,11 +10,12 @@ import inspect
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Collection
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from mmopt.apis.cli.resume_command import resume_command
-from mmopt.utils.errors import UserError
+from mmopt.utils.errors import ConfigWarning, UserError
 from mmopt.utils.terminal import nearest, paint
 
 __all__ = ['EXIT_INTERRUPTED', 'EXIT_USER_ERROR', 'explain', 'run_tool']
@@ -34,6 +35,7 @@ def run_tool(main: Callable[[], int | None]) -> NoReturn:
     Args:
         main: Returns the exit code, or None for 0.
     """
+    warnings.formatwarning = _formatted
     try:
         code = main()
     except SystemExit as stop:
@@ -69,6 +71,16 @@ def run_tool(main: Callable[[], int | None]) -> NoReturn:
         sys.exit(EXIT_USER_ERROR)
     _leave_process_group()
     sys.exit(code or 0)
+
+
+_format_warning = warnings.formatwarning
+
+
+def _formatted(message: Warning | str, category: type[Warning], *place: Any, **line: Any) -> str:
+    """Write what a config says in vain without the line of code that found it; all other warnings as Python does."""
+    if issubclass(category, ConfigWarning):
+        return f'{paint("warning:", "yellow", sys.stderr)} {message}\n'
+    return _format_warning(message, category, *place, **line)
 
 
 def _leave_process_group() -> None:
