@@ -76,6 +76,17 @@ _SHARED = {
     'auto_resume': Key(
         SWITCH, ('resume', 'auto_resume'), "Go on from the work dir's newest checkpoint if there is one."
     ),
+    'resume_optimizer': Key(
+        STRICT_SWITCH, SAME, 'False: a resumed run begins its optimizer afresh; weights, iteration and schedule go on.'
+    ),
+    'allow_partial': Key(
+        STRICT_SWITCH, SAME, 'Resume and test with weights of which a part is left out, which is then listed (False).'
+    ),
+    'strip_prefix': Key(TEXT, SAME, 'Take this off the names of the weights that are loaded.'),
+    'keep_global_batch': Key(
+        STRICT_SWITCH, SAME, 'False: resume on another number of processes with another global batch.'
+    ),
+    'allow_pickle': Key(STRICT_SWITCH, SAME, 'Load checkpoints with any Python objects, if you trust them (False).'),
     'log_level': Key(ANY, 'log_level', "`'INFO'` unless given."),
     'work_dir': Key(TEXT, SAME, 'The folder of the run.'),
     'launcher': Key(TEXT, SAME, "What starts the processes: `'none'`, `'pytorch'` or `'slurm'`."),
@@ -108,18 +119,19 @@ TOP_LEVEL = Section(
     {**DIALECT, **_SHARED, **_REFUSED}, 'Any other name is a variable and stays as it is.', is_open=True
 )
 
-EXTRAS = ('allow_pickle', 'expect', 'keep_global_batch', 'runner_type')
+EXTRAS = ('expect', 'runner_type')
 """Names that a run reads at the top level of any config, though no section of MMCV 1.x or MMEngine is called so."""
 
 NATIVE = (
-    *('model', 'data_preprocessor', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'data_root'),
-    *('train_cfg', 'val_cfg', 'test_cfg', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr', 'optimize'),
+    *('model', 'data_preprocessor', 'train_dataloader', 'val_dataloader', 'test_dataloader'),
+    *('train_cfg', 'val_cfg', 'test_cfg', 'optim_wrapper', 'param_scheduler'),
     *('val_evaluator', 'test_evaluator', 'tta_model', 'tta_pipeline', 'default_hooks', 'custom_hooks'),
-    *('custom_imports', 'default_scope', 'load_from', 'resume', 'auto_resume', 'work_dir', 'launcher'),
+    *('default_scope', 'load_from', 'resume', 'auto_resume'),
     *('env_cfg', 'randomness', 'log_processor', 'log_level', 'visualizer', 'experiment_name'),
     *('model_wrapper_cfg', 'sync_bn', 'cfg'),
+    *(key for key, entry in _SHARED.items() if entry.to == SAME),
 )
-"""The sections of a native config."""
+"""The sections of a native config, and what a run reads in any config."""
 
 SECTIONS = {
     'phases': Section(

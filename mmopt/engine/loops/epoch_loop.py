@@ -43,8 +43,8 @@ class EpochBasedTrainLoop(TrainLoop):
         super().__init__(runner, dataloader, **kwargs)
         if int(max_epochs) != max_epochs or max_epochs < 1:
             raise ValueError(f'max_epochs must be a positive whole number, got {max_epochs!r}.')
-        self.max_epochs = int(max_epochs)
-        self.phases = parse_phases(phases, self.max_epochs)
+        self._max_epochs = int(max_epochs)
+        self.phases = parse_phases(phases, self._max_epochs)
         self.loaders = make_loaders(self.phases, self.dataloader, dataloader, runner)
         for loader in self.loaders:
             if not len(loader):
@@ -57,11 +57,21 @@ class EpochBasedTrainLoop(TrainLoop):
         self._phase: Phase | None = None
 
     @property
+    def max_epochs(self) -> int:
+        """Epochs of the run."""
+        return self._max_epochs
+
+    @property
     def max_iters(self) -> int:
         """Iterations of the run."""
-        return self._iters_until(self.max_epochs)
+        return self.iters_until(self._max_epochs)
 
-    def _iters_until(self, epoch: int) -> int:
+    @property
+    def _max_iters(self) -> int:
+        return self.max_iters  # what MMEngine's loop calls it
+
+    def iters_until(self, epoch: int) -> int:
+        """Return the iterations before an epoch begins."""
         return epoch * len(self.dataloader) if self.timetable is None else self.timetable.iters_until(epoch)
 
     def epoch_lengths(self) -> dict[str, list]:
@@ -101,7 +111,7 @@ class EpochBasedTrainLoop(TrainLoop):
         if len(self.phases) > 1 or phase.freeze:
             # What fits into memory is found anew for each phase, also where a run is resumed just at its beginning.
             start = self.phases[index - 1].until_epoch if index else 0
-            is_begun = self._phase is None and self.iters_done > self._iters_until(start)
+            is_begun = self._phase is None and self.iters_done > self.iters_until(start)
             self._build_step(self._found if is_begun else None)
         if self.timetable is not None or phase.freeze:
             frozen = f'{", ".join(phase.freeze)} frozen' if phase.freeze else 'nothing frozen'
@@ -114,7 +124,7 @@ class EpochBasedTrainLoop(TrainLoop):
     @property
     def iters_since_break(self) -> int:
         """Finished iterations of the running epoch: log lines do not average over two, as in mmcv."""
-        return self.iters_done - self._iters_until(self.epochs_done)
+        return self.iters_done - self.iters_until(self.epochs_done)
 
     def set_position(self, meta: Mapping[str, Any]) -> None:
         """Go on where a checkpoint was; at the beginning of its epoch if epochs had another length there.
@@ -162,14 +172,25 @@ class EpochBasedTrainLoop(TrainLoop):
 
     def _train(self) -> None:
         check_schedulers(self.timetable, self.runner.param_schedulers)
-        self._owes_evaluation &= self.iters_done == self._iters_until(self.epochs_done)
+        self._owes_evaluation &= self.iters_done == self.iters_until(self.epochs_done)
         self._evaluate_at_start(self.epochs_done)
         while self.epochs_done < self.max_epochs and not self.stop_training:
-            self._run_epoch()
+            self.run_epoch()
             self._stop_if_asked()
             self._evaluate_if_due(self.epochs_done)
+        self._evaluate_at_end()
 
-    def _run_epoch(self) -> None:
+    def run_iter(self, idx: int, data_batch: Any) -> None:
+        """Run one iteration with its hooks.
+
+        Args:
+            idx: Its place in the epoch.
+            data_batch: A batch as the loader gives it.
+        """
+        self._run_iter(idx, data_batch, is_last=False)  # the source knows where the epoch ends
+
+    def run_epoch(self) -> None:
+        """Run what is left of the epoch."""
         runner = self.runner
         self._enter_phase()
         runner.call_hook('before_train_epoch')
@@ -179,7 +200,7 @@ class EpochBasedTrainLoop(TrainLoop):
         self._read(self._open(self._epoch, first, self._epoch * length + first * self.global_batch))
         batch_idx = first
         while (batch := self._next()) is not None:
-            self._run_iter(batch_idx, batch, is_last=False)  # the source knows where the epoch ends
+            self.run_iter(batch_idx, batch)
             batch_idx += 1
             if batch_idx < len(self.dataloader):  # else the epoch's end is done first
                 self._stop_if_asked()
