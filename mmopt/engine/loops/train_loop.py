@@ -112,17 +112,18 @@ class TrainLoop(BaseLoop):
         return self._epoch
 
     @property
+    def units_done(self) -> int:
+        """Finished iterations, or epochs where the loop counts those."""
+        return self.epochs_done if self.unit == 'epoch' else self.iters_done
+
+    @property
     def val_interval(self) -> int:
         """Iterations (epochs) between two evaluations, where the run is."""
-        return interval_at(self._units_done, self._val_interval, self.dynamic_intervals)
+        return interval_at(self.units_done, self._val_interval, self.dynamic_intervals)
 
     @val_interval.setter
     def val_interval(self, interval: int) -> None:
         self._val_interval = interval
-
-    @property
-    def _units_done(self) -> int:
-        return self.epochs_done if self.unit == 'epoch' else self.iters_done
 
     @property
     def step(self) -> TrainStep:
@@ -390,7 +391,7 @@ class TrainLoop(BaseLoop):
 
     def _evaluate_at_end(self) -> None:
         """Evaluate what the run ends with, unless that has been done; the loader's workers are no longer needed."""
-        is_owed = self.evaluated_at != self.iters_done and self._units_done >= self.val_begin
+        is_owed = self.evaluated_at != self.iters_done and self.units_done >= self.val_begin
         if self.val_at_end and is_owed and self.runner.val_loop is not None:
             self._close()
             self._evaluate()
