@@ -89,6 +89,9 @@ def read_deviations(page: str) -> dict[str, str]:
     Args:
         page: A text with a section *Deviations from MMEngine*, whose table has the reason in its first column and the
             tests, each in backticks, in its last.
+
+    Returns:
+        Test -> reason.
     """
     _, found, rest = page.partition(SECTION + '\n')
     if not found:

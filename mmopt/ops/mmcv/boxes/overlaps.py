@@ -1,13 +1,13 @@
 """Overlaps of boxes (x1, y1, x2, y2) as mmcv defines them: of pixels or points, over the union or the first box.
 
-Shape letters: N and M boxes.
+Shape letters: N and M boxes; P pairs of boxes.
 """
 
 from torch import Tensor
 
 from mmopt.ops.boxes import intersection
 
-__all__ = ['box_overlaps']
+__all__ = ['box_overlaps', 'paired_box_overlaps']
 
 
 def box_overlaps(boxes_N4: Tensor, others_M4: Tensor, over_first: bool = False, offset: int = 0) -> Tensor:
@@ -22,11 +22,19 @@ def box_overlaps(boxes_N4: Tensor, others_M4: Tensor, over_first: bool = False, 
     Returns:
         (N, M); 0 where there is nothing to divide by.
     """
-    shared_NM = intersection(boxes_N4, others_M4, offset)
-    area_N1 = _area(boxes_N4, offset)[:, None]
+    shared_NM = intersection(boxes_N4[:, None], others_M4, offset)
+    return _share(shared_NM, _area(boxes_N4, offset)[:, None], _area(others_M4, offset), over_first)
+
+
+def paired_box_overlaps(boxes_P4: Tensor, others_P4: Tensor, over_first: bool = False, offset: int = 0) -> Tensor:
+    """Return the overlap (P,) of each box with the other of the same place; see :func:`box_overlaps`."""
+    shared_P = intersection(boxes_P4, others_P4, offset)
+    return _share(shared_P, _area(boxes_P4, offset), _area(others_P4, offset), over_first)
+
+
+def _share(shared: Tensor, area: Tensor, other_area: Tensor, over_first: bool) -> Tensor:
     # Without the epsilon of our own IoU: overlaps are compared with thresholds, where mmcv's last bit decides.
-    whole_NM = area_N1 if over_first else area_N1 + _area(others_M4, offset) - shared_NM
-    return (shared_NM / whole_NM).nan_to_num_(nan=0.0)
+    return (shared / (area if over_first else area + other_area - shared)).nan_to_num_(nan=0.0)
 
 
 def _area(boxes_N4: Tensor, offset: int) -> Tensor:

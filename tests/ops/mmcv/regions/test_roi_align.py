@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmopt.ops.mmcv import roi_align as module
-from mmopt.ops.mmcv.roi_align import (
+from mmopt.ops.mmcv import chunks
+from mmopt.ops.mmcv.regions.roi_align import (
     RoIGrid,
     roi_align,
     roi_align_backward,
@@ -119,7 +119,7 @@ def test_chunks_of_regions_change_nothing(mode, monkeypatch):
     grid = RoIGrid(3, 2, 1.0, 0, aligned=True)
     pool = roi_align if mode == 'avg' else (lambda *args: roi_align_max(*args)[0])
     whole = pool(features, rois, grid)
-    monkeypatch.setattr(module, '_MAX_ENTRIES', 2000)
+    monkeypatch.setattr(chunks, 'MAX_NUMBERS', 2000)
     torch.testing.assert_close(pool(features, rois, grid), whole)
 
 

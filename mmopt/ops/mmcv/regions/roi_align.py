@@ -12,12 +12,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mmopt.ops.mmcv.chunks import chunks_by_size
 from mmopt.ops.mmcv.weighted_rows import add_weighted_rows, weighted_rows
 
-__all__ = ['RoIGrid', 'roi_align', 'roi_align_backward', 'roi_align_max', 'roi_align_max_backward']
-
-# Numbers that are made at once: bounds the memory of a call, whatever the number of regions.
-_MAX_ENTRIES = 1 << 20
+__all__ = [
+    'RoIGrid',
+    'features_of',
+    'pooled_of',
+    'roi_align',
+    'roi_align_backward',
+    'roi_align_max',
+    'roi_align_max_backward',
+    'rows_of_pooled',
+    'table_of',
+]
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,15 @@ class RoIGrid:
     sampling_ratio: int
     aligned: bool
 
+    def samples_of(self, size_R2: Tensor) -> Tensor:
+        """Return how many samples a cell of each region has, int (R, 2), for its size on the map (height, width)."""
+        cell_R2 = size_R2 / size_R2.new_tensor([self.height, self.width])
+        # What is not finite has none.
+        samples_R2 = cell_R2.ceil().nan_to_num(nan=0, posinf=0, neginf=0).clamp(min=0).long()
+        if self.sampling_ratio > 0:
+            samples_R2 = torch.full_like(samples_R2, self.sampling_ratio) * cell_R2.isfinite()
+        return samples_R2
+
 
 def roi_align(features_BCHW: Tensor, rois_R5: Tensor, grid: RoIGrid) -> Tensor:
     """Average the samples of each cell. Not differentiable: :func:`roi_align_backward` is the gradient.
@@ -53,25 +70,25 @@ def roi_align(features_BCHW: Tensor, rois_R5: Tensor, grid: RoIGrid) -> Tensor:
         (R, C, Py, Px), of the features' type; computed in at least float32.
     """
     height, width = features_BCHW.shape[2:]
-    table_TC = _to_table(features_BCHW)
+    table_TC = table_of(features_BCHW)
     pooled_RPC = table_TC.new_zeros(len(rois_R5), grid.height * grid.width, table_TC.shape[1])
     for chunk in _chunks(rois_R5, grid):
         rows_NK, weights_NK = chunk.average_entries(grid, height, width)
         sums_NC = weighted_rows(table_TC, rows_NK, weights_NK.to(table_TC.dtype))
         pooled_RPC[chunk.index_R] = sums_NC.view(-1, *pooled_RPC.shape[1:])
-    return _from_cells(pooled_RPC, grid).to(features_BCHW.dtype)
+    return pooled_of(pooled_RPC, grid).to(features_BCHW.dtype)
 
 
 def roi_align_backward(grad_RCPP: Tensor, rois_R5: Tensor, grid: RoIGrid, shape_BCHW: torch.Size) -> Tensor:
     """Return the gradient of :func:`roi_align` for its features, of shape ``shape_BCHW``."""
     batch, channels, height, width = shape_BCHW
-    grad_RPC = _to_cells(grad_RCPP)
+    grad_RPC = rows_of_pooled(grad_RCPP)
     grad_TC = grad_RPC.new_zeros(batch * height * width, channels)
     for chunk in _chunks(rois_R5, grid):
         rows_NK, weights_NK = chunk.average_entries(grid, height, width)
         grad_NC = grad_RPC[chunk.index_R].flatten(0, 1)
         grad_TC += add_weighted_rows(grad_NC, rows_NK, weights_NK.to(grad_NC.dtype), len(grad_TC))
-    return _from_table(grad_TC, shape_BCHW).to(grad_RCPP.dtype)
+    return features_of(grad_TC, shape_BCHW).to(grad_RCPP.dtype)
 
 
 def roi_align_max(features_BCHW: Tensor, rois_R5: Tensor, grid: RoIGrid) -> tuple[Tensor, Tensor, Tensor]:
@@ -82,7 +99,7 @@ def roi_align_max(features_BCHW: Tensor, rois_R5: Tensor, grid: RoIGrid) -> tupl
         where a cell has no sample.
     """
     height, width = features_BCHW.shape[2:]
-    table_TC = _to_table(features_BCHW)
+    table_TC = table_of(features_BCHW)
     best_RPC = table_TC.new_zeros(len(rois_R5), grid.height * grid.width, table_TC.shape[1])
     row_RPC = torch.full_like(best_RPC, -1, dtype=torch.int64)
     column_RPC = row_RPC.clone()
@@ -95,8 +112,8 @@ def roi_align_max(features_BCHW: Tensor, rois_R5: Tensor, grid: RoIGrid) -> tupl
         best_RPC[chunk.index_R] = best_NC.view(-1, *best_RPC.shape[1:])
         row_RPC[chunk.index_R] = (which_NC // num_columns).view(-1, *best_RPC.shape[1:])
         column_RPC[chunk.index_R] = (which_NC % num_columns).view(-1, *best_RPC.shape[1:])
-    best = _from_cells(best_RPC, grid).to(features_BCHW.dtype)
-    return best, _from_cells(row_RPC, grid), _from_cells(column_RPC, grid)
+    best = pooled_of(best_RPC, grid).to(features_BCHW.dtype)
+    return best, pooled_of(row_RPC, grid), pooled_of(column_RPC, grid)
 
 
 def roi_align_max_backward(
@@ -104,7 +121,7 @@ def roi_align_max_backward(
 ) -> Tensor:
     """Return the gradient of :func:`roi_align_max` for its features; rows and columns are its other results."""
     batch, channels, height, width = shape_BCHW
-    grad_RPC, row_RPC, column_RPC = _to_cells(grad_RCPP), _to_cells(row_RCPP), _to_cells(column_RCPP)
+    grad_RPC, row_RPC, column_RPC = rows_of_pooled(grad_RCPP), rows_of_pooled(row_RCPP), rows_of_pooled(column_RCPP)
     # Each channel took another sample, so that single numbers are added up, not rows of the table.
     grad_F = grad_RPC.new_zeros(batch * height * width * channels)
     channel_C = torch.arange(channels, device=grad_RPC.device)
@@ -116,7 +133,7 @@ def roi_align_max_backward(
         weights_NC4 = weights_NS4.gather(1, which_NC4).to(grad_F.dtype)
         grad_NC4 = grad_RPC[chunk.index_R].flatten(0, 1)[..., None] * weights_NC4
         grad_F.index_add_(0, (rows_NC4 * channels + channel_C[:, None]).flatten(), grad_NC4.flatten())
-    return _from_table(grad_F.view(-1, channels), shape_BCHW).to(grad_RCPP.dtype)
+    return features_of(grad_F.view(-1, channels), shape_BCHW).to(grad_RCPP.dtype)
 
 
 @dataclass(frozen=True)
@@ -211,37 +228,35 @@ def _chunks(rois_R5: Tensor, grid: RoIGrid, channels: int | None = None) -> Iter
     if not grid.aligned:
         size_R2 = size_R2.clamp(min=1)
     cell_R2 = size_R2 / size_R2.new_tensor([grid.height, grid.width])
-    samples_R2 = cell_R2.ceil().nan_to_num(nan=0, posinf=0, neginf=0).clamp(min=0).long()
-    if grid.sampling_ratio > 0:
-        samples_R2 = torch.full_like(samples_R2, grid.sampling_ratio) * cell_R2.isfinite()
-    order_R = samples_R2.prod(dim=1).argsort(descending=True, stable=True)
-    sorted_samples = [both for both in samples_R2[order_R].tolist() if min(both)]
-    first = 0
-    while first < len(sorted_samples):
-        rows, columns = sorted_samples[first]
-        numbers = rows * columns * channels if channels else (rows + 1) * (columns + 1) + 4 * (rows + columns)
-        stop = min(len(sorted_samples), first + max(1, _MAX_ENTRIES // (numbers * grid.height * grid.width)))
-        index_R = order_R[first:stop]
-        most = tuple(max(along_axis) for along_axis in zip(*sorted_samples[first:stop], strict=True))
-        picture_R = rois_R5[index_R, 0].long()
-        yield _Chunk(index_R, picture_R, start_R2[index_R], cell_R2[index_R], samples_R2[index_R], most)
-        first = stop
+    samples_R2 = grid.samples_of(size_R2)
+    along_y_R, along_x_R = samples_R2.unbind(dim=1)
+    numbers_R = along_y_R * along_x_R * channels if channels else (along_y_R + 1) * (along_x_R + 1)
+    numbers_R = (numbers_R + 4 * (along_y_R + along_x_R)) * (samples_R2.prod(dim=1) > 0)
+    for index_R in chunks_by_size(numbers_R * (grid.height * grid.width)):
+        picture_R, most_2 = rois_R5[index_R, 0].long(), samples_R2[index_R].amax(dim=0)
+        yield _Chunk(
+            index_R, picture_R, start_R2[index_R], cell_R2[index_R], samples_R2[index_R], tuple(most_2.tolist())
+        )
 
 
-def _to_table(features_BCHW: Tensor) -> Tensor:
+def table_of(features_BCHW: Tensor) -> Tensor:
+    """Return the pixels of all pictures as rows (T, C), in at least float32."""
     dtype = torch.promote_types(features_BCHW.dtype, torch.float32)
     return features_BCHW.to(dtype).permute(0, 2, 3, 1).reshape(-1, features_BCHW.shape[1])
 
 
-def _from_table(table_TC: Tensor, shape_BCHW: torch.Size) -> Tensor:
+def features_of(table_TC: Tensor, shape_BCHW: torch.Size) -> Tensor:
+    """Undo :func:`table_of`."""
     batch, _, height, width = shape_BCHW
     return table_TC.view(batch, height, width, -1).permute(0, 3, 1, 2).contiguous()
 
 
-def _to_cells(pooled_RCPP: Tensor) -> Tensor:
+def rows_of_pooled(pooled_RCPP: Tensor) -> Tensor:
+    """Return the cells of all regions as rows (R, P, C), in at least float32."""
     dtype = torch.promote_types(pooled_RCPP.dtype, torch.float32)
     return pooled_RCPP.to(dtype).flatten(2).transpose(1, 2).contiguous()
 
 
-def _from_cells(pooled_RPC: Tensor, grid: RoIGrid) -> Tensor:
+def pooled_of(pooled_RPC: Tensor, grid: RoIGrid) -> Tensor:
+    """Undo :func:`rows_of_pooled`."""
     return pooled_RPC.transpose(1, 2).unflatten(2, (grid.height, grid.width)).contiguous()
