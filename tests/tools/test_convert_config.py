@@ -12,7 +12,7 @@ from mmopt.utils.errors import UserError
 from tests.config.samples import make_config
 
 # Wheels that carry their configs, with the number of configs outside _base_.
-PUBLISHED = {'mmsegmentation==0.30.0': 630, 'mmdet==2.28.2': 600, 'mmaction2==0.24.1': 200}
+PUBLISHED = {'mmsegmentation==0.30.0': 630, 'mmdet==2.28.2': 600, 'mmaction2==0.24.1': 200, 'mmpose==0.29.0': 400}
 
 
 def write(path, cfg: dict) -> str:
