@@ -15,7 +15,7 @@ from mmopt.engine.checkpoint_io.folder import (
 from mmopt.engine.checkpoint_io.formats import normalize
 from mmopt.engine.checkpoint_io.optimizer import remap_optimizer_state
 from mmopt.engine.checkpoint_io.plain import message_hub_state, restore_message_hub, to_plain
-from mmopt.engine.checkpoint_io.read import UnsafeCheckpointError, load
+from mmopt.engine.checkpoint_io.read import UnsafeCheckpointError, allow_harmless_types, load
 from mmopt.engine.checkpoint_io.rng import rng_state, set_rng_state
 from mmopt.engine.checkpoint_io.tensor_file import write_tensor_file
 from mmopt.engine.checkpoint_io.verify import CorruptCheckpointError, verify
@@ -28,6 +28,7 @@ __all__ = [
     'CorruptCheckpointError',
     'LoadReport',
     'UnsafeCheckpointError',
+    'allow_harmless_types',
     'find_latest',
     'load',
     'load_weights',
