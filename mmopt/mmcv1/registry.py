@@ -6,7 +6,7 @@ MMEngine's looks first in the default scope, so that a repository would get mmop
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 __all__ = ['Registry', 'build_from_cfg']
 
@@ -60,12 +60,16 @@ def _named(error: Exception, name: str) -> Exception:
 class Registry:
     """Classes by name, in a tree of scopes.
 
+    :attr:`made` lists all registries of the process, in the order in which they were made.
+
     Args:
         name: For messages.
         build_func: What :meth:`build` calls with ``(cfg, registry, ...)``; the parent's, else :func:`build_from_cfg`.
         parent: Registry whose child this is: it is searched where a name says another scope than its own.
         scope: Name among the children; by default the first part of the module that makes the registry.
     """
+
+    made: 'ClassVar[list[Registry]]' = []
 
     def __init__(
         self,
@@ -81,6 +85,7 @@ class Registry:
         inherited: Callable[..., Any] = build_from_cfg if parent is None else parent.build_func
         self.build_func: Callable[..., Any] = build_func or inherited
         self.parent = parent
+        Registry.made.append(self)
         if parent is not None:
             parent._add_children(self)
 
