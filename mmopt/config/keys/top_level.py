@@ -15,6 +15,7 @@ from mmopt.config.values import (
     PHASES,
     POLICY,
     PRECISION,
+    SEED,
     STRICT_SWITCH,
     SWITCH,
     TEXT,
@@ -52,7 +53,7 @@ DIALECT = {
     'model_wrapper': Key(
         choice('ddp', 'fsdp'), 'model_wrapper_cfg', "`'fsdp'` shards the model over the GPUs. mmopt's addition."
     ),
-    'seed': Key(WHOLE, 'randomness.seed', 'Of all random numbers.'),
+    'seed': Key(SEED, 'randomness.seed', 'Of all random numbers.'),
     'deterministic': Key(SWITCH, 'randomness.deterministic', 'Only algorithms that give the same bits (False).'),
     'phases': Key(PHASES, 'train_cfg.phases', "Epochs that freeze modules or have other batches. mmopt's addition."),
 }
