@@ -17,6 +17,9 @@ from mmopt.config import apply_options, lower
 from mmopt.config.files import read_file
 from mmopt.config.precision import with_precision
 from mmopt.engine.switches.scale_lr import samples_per_step
+from mmopt.mmcv1.prepare import lower_repository
+from mmopt.mmcv1.prepare import prepare as prepare_mmcv1
+from mmopt.mmcv1.recognize import Repository
 from mmopt.utils.errors import UserError
 from mmopt.utils.terminal import nearest
 
@@ -86,6 +89,11 @@ def read_config(path: str | Path, options: Sequence[str] = (), preset: str | Non
     Raises:
         UserError: If the file or one of its bases is missing or broken, or an option names an unknown key.
     """
+    return _read(path, options, preset)[0]
+
+
+def _read(path: str | Path, options: Sequence[str], preset: str | None) -> tuple[Config, Repository | None]:
+    """Read a config and import what it names; also return that where it is code written for mmcv 1.x."""
     path = Path(path)
     if not path.is_file():
         raise missing_file(path, 'config', suffix='.py')
@@ -93,8 +101,15 @@ def read_config(path: str | Path, options: Sequence[str] = (), preset: str | Non
     if preset is not None:
         source['optimize'] = {**(source.get('optimize') or {}), **read_preset(preset)}
     source = apply_options(source, options)
-    _import_custom_modules(path, source.get('custom_imports'))
-    return Config(source, filename=str(path))
+    repository = prepare_mmcv1(source, path)
+    if repository is None:
+        _import_custom_modules(path, source.get('custom_imports'))
+    return Config(source, filename=str(path)), repository
+
+
+def _read_lowered(path: str | Path, options: Sequence[str] = (), preset: str | None = None) -> dict[str, Any]:
+    source, repository = _read(path, options, preset)
+    return lower(source.to_dict()) if repository is None else lower_repository(source.to_dict(), repository)
 
 
 def _import_custom_modules(path: Path, custom_imports: Any) -> None:
@@ -170,8 +185,7 @@ def load_config(
     Returns:
         A native config; its ``filename`` is the file's.
     """
-    source = read_config(path, options, preset)
-    lowered = lower(source.to_dict())
+    lowered = _read_lowered(path, options, preset)
     lowered['work_dir'] = work_dir or lowered.get('work_dir') or str(Path('work_dirs', Path(path).stem))
     lowered['launcher'] = launcher
     randomness: dict[str, Any] = dict(seed=None) | dict(lowered.get('randomness') or {})  # MMEngine asks for the key
@@ -225,7 +239,7 @@ def _note_base_batch(lowered: dict, path: str | Path) -> None:
     """Where options changed the batch and left the learning rate, note the batch that the rate was written for."""
     if lowered.get('auto_scale_lr'):
         return
-    before = lower(read_config(path).to_dict())
+    before = _read_lowered(path)
     batch = samples_per_step(before)
     if batch is not None and batch != samples_per_step(lowered) and _lr(before) == _lr(lowered):
         lowered['auto_scale_lr'] = dict(base_batch_size=batch, enable=False)

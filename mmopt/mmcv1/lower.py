@@ -6,12 +6,13 @@ from typing import Any
 
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_CONSTRUCTORS
 
-from mmopt.config import lower
+from mmopt.config import is_native, lower
 from mmopt.mmcv1.adapt.find import find_hook, find_lr_hook, find_runner
+from mmopt.mmcv1.recognize import Repository
 from mmopt.mmcv1.standins.hooks import DRIVEN
 from mmopt.mmcv1.standins.optimizers import OPTIMIZER_BUILDERS
 from mmopt.mmcv1.standins.runners import IterBasedRunner
-from mmopt.registry import HOOKS, OPTIM_WRAPPER_CONSTRUCTORS
+from mmopt.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 __all__ = ['lower_repository']
 
@@ -20,11 +21,12 @@ _PLACEHOLDER = dict(type='SGD', lr=0.0)
 _OPTIMIZER_HOOKS = ('OptimizerHook', *(name for name in DRIVEN if name.endswith('OptimizerHook')))
 
 
-def lower_repository(source: Mapping[str, Any]) -> dict[str, Any]:
+def lower_repository(source: Mapping[str, Any], repository: Repository) -> dict[str, Any]:
     """Lower a config whose model, data sets and hooks are a repository's, already imported.
 
     Args:
-        source: The config as it is written; is not changed.
+        source: The config as it is written; is not changed. A native one was lowered before and comes back as it is.
+        repository: What was imported; it is noted, so that the lowered config needs nothing else.
 
     Returns:
         A native config: the repository's parts stand inside ``MMCV1Model``, ``MMCV1Dataset``, ``MMCV1Hook``.
@@ -32,6 +34,8 @@ def lower_repository(source: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: See :func:`mmopt.config.lower`.
     """
+    if is_native(source):
+        return lower(source)
     plain = dict(copy.deepcopy(dict(source)))
     hooks: list[dict] = [dict(type='MMCV1Setup')]
     hooks += _take_lr_hook(plain)
@@ -61,6 +65,7 @@ def lower_repository(source: Mapping[str, Any]) -> dict[str, Any]:
     for section in ('val_evaluator', 'test_evaluator'):
         _adapt_evaluator(lowered.get(section), plain.get('evaluation') or {})
     lowered['custom_hooks'] = hooks + [_adapt_hook(hook) for hook in lowered.get('custom_hooks') or []]
+    lowered['mmcv1'] = repository.as_config()
     return lowered
 
 
@@ -101,9 +106,9 @@ def _take_optimizers(cfg: dict[str, Any]) -> dict[str, Any] | None:
     """Take several optimizers out of the config; a placeholder keeps the place of one."""
     several = cfg.pop('optimizers', None)
     optimizer = cfg.get('optimizer')
-    if several is None and isinstance(optimizer, Mapping) and 'type' not in optimizer:
-        if optimizer and all(isinstance(item, Mapping) and 'type' in item for item in optimizer.values()):
-            several = optimizer
+    if several is None and isinstance(optimizer, Mapping) and optimizer and 'type' not in optimizer:
+        is_several = all(isinstance(item, Mapping) and 'type' in item for item in optimizer.values())
+        several = optimizer if is_several else None
     if several is None:
         return None
     cfg['optimizer'] = dict(_PLACEHOLDER)
@@ -115,7 +120,7 @@ def _take_optimizers(cfg: dict[str, Any]) -> dict[str, Any] | None:
 
 def _name_runner(cfg: dict[str, Any]) -> None:
     """Let a repository's runner be the one of the two that it derives from."""
-    section = cfg.get('runner')
+    section: Any = cfg.get('runner')
     found = find_runner(section.get('type')) if isinstance(section, Mapping) else None
     if found is not None:
         kind = 'IterBasedRunner' if issubclass(found, IterBasedRunner) else 'EpochBasedRunner'
@@ -174,10 +179,9 @@ def _adapt_evaluator(evaluator: Any, evaluation: Mapping[str, Any]) -> None:
 
 def _adapt_hook(hook: dict[str, Any]) -> dict[str, Any]:
     kind = hook.get('type')
-    if find_hook(kind) is None or kind in DRIVEN:
-        return hook
-    if HOOKS.get(kind) is not None and not kind.startswith('MMCV1') and find_hook(kind).__module__.startswith('mmopt.'):
-        return hook  # a name that mmopt's stand-ins have as well
+    found = find_hook(kind)
+    if found is None or found.__module__.startswith('mmopt.'):
+        return hook  # mmopt's own, also where a stand-in has its name
     adapted: dict[str, Any] = dict(type='MMCV1Hook', hook={key: hook[key] for key in hook if key != 'priority'})
     if 'priority' in hook:
         adapted['priority'] = hook['priority']

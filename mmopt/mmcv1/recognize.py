@@ -1,7 +1,6 @@
 """Which configs need the layer: those that name code written for mmcv 1.x."""
 
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -10,6 +9,8 @@ from typing import Any
 
 from mmengine.utils import digit_version
 
+from mmopt.config import is_native
+from mmopt.config.schema import check_keys
 from mmopt.mmcv1.namespace.versions import declared_range, source_of
 from mmopt.registry import MODELS
 from mmopt.utils.errors import UserError
@@ -24,6 +25,7 @@ _ONLY_IN_1 = re.compile(
     re.MULTILINE,
 )
 _MAX_FILES = 600
+_SAID = 'the config says so (mmcv1)'
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Repository:
         imports: Modules to import, the package with the model first.
         version: The mmcv version that the config asks for; None to follow the package.
         roots: Folders from which they are imported, where they are not installed.
+        optional: Of the modules, those without which the config goes on.
         reason: Why the layer is on, for the line that says so.
     """
 
@@ -41,11 +44,17 @@ class Repository:
     version: str | None
     roots: tuple[Path, ...]
     reason: str
+    optional: tuple[str, ...] = ()
 
     @property
     def package(self) -> str | None:
         """The package whose version range counts."""
         return self.imports[0].split('.')[0] if self.imports else None
+
+    def as_config(self) -> dict[str, Any]:
+        """Return the section of a lowered config from which the same is recognized."""
+        section: dict[str, Any] = dict(package=list(self.imports), root=[str(root) for root in self.roots])
+        return section if self.version is None else section | dict(version=self.version)
 
 
 def is_written_for_mmcv1(folder: Path) -> bool:
@@ -104,12 +113,13 @@ def _plugin(cfg: Mapping[str, Any], config_path: Path) -> list[str]:
 def _beside(config_path: Path) -> Iterator[Path]:
     """Yield packages for mmcv 1.x that lie in a folder above the config."""
     for folder in config_path.resolve().parents:
-        for init_file in sorted(folder.glob('*/__init__.py')):
-            if init_file.parent.name.isidentifier() and is_written_for_mmcv1(init_file.parent):
-                yield init_file.parent
-        if (folder / '.git').exists() or (folder / 'setup.py').exists():
+        if (folder / '__init__.py').exists():
+            continue  # inside of a package
+        packages = [path.parent for path in sorted(folder.glob('*/__init__.py')) if path.parent.name.isidentifier()]
+        found = [package for package in packages if is_written_for_mmcv1(package)]
+        yield from found
+        if found or (folder / '.git').exists() or (folder / 'setup.py').exists():
             return  # the top of a repository
-    return
 
 
 def _has_class(folder: Path, name: str) -> bool:
@@ -123,12 +133,12 @@ def _package_of_model(cfg: Mapping[str, Any], config_path: Path) -> tuple[str, P
     if not isinstance(kind, str):
         return None
     scope, _, name = kind.rpartition('.')
+    if MODELS.get(kind) is not None:
+        return None
     near = list(dict.fromkeys(_beside(config_path)))
     installed = [name for name in _INSTALLED if (path := source_of(name)) and is_written_for_mmcv1(path.parent)]
     if scope in installed:
         return scope, None
-    if not near and not installed or MODELS.get(kind) is not None:
-        return None
     for folder in near:
         if _has_class(folder, name):
             return folder.name, folder.parent
@@ -151,12 +161,18 @@ def recognize(cfg: Mapping[str, Any], config_path: str | Path) -> Repository | N
     """
     config_path = Path(config_path)
     asked = cfg.get('mmcv1')
-    if asked is False or _is_for_mmengine(cfg):
+    if asked is False or (is_native(cfg) and asked is None):
         return None
-    asked = dict(asked) if isinstance(asked, Mapping) else {}
-    roots = list(dict.fromkeys([*config_path.resolve().parents, Path.cwd()]))
+    if asked is not None:
+        check_keys('mmcv1', asked)
+    asked = dict(asked or {})
+    given_roots = tuple(Path(root) for root in _listed(asked.get('root')))
+    if is_native(cfg):  # lowered before: all is said
+        return Repository(tuple(_listed(asked.get('package'))), asked.get('version'), given_roots, _SAID)
+    roots = list(dict.fromkeys([*given_roots, *config_path.resolve().parents, Path.cwd()]))
     named = _listed(asked.get('package'))
-    imports = [*_listed((cfg.get('custom_imports') or {}).get('imports')), *_plugin(cfg, config_path)]
+    custom = dict(cfg.get('custom_imports') or {})
+    imports = [*_listed(custom.get('imports')), *_plugin(cfg, config_path)]
     needed: list[Path] = []
     reason = f'mmcv1.package={named[0]!r}' if named else ''
     for module in [*named, *imports]:
@@ -184,8 +200,9 @@ def recognize(cfg: Mapping[str, Any], config_path: str | Path) -> Repository | N
     return Repository(
         tuple(dict.fromkeys([*modules, *imports])),
         asked.get('version'),
-        tuple(dict.fromkeys(root for root in needed if str(root) not in sys.path)),
-        reason or 'the config says mmcv1=...',
+        tuple(dict.fromkeys(needed)),
+        reason or _SAID,
+        tuple(_listed(custom.get('imports'))) if custom.get('allow_failed_imports') else (),
     )
 
 
@@ -197,7 +214,3 @@ def _submodules(package: str, roots: list[Path]) -> list[str]:
         folder = None if folder is None else folder.parent
     names = ('models', 'datasets', 'core')
     return [f'{package}.{name}' for name in names if folder is not None and (folder / name / '__init__.py').is_file()]
-
-
-def _is_for_mmengine(cfg: Mapping[str, Any]) -> bool:
-    return any(key in cfg for key in ('train_dataloader', 'test_dataloader', 'optim_wrapper'))

@@ -9,8 +9,9 @@ from mmopt.mmcv1.standins.hooks import HOOKS
 from mmopt.mmcv1.standins.lr_hooks import LrUpdaterHook
 from mmopt.mmcv1.standins.runners import RUNNERS
 from mmopt.utils.errors import UserError
+from mmopt.utils.terminal import nearest
 
-__all__ = ['find_build_dataset', 'find_hook', 'find_lr_hook', 'find_runner', 'registry_of']
+__all__ = ['find_build_dataset', 'find_hook', 'find_lr_hook', 'find_runner', 'not_registered', 'registry_of']
 
 
 def _ranked(kind: str) -> Iterator[Registry]:
@@ -32,6 +33,25 @@ def registry_of(name: str, kind: str) -> Registry | None:
     """
     plain = name.rpartition('.')[2]
     return next((item for item in _ranked(kind) if plain in item.module_dict and item.get(name) is not None), None)
+
+
+def not_registered(kind: str, name: str) -> UserError:
+    """Return the error for a type that no registry has.
+
+    Args:
+        kind: See :func:`registry_of`.
+        name: The type.
+
+    Returns:
+        The error, to be raised.
+    """
+    known = sorted({key for item in Registry.made if kind in item.name.lower() for key in item.module_dict})
+    near = nearest(name, known)
+    hint = f'did you mean {near[0]}?' if near else f'the repository has {", ".join(known[:20]) or "none"}.'
+    return UserError(
+        f'{kind}: type={name!r} is registered nowhere; {hint} Import the module that registers it: '
+        'custom_imports=dict(imports=[...]).'
+    )
 
 
 def find_hook(name: Any) -> type | None:
@@ -67,11 +87,7 @@ def find_build_dataset(name: str) -> Any:
     """
     registry = registry_of(name, 'dataset')
     if registry is None:
-        known = sorted({key for item in Registry.made if 'dataset' in item.name.lower() for key in item.module_dict})
-        raise UserError(
-            f'data: type={name!r} is registered nowhere; the repository has {", ".join(known) or "no data sets"}. '
-            'Import the module that registers it: custom_imports=dict(imports=[...]).'
-        )
+        raise not_registered('dataset', name)
     for module in (f'{registry.scope}.datasets', f'{registry.scope}.datasets.builder', f'{registry.scope}.data'):
         try:
             function = getattr(importlib.import_module(module), 'build_dataset', None)

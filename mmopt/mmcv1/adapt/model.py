@@ -17,14 +17,12 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from mmopt.engine.loops.step import sum_losses
-from mmopt.mmcv1.adapt.find import registry_of
+from mmopt.mmcv1.adapt.find import not_registered, registry_of
 from mmopt.mmcv1.adapt.own_step import OwnStep
 from mmopt.mmcv1.adapt.results import results_of, takes_rescale
-from mmopt.mmcv1.registry import Registry
 from mmopt.mmcv1.standins.collate import to_device
 from mmopt.mmcv1.standins.precision import wrap_fp16_model
 from mmopt.registry import MODELS
-from mmopt.utils.errors import UserError
 
 __all__ = ['ModelAdapter', 'adapt_model', 'build_mmcv1_model', 'drives_optimizers']
 
@@ -201,11 +199,7 @@ def build_mmcv1_model(model: Mapping[str, Any], optimizer_hook: Mapping[str, Any
     config = ConfigDict(model)
     registry = registry_of(config['type'], 'model')
     if registry is None:
-        known = sorted({key for item in Registry.made if 'model' in item.name.lower() for key in item.module_dict})
-        raise UserError(
-            f'model.type={config["type"]!r} is registered nowhere; the repository has {", ".join(known) or "no models"}. '
-            'Import the module that registers it: custom_imports=dict(imports=[...]).'
-        )
+        raise not_registered('model', config['type'])
     # mmcv's builders of layers ask MMEngine's registry in the default scope: mmopt has layers of the same names.
     with DefaultScope.overwrite_default_scope('mmengine'):
         built = registry.build(config)

@@ -52,7 +52,9 @@ class OwnStep:
 
 
 def _scalars(outputs: Mapping[str, Any]) -> dict[str, Tensor]:
-    log = {name: torch.as_tensor(value) for name, value in outputs.get('log_vars', outputs).items() if _is_number(value)}
+    log = {
+        name: torch.as_tensor(value) for name, value in outputs.get('log_vars', outputs).items() if _is_number(value)
+    }
     if 'loss' not in log and isinstance(outputs.get('loss'), Tensor):
         log['loss'] = outputs['loss'].detach()
     return log
