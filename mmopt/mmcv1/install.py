@@ -6,6 +6,7 @@ import sys
 import warnings
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any
 
 from mmengine.registry import MODELS
 from torch import nn
@@ -46,6 +47,10 @@ def is_installed() -> bool:
     return any(isinstance(finder, VersionFinder) for finder in sys.meta_path)
 
 
+def _say_nothing(*args: Any, **kwargs: Any) -> None:
+    """Stand for MMEngine's ``print_log``."""
+
+
 def install(package: str | None = None, version: str | None = None) -> str:
     """Switch the layer on for this process; a second time changes the version only.
 
@@ -66,6 +71,8 @@ def install(package: str | None = None, version: str | None = None) -> str:
     add_names('mmcv.ops')
     # Its constructor asks for a process group; torch's own is the same and mmopt makes it plain for one process.
     MODELS.register_module('MMSyncBN', module=nn.SyncBatchNorm, force=True)
+    # MMEngine's FileClient says at every start that there is something newer; the code that calls it stays as it is.
+    importlib.import_module('mmengine.fileio.file_client').print_log = _say_nothing
     install_numpy_names()
     allow_harmless_types()
     warnings.filterwarnings('ignore', message='torch.meshgrid: in an upcoming release')

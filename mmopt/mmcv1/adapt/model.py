@@ -19,12 +19,29 @@ from torch import Tensor, nn
 from mmopt.engine.loops.step import sum_losses
 from mmopt.mmcv1.adapt.find import not_registered, registry_of
 from mmopt.mmcv1.adapt.own_step import OwnStep
-from mmopt.mmcv1.adapt.results import results_of, takes_rescale
+from mmopt.mmcv1.adapt.results import arrays_of_halves, results_of, takes_rescale
 from mmopt.mmcv1.standins.collate import to_device
 from mmopt.mmcv1.standins.precision import wrap_fp16_model
 from mmopt.registry import MODELS
 
-__all__ = ['ModelAdapter', 'adapt_model', 'build_mmcv1_model', 'drives_optimizers']
+__all__ = ['BatchMover', 'ModelAdapter', 'adapt_model', 'build_mmcv1_model', 'drives_optimizers']
+
+
+class BatchMover(nn.Module):
+    """Moves a batch to its model's device, in the place of MMEngine's data preprocessor; no part of the model's state.
+
+    Args:
+        model: The model.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.__dict__['_model'] = model  # not as a module inside: that would be a circle
+
+    def forward(self, data: Any, training: bool = False) -> Any:
+        """Return the batch on the device; whether it trains makes no difference."""
+        del training  # MMEngine's signature
+        return to_device(data, next(self.__dict__['_model'].parameters()).device)
 
 
 class ModelAdapter:
@@ -33,6 +50,7 @@ class ModelAdapter:
     CLASSES: Any
     PALETTE: Any
     train_step = BaseModel.train_step
+    data_preprocessor: 'BatchMover'
     _mmcv1_half = False
     _mmcv1_losses: tuple[Tensor, dict] | None = None
     _mmcv1_takes_rescale = False
@@ -61,23 +79,10 @@ class ModelAdapter:
         dummy: Callable | None = getattr(self, 'forward_dummy', None)
         return forward(*args, **kwargs) if dummy is None else dummy(*args, **kwargs)
 
-    def data_preprocessor(self, data: Any, training: bool = False) -> Any:
-        """Move a batch to the model's device.
-
-        Args:
-            data: A plain batch.
-            training: No difference.
-
-        Returns:
-            The batch.
-        """
-        del training  # MMEngine's signature
-        model: Any = self
-        return to_device(data, next(model.parameters()).device)
-
     def val_step(self, data: Any) -> list:
         """Predict a batch as the loader gives it."""
-        return self.forward(mode='predict', **self.data_preprocessor(data))
+        with arrays_of_halves():
+            return self.forward(mode='predict', **self.data_preprocessor(data))
 
     test_step = val_step
 
@@ -175,6 +180,7 @@ def adapt_model(model: nn.Module, *, optimizer_hook: Any = None) -> nn.Module:
                 members[name] = ModelAdapter._parse_losses
     model.__class__ = type(own.__name__, bases, members)
     adapted: Any = model
+    adapted.__dict__['data_preprocessor'] = BatchMover(model)
     adapted.__dict__['_mmcv1_takes_rescale'] = takes_rescale(own)
     adapted.__dict__['_mmcv1_train_step'] = train_step
     return adapted

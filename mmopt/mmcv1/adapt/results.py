@@ -1,12 +1,33 @@
 """What a model of mmcv 1.x predicts, as one result per sample."""
 
 import inspect
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
-__all__ = ['results_of', 'takes_rescale']
+__all__ = ['arrays_of_halves', 'results_of', 'takes_rescale']
+
+
+class _Float32Arrays(TorchFunctionMode):
+    """Let bfloat16 tensors become float32 arrays: NumPy has no such type, and the code knows float16 alone."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if func in (Tensor.numpy, Tensor.__array__) and args[0].dtype is torch.bfloat16:
+            args = (args[0].float(), *args[1:])
+        return func(*args, **(kwargs or {}))
+
+
+def arrays_of_halves() -> AbstractContextManager:
+    """Return the context in which code written for float16 may make arrays of what it predicts in bfloat16."""
+    is_bf16 = any(
+        torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) is torch.bfloat16
+        for device in ('cpu', 'cuda')
+    )
+    return _Float32Arrays() if is_bf16 else nullcontext()
 
 
 def takes_rescale(model_class: type) -> bool:

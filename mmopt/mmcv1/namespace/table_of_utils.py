@@ -21,7 +21,7 @@ def same(module: str, names: str) -> dict[str, str]:
 UTILS: Mapping[str, str] = {
     **same(
         'mmengine.utils',
-        'check_file_exist mkdir_or_exist scandir symlink is_filepath fopen is_abs_path is_str iter_cast list_cast '
+        'check_file_exist mkdir_or_exist scandir symlink is_filepath fopen is_str iter_cast list_cast '
         'tuple_cast is_seq_of is_list_of is_tuple_of slice_list concat_list check_prerequisites requires_package '
         'requires_executable deprecated_api_warning import_modules_from_strings is_method_overridden has_method '
         'digit_version get_git_hash to_1tuple to_2tuple to_3tuple to_4tuple to_ntuple ProgressBar track_progress '
@@ -32,7 +32,7 @@ UTILS: Mapping[str, str] = {
     **same(
         'mmengine.fileio',
         'load dump register_handler list_from_file dict_from_file FileClient BaseStorageBackend BaseFileHandler '
-        'JsonHandler PickleHandler YamlHandler file_handlers',
+        'JsonHandler PickleHandler YamlHandler',
     ),
     **same('mmopt.mmcv1.registry', 'Registry build_from_cfg'),
     **same(
@@ -46,6 +46,7 @@ UTILS: Mapping[str, str] = {
         'assert_dict_has_keys assert_dict_contains_subset assert_attrs_equal assert_keys_equal assert_is_norm_layer '
         'assert_params_all_zeros check_python_script',
     ),
+    'file_handlers': 'mmengine.fileio.io:file_handlers',
     'print_log': 'mmengine.logging:print_log',
     **same('mmengine.utils.dl_utils', 'TORCH_VERSION torch_meshgrid'),
     **same('mmcv.utils', 'jit skip_no_elena collect_env'),

@@ -51,8 +51,8 @@ _RUNNER = {
     ),
     **same('mmengine.runner.checkpoint', 'CheckpointLoader load_from_http load_from_local load_from_openmmlab'),
     **same('mmengine.runner', 'set_random_seed Priority get_priority find_latest_checkpoint'),
-    **same('mmengine.dist', 'get_dist_info master_only allreduce_params init_dist all_reduce'),
-    'allreduce_grads': f'{_STANDINS}.distributed:allreduce_grads',
+    **same('mmengine.dist', 'get_dist_info master_only init_dist all_reduce'),
+    **same(f'{_STANDINS}.distributed', 'allreduce_grads allreduce_params'),
     **same(f'{_STANDINS}.precision', 'auto_fp16 force_fp32 wrap_fp16_model patch_norm_fp32 patch_forward_method'),
     **same(
         f'{_STANDINS}.runners',

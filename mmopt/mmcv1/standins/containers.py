@@ -1,5 +1,6 @@
 """``DataContainer``: a value of a sample and how it is collated."""
 
+import copy
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +23,14 @@ def assert_tensor_type(func: Callable) -> Callable:
         return func(*args, **kwargs)
 
     return run
+
+
+def _copied(value: Any, memo: dict) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.clone()
+    if type(value) in (list, tuple):
+        return type(value)(_copied(item, memo) for item in value)
+    return copy.deepcopy(value, memo)
 
 
 class DataContainer:
@@ -51,6 +60,12 @@ class DataContainer:
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self.data!r})'
+
+    def __deepcopy__(self, memo: dict) -> 'DataContainer':
+        # Tensors copy themselves by their storage, which the fake tensors of a memory estimate have not.
+        copied = type(self).__new__(type(self))
+        vars(copied).update(vars(self), _data=_copied(self._data, memo))
+        return copied
 
     def __len__(self) -> int:
         return len(self._data)

@@ -9,7 +9,7 @@ from mmengine.utils import ProgressBar
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-__all__ = ['allreduce_grads', 'multi_gpu_test', 'single_gpu_test']
+__all__ = ['allreduce_grads', 'allreduce_params', 'multi_gpu_test', 'single_gpu_test']
 
 
 def allreduce_grads(params: Sequence[Tensor], coalesce: bool = True, bucket_size_mb: int = -1) -> None:
@@ -26,6 +26,14 @@ def allreduce_grads(params: Sequence[Tensor], coalesce: bool = True, bucket_size
     for param in params:
         if param.requires_grad and param.grad is not None:
             all_reduce(param.grad, 'mean')
+
+
+def allreduce_params(params: Sequence[Tensor], coalesce: bool = True, bucket_size_mb: int = -1) -> None:
+    """Give every process the mean of parameters or buffers; see :func:`allreduce_grads`."""
+    del coalesce, bucket_size_mb  # mmcv's signature
+    if get_dist_info()[1] > 1:
+        for param in params:
+            all_reduce(param.data, 'mean')
 
 
 def single_gpu_test(model: nn.Module, data_loader: DataLoader) -> list:
