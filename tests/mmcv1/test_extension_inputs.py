@@ -59,6 +59,10 @@ CASES: dict[str, tuple[Callable[[], tuple[Tensor, ...]], dict]] = {
         lambda: (draw(4, 4, 2, 3), torch.cat([rois(), torch.rand(4, 1)], dim=1), out(2, 4, 6, 5)),
         ROTATED,
     ),
+    'deform_roi_pool_backward': (
+        lambda: (draw(4, 4, 2, 3), draw(2, 4, 6, 5), rois(), draw(4, 2, 2, 3), out(2, 4, 6, 5), out(4, 2, 2, 3)),
+        ROI | dict(pooled_height=2, pooled_width=3, sampling_ratio=0, gamma=0.1),
+    ),
     'sigmoid_focal_loss_forward': (
         lambda: (draw(5, 3), torch.randint(0, 4, (5,)), torch.rand(3), out(5, 3)),
         dict(gamma=2.0, alpha=0.25),
