@@ -240,13 +240,18 @@ def _unregistered(name: str, registry: str) -> str:
 
 
 def _unexpected(call: str, name: str) -> str | None:
+    from mmopt.config.words.foreign import word_of  # loaded by now, where a config was read
+
     registered = [target for members in _known_types().values() for target in members.values()]
     for target in registered:
         # A base that is not registered itself complains about what its registered child handed on.
         for part in inspect.getmro(target) if inspect.isclass(target) else [target]:
             if getattr(part, '__name__', None) == call:
                 known = _arguments(part)
-                return f'{call} has no argument {name!r}. {_did_you_mean(nearest(name, known), known)}'
+                near = nearest(name, known)
+                if not near and (word := word_of(name)) is not None:
+                    return f'{call} has no argument {name!r}: it is a word of {word.framework}; {word.remedy(True)}.'
+                return f'{call} has no argument {name!r}. {_did_you_mean(near, known)}'
     return None
 
 
