@@ -192,8 +192,9 @@ def test_native_configs_are_told_their_own_key(configs, name, option, message):
 
 
 def test_scalars_of_native_configs_are_followed_too(configs):
-    with pytest.raises(ConfigError, match=r'batch is a variable .*; write train_dataloader.batch_size=8\.$'):
-        load(configs['native'], 'batch=8')
+    for name in ('native', 'lazy'):
+        with pytest.raises(ConfigError, match=r'batch is a variable .*; write train_dataloader.batch_size=8\.$'):
+            load(configs[name], 'batch=8')
     assert load(configs['native'], 'train_dataloader.batch_size=8')['train_dataloader']['batch_size'] == 8
     with pytest.warns(ConfigWarning, match='my_flag'):
         load(configs['native'], 'my_flag=1')

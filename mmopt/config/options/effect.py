@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmopt.config.files import places_of
+from mmopt.config.files import is_lazy, places_of
 from mmopt.config.keys import EXTRAS, NATIVE, TOP_LEVEL
 from mmopt.config.options.look import NUM_PLACES, at, leaves, listed, same, text_of
 from mmopt.config.options.merge import ROOTS, apply_parsed, merge_options, nest_options
@@ -134,14 +134,13 @@ def _check_variable(
 
 def _places(cfg: Mapping[str, Any], name: str, given: Mapping[str, Any], path: str | Path) -> list[tuple[str, Any]]:
     edit = _edit(name, given)
-    found = places_of(path, {name: edit})
-    if found:
-        return found
-    # A lazy config cannot be run with another value: look for the old one, where it is too much to be there by chance.
+    if not is_lazy(Path(path)):
+        return places_of(path, {name: edit})
+    # MMEngine cannot be told another value: look for the old one, which most likely is there on purpose.
     old = cfg[name]
-    if isinstance(old, Mapping | list | tuple) and old:
-        return list(_replaced(cfg, name, old, edit(old)))
-    return []
+    if old is None or isinstance(old, bool) or old in ('', [], {}, ()):
+        return []
+    return list(_replaced(cfg, name, old, edit(old)))
 
 
 def _edit(name: str, given: Mapping[str, Any]) -> Callable[[Any], Any]:
