@@ -19,6 +19,9 @@ from mmopt.config.precision import with_precision
 from mmopt.config.ranges import check_ranges, check_seed
 from mmopt.config.words.names import lookalikes
 from mmopt.engine.switches.scale_lr import samples_per_step
+from mmopt.mmcv1.prepare import lower_repository
+from mmopt.mmcv1.prepare import prepare as prepare_mmcv1
+from mmopt.mmcv1.recognize import Repository
 from mmopt.utils.errors import ConfigWarning, UserError
 from mmopt.utils.terminal import nearest
 
@@ -88,6 +91,11 @@ def read_config(path: str | Path, options: Sequence[str] = (), preset: str | Non
     Raises:
         UserError: If the file or one of its bases is missing or broken, or an option names an unknown key.
     """
+    return _read(path, options, preset)[0]
+
+
+def _read(path: str | Path, options: Sequence[str], preset: str | None) -> tuple[Config, Repository | None]:
+    """Read a config and import what it names; also return that where it is code written for mmcv 1.x."""
     path = Path(path)
     if not path.is_file():
         raise missing_file(path, 'config', suffix='.py')
@@ -96,8 +104,17 @@ def read_config(path: str | Path, options: Sequence[str] = (), preset: str | Non
         source['optimize'] = {**(source.get('optimize') or {}), **read_preset(preset)}
     if options:
         source = apply_with_effect(source, list(options), path, native=is_native(source))
-    import_custom_modules(path, source.get('custom_imports'))
-    return Config(source, filename=str(path))
+    repository = prepare_mmcv1(source, path)
+    if repository is None:
+        import_custom_modules(path, source.get('custom_imports'))
+    return Config(source, filename=str(path)), repository
+
+
+def _read_lowered(path: str | Path, options: Sequence[str] = (), preset: str | None = None) -> dict[str, Any]:
+    config, repository = _read(path, options, preset)
+    source = config.to_dict()
+    _warn_of_lookalikes(source, path)
+    return lower(source) if repository is None else lower_repository(source, repository)
 
 
 def read_preset(name: str) -> dict[str, Any]:
@@ -152,9 +169,7 @@ def load_config(
     Returns:
         A native config; its ``filename`` is the file's.
     """
-    source = read_config(path, options, preset).to_dict()
-    _warn_of_lookalikes(source, path)
-    lowered = lower(source)
+    lowered = _read_lowered(path, options, preset)
     lowered['work_dir'] = work_dir or lowered.get('work_dir') or str(Path('work_dirs', Path(path).stem))
     lowered['launcher'] = launcher
     randomness: dict[str, Any] = dict(seed=None) | dict(lowered.get('randomness') or {})  # MMEngine asks for the key
@@ -218,7 +233,7 @@ def _note_base_batch(lowered: dict, path: str | Path) -> None:
     """Where options changed the batch and left the learning rate, note the batch that the rate was written for."""
     if lowered.get('auto_scale_lr'):
         return
-    before = lower(read_config(path).to_dict())
+    before = _read_lowered(path)
     batch = samples_per_step(before)
     if batch is not None and batch != samples_per_step(lowered) and _lr(before) == _lr(lowered):
         lowered['auto_scale_lr'] = dict(base_batch_size=batch, enable=False)

@@ -21,6 +21,7 @@ from mmopt.config.values import (
     STRICT_SWITCH,
     SWITCH,
     TEXT,
+    TEXT_OR_LIST,
     WHOLE,
     WHOLE_FROM_0,
     choice,
@@ -71,6 +72,12 @@ _SHARED = {
     ),
     'custom_hooks': Key(HOOKS, 'custom_hooks', 'More hooks. Those that are not listed below keep name and keys.'),
     'custom_imports': Key(DICT, SAME, 'Modules to import first.'),
+    'mmcv1': Key(
+        ANY,
+        SAME,
+        'The code that the config names is written for mmcv 1.x: a dict as below, or False to leave the layer off. '
+        "Usually found out by itself. mmopt's addition.",
+    ),
     'load_from': Key(TEXT, 'load_from', 'Begin with the weights of this checkpoint.'),
     'resume_from': Key(TEXT, ('load_from', 'resume'), 'Go on where this checkpoint stopped.'),
     'auto_resume': Key(
@@ -141,6 +148,14 @@ SECTIONS = {
             'samples_per_gpu': Key(COUNT, 'train_cfg.phases.batch_size', 'Samples per iteration and GPU.'),
         },
         'A list of dicts, each with:',
+    ),
+    'mmcv1': Section(
+        {
+            'package': Key(TEXT_OR_LIST, SAME, 'The package, or several, to import for model and data sets.'),
+            'root': Key(TEXT_OR_LIST, SAME, 'The folder, or several, in which packages lie that are not installed.'),
+            'version': Key(TEXT, SAME, 'The mmcv version to report, where the package names no range.'),
+        },
+        '[Code written for mmcv 1.x](migrating_from_mmcv1.md).',
     ),
     'dist_params': Section(
         {

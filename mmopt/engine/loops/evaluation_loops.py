@@ -56,15 +56,25 @@ class EvaluationLoop(BaseLoop):
     Args:
         dataloader: The loader or its config.
         evaluator: The evaluator or its config.
+        fp16: Predict in fp16 whatever the precision of the run.
     """
 
     mode: str
 
-    def __init__(self, runner: Any, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list) -> None:
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: DataLoader | dict,
+        evaluator: Evaluator | dict | list,
+        fp16: bool = False,
+    ) -> None:
         super().__init__(runner, dataloader)
         dataset = self.dataloader.dataset
+        self.fp16 = fp16
         self.evaluator = evaluator if isinstance(evaluator, Evaluator) else runner.build_evaluator(evaluator)
         self.evaluator.dataset_meta = getattr(dataset, 'metainfo', None)
+        if self.evaluator.dataset_meta is not None:
+            runner.visualizer.dataset_meta = self.evaluator.dataset_meta
         for metric in self.evaluator.metrics:
             if hasattr(metric, 'dataset'):
                 metric.dataset = dataset
@@ -125,9 +135,9 @@ class EvaluationLoop(BaseLoop):
         runner = self.runner
         runner.call_hook(f'before_{self.mode}_iter', batch_idx=idx, data_batch=data_batch)
         if self._predict is None:
-            self._predict = Predictor(unwrap(runner.model), runner.logger)
+            self._predict = Predictor(unwrap(runner.model), runner.logger, f'{self.mode}_step')
         # The model alone: under autocast a metric's matrix products would count in half precision.
-        with runner.autocast():
+        with runner.autocast('fp16' if self.fp16 else None):
             outputs = self._predict(data_batch)
         outputs, self.losses = _update_losses(outputs, self.losses)
         check_predictions(outputs, unwrap(runner.model), self.evaluator)

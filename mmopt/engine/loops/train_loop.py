@@ -42,11 +42,13 @@ class TrainLoop(BaseLoop):
 
     Args:
         dataloader: The training loader or its config.
-        val_interval: Evaluate every so many iterations (epochs).
         val_begin: No evaluation before this one (MMEngine's meaning; the interval counts from 0).
+        val_interval: Evaluate every so many iterations (epochs).
+        dynamic_intervals: ``(milestone, interval)`` pairs, each for what comes after its milestone.
         val_start: First evaluation; the interval counts from there (mmcv's ``evaluation.start``).
-        dynamic_intervals: See :func:`should_evaluate`.
         val_at_end: Evaluate once more when the run ends without an evaluation since its last step.
+        dynamic_from_milestone: An interval holds from its milestone on, as in mmcv; False: from the one before it on,
+            as in MMEngine.
         micro_batch: Samples per forward pass; None runs each batch as it is, ``'auto'`` finds the size that fits.
         device_prefetch: Copy the next batch to a GPU while the current one is computed.
         bad_numbers: Arguments of :class:`BadNumberPolicy`: what to do about a loss that is not finite.
@@ -59,12 +61,13 @@ class TrainLoop(BaseLoop):
         self,
         runner: Any,
         dataloader: DataLoader | dict,
-        val_interval: int = 1,
         val_begin: int = 1,
-        val_start: int | None = None,
+        val_interval: int = 1,
         dynamic_intervals: Sequence[tuple[int, int]] | None = None,
         *,
+        val_start: int | None = None,
         val_at_end: bool = True,
+        dynamic_from_milestone: bool = False,
         micro_batch: int | str | None = None,
         device_prefetch: bool = True,
         bad_numbers: Mapping[str, Any] | None = None,
@@ -73,7 +76,8 @@ class TrainLoop(BaseLoop):
         self.val_interval = val_interval
         self.val_begin = val_begin
         self.val_start = val_start
-        self.dynamic_intervals = dynamic_intervals
+        shift = 0 if dynamic_from_milestone else 1
+        self.dynamic_intervals = [(milestone - shift, every) for milestone, every in dynamic_intervals or ()]
         self.val_at_end = val_at_end
         self.micro_batch = micro_batch
         self.device_prefetch = device_prefetch
@@ -115,15 +119,11 @@ class TrainLoop(BaseLoop):
     @property
     def val_interval(self) -> int:
         """Iterations (epochs) between two evaluations, where the run is."""
-        return interval_at(self._units_done, self._val_interval, self.dynamic_intervals)
+        return interval_at(self.units_done, self._val_interval, self.dynamic_intervals)
 
     @val_interval.setter
     def val_interval(self, interval: int) -> None:
         self._val_interval = interval
-
-    @property
-    def _units_done(self) -> int:
-        return self.epochs_done if self.unit == 'epoch' else self.iters_done
 
     @property
     def step(self) -> TrainStep:
@@ -132,6 +132,11 @@ class TrainLoop(BaseLoop):
             self._build_step(self._found)
         assert self._step is not None
         return self._step
+
+    @property
+    def units_done(self) -> int:
+        """Finished iterations, or epochs where the loop counts those."""
+        return self.epochs_done if self.unit == 'epoch' else self.iters_done
 
     @property
     def global_batch(self) -> int:
@@ -392,7 +397,7 @@ class TrainLoop(BaseLoop):
 
     def _evaluate_at_end(self) -> None:
         """Evaluate what the run ends with, unless that has been done; the loader's workers are no longer needed."""
-        is_owed = self.evaluated_at != self.iters_done and self._units_done >= self.val_begin
+        is_owed = self.evaluated_at != self.iters_done and self.units_done >= self.val_begin
         if self.val_at_end and is_owed and self.runner.val_loop is not None:
             self._close()
             self._evaluate()

@@ -10,8 +10,8 @@ import av
 import numpy as np
 import pytest
 
-from mmopt.datasets.video.frame_index import FrameIndex, count_frames
-from mmopt.datasets.video.reader import ReaderPool, VideoReader
+from mmopt.datasets.common.film.frame_index import FrameIndex, count_frames
+from mmopt.datasets.common.film.reader import ReaderPool, VideoReader
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError
 from tests.conftest import REPO
 from tests.datasets.video.conftest import number_of, write_video
@@ -63,6 +63,50 @@ def test_the_nearest_frame_of_another_rate_by_hand(tmp_path):
     """At 15 fps frames are 2/30 s apart: frame 3 of 30 fps lies midway between 1 and 2, the earlier one counts."""
     index = FrameIndex.scan(write_video(tmp_path / 'v.mp4', 20, Fraction(15)))
     assert [index.frame_at(Fraction(frame, 30)) for frame in range(6)] == [0, 0, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ('name', 'codec', 'is_counted'),
+    [('v.avi', 'libx264', True), ('v.h264', 'libx264', True), ('v.avi', 'mpeg4', False), ('v.mkv', 'libx264', False)],
+)
+def test_frames_are_counted_where_the_container_does_not_say_when_they_are_shown(tmp_path, name, codec, is_counted):
+    path = write_video(tmp_path / name, 50, codec=codec, gop=12)
+    index = FrameIndex.scan(path)
+    index.save(tmp_path / 'index.npz')
+    for known in (index, FrameIndex.load(path, tmp_path / 'index.npz')):
+        assert known.is_counted == is_counted
+        reader = VideoReader(path, known)
+        assert len(reader) == 50
+        assert [number_of(reader.read([frame])[0]) for frame in range(24)] == list(range(24))
+        order = np.random.default_rng(1).permutation(50)
+        assert [number_of(reader.read([frame])[0]) for frame in order] == order.tolist()
+    if name != 'v.h264':  # a raw stream need not say its rate
+        assert float(index.time_s(30)) == pytest.approx(1, abs=1e-3)
+
+
+def test_counting_begins_at_the_key_frame_before_and_not_at_the_first(tmp_path, monkeypatch):
+    reader = VideoReader(write_video(tmp_path / 'v.avi', 120, gop=12))
+    reopened = []
+    monkeypatch.setattr(reader, '_reopen', lambda: reopened.append(1))
+    assert number_of(reader.read([100])[0]) == 100
+    assert not reopened
+
+
+@pytest.mark.parametrize(
+    ('name', 'num_frames', 'is_counted'),
+    [('plain.mp4', 60, False), ('vfr.mkv', 60, False), ('h264.avi', 60, True), ('tail_cut_faststart.mp4', 25, False)],
+)
+def test_frames_of_other_peoples_files_are_counted_right(shared_dir, name, num_frames, is_counted):
+    index = FrameIndex.scan(shared_dir / 'cases' / 'videos' / name)
+    assert (len(index.pts_N), index.is_counted) == (num_frames, is_counted)
+
+
+def test_frames_of_an_avi_with_reordered_frames_are_those_that_are_shown(shared_dir):
+    reader = VideoReader(shared_dir / 'cases' / 'videos' / 'h264.avi')
+    for frame in [*range(24), 59, 3, 40, 41]:
+        image = reader.read([frame])[0]
+        bars = image[2:4].mean((0, 2)).reshape(8, -1).mean(axis=1) > 128
+        assert (bars << np.arange(8)).sum() == frame
 
 
 def test_a_stored_index_is_used_for_the_same_file_only(tmp_path):
@@ -168,8 +212,8 @@ def test_a_frame_that_is_damaged_is_named_and_the_others_are_read(tmp_path):
 MEASURE = """
 import sys
 import psutil
-from mmopt.datasets.video.frame_index import FrameIndex
-from mmopt.datasets.video.reader import VideoReader
+from mmopt.datasets.common.film.frame_index import FrameIndex
+from mmopt.datasets.common.film.reader import VideoReader
 path, frames = sys.argv[1], [int(frame) for frame in sys.argv[2:]]
 reader = VideoReader(path)
 reader.read([0], (64, 64))

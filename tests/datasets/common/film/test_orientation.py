@@ -4,7 +4,7 @@ import av
 import numpy as np
 import pytest
 
-from mmopt.datasets.video.reader import VideoReader
+from mmopt.datasets.common.film.reader import VideoReader
 from mmopt.utils.errors import DataError
 
 QUARTER = 65536  # 1 as a fixed-point number

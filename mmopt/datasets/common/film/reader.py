@@ -4,17 +4,19 @@ Frame k is the k-th frame that is shown. To reach it, decoding begins at the las
 from where it stands if that is nearer. Frames are upright: what the file says of turning and mirroring them is done.
 """
 
+import itertools
 import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mmopt.datasets.video.frame_index import FrameIndex, import_av, open_video
-from mmopt.datasets.video.orientation import Orientation
+from mmopt.datasets.common.film.frame_index import FrameIndex, import_av, open_video
+from mmopt.datasets.common.film.orientation import Orientation
 from mmopt.utils.errors import DataError
 
 __all__ = ['ReaderPool', 'VideoReader']
@@ -106,20 +108,46 @@ class VideoReader:
         return found
 
     def _seek(self, key: int) -> None:
-        self._container.seek(int(self.index.key_seek_K[key]), stream=self._stream, backward=True)
-        self._frames = self._container.decode(self._stream)
+        if self.index.is_counted:
+            self._frames = self._count_from(key)
+        else:
+            self._container.seek(int(self.index.key_seek_K[key]), stream=self._stream, backward=True)
+            self._frames = ((frame.pts, frame) for frame in self._container.decode(self._stream))
         self._shown_pts = None
+
+    def _count_from(self, key: int) -> Iterator[tuple[int, Any]]:
+        """Yield frames with their numbers, from a key frame on."""
+        number, wanted = int(self.index.key_pts_K[key]), int(self.index.key_seek_K[key])
+        if number == 0:
+            self._reopen()
+            packets = self._container.demux(self._stream)
+        else:
+            self._container.seek(wanted, stream=self._stream, backward=True)
+            packets = self._container.demux(self._stream)
+            first = next(packets, None)
+            if first is None or first.dts != wanted:
+                return  # elsewhere: an earlier key frame is tried
+            packets = itertools.chain([first], packets)
+        for packet in packets:
+            for frame in packet.decode():
+                yield number, frame
+                number += 1
+
+    def _reopen(self) -> None:
+        self._container.close()
+        self._container, self._stream = open_video(self.path)
+        self._stream.codec_context.thread_count = 1
 
     def _walk(self, pts: int):
         """Decode until the frame of this timestamp; None if it is not there or the stream breaks."""
         try:
-            for decoded in self._frames or ():
-                if decoded.pts is None:
+            for shown_pts, decoded in self._frames or ():
+                if shown_pts is None:
                     continue
-                self._shown_pts = decoded.pts
-                if decoded.pts == pts:
+                self._shown_pts = shown_pts
+                if shown_pts == pts:
                     return decoded
-                if decoded.pts > pts:
+                if shown_pts > pts:
                     return None
         except self._av.error.FFmpegError:
             return None
