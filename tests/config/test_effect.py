@@ -209,7 +209,7 @@ def test_the_text_of_a_file_is_told_the_same_where_it_is_refused():
 
 def test_a_variable_that_is_called_like_a_section_warns_once(configs):
     with pytest.warns(ConfigWarning, match=r'total_epoch \(the section is called total_epochs\)') as caught:
-        load_config(configs['dialect'])
+        load_config(configs['dialect'], options=['data.samples_per_gpu=8'])
     assert len(caught) == 1
 
 
