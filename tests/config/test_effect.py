@@ -94,6 +94,7 @@ def load(path: Path, *options: str) -> dict:
         # the other dialect's
         ('train_dataloader.batch_size=3', r'is MMEngine wording, .*: write data.samples_per_gpu=3'),
         ('optim_wrapper.optimizer.lr=3', r'write optimizer.lr=3'),
+        ('resume=True', r'is no key of MMCV 1.x: write --resume-from FILE or --auto-resume'),
         ('param_scheduler.0.gamma=3', r'write the key of MMCV 1.x'),
         # written too high
         ('data.pipeline.0.size=1', r'no pipeline, but data.train.pipeline.0.size, data.val.pipeline.0.size are there'),

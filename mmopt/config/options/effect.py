@@ -67,7 +67,9 @@ def _check_new_name(cfg: Mapping[str, Any], key: str, value: Any, *, native: boo
             f'{option} has no effect in a native MMEngine config; write {in_native(key)}={text_of(value)}.'
         )
     if not native and name in NATIVE:
-        ours = in_dialect(key)
+        ours, word = in_dialect(key), word_of(key)
+        if word is not None:
+            raise ConfigError(f'{option} is no key of MMCV 1.x: {word.remedy(value)}.')
         remedy = f'write {ours}={text_of(value)}' if ours else 'write the key of MMCV 1.x (docs/config_reference.md)'
         raise ConfigError(f'{option} is MMEngine wording, and the config is written for MMCV 1.x: {remedy}.')
     keys = [known for known, _ in entries() if '.' in known and known.rpartition('.')[2] == key]
