@@ -29,7 +29,7 @@ from mmopt.apis.run.start import build_runner, start_of
 from mmopt.apis.run.summary import Summary, median_iteration
 from mmopt.apis.run.work_dir import claimed_work_dir
 from mmopt.config.evaluation import main_metric
-from mmopt.engine import checkpoint_io
+from mmopt.engine import IterBasedRunner, checkpoint_io
 from mmopt.engine.micro_batch import DoesNotFitError
 from mmopt.utils.distributed import rank_to_be
 from mmopt.utils.errors import UserError
@@ -98,7 +98,8 @@ def _train(cfg: Config, num_pictures: int) -> Summary:
         print(f'{describe_run(cfg, facts)}\n', flush=True)
     started = time.perf_counter()
     runner = build_runner(cfg)
-    runner.use_datasets(facts.datasets)
+    if isinstance(runner, IterBasedRunner):
+        runner.use_datasets(facts.datasets)
     runner.register_hook(ProjectedEnd())
     runner.register_hook(ExpectedMetrics(expectations))
     with warnings.catch_warnings():
@@ -111,7 +112,8 @@ def _train(cfg: Config, num_pictures: int) -> Summary:
             raise (with_estimates(error, cfg, estimate_memory) if is_main_process() else error) from None
         except Exception:
             if _is_trained(runner):  # what ended it came after the last iteration: a hook, the last evaluation
-                _finish(cfg, runner, start.iter if start else 0, time.perf_counter() - started, [], 0)
+                done = start.iter if start else 0, time.perf_counter() - started
+                run_optional('summary', runner.logger.warning, _finish, cfg, runner, *done, [], 0)
             raise
     return _finish(cfg, runner, start.iter if start else 0, time.perf_counter() - started, expectations, num_pictures)
 
@@ -127,13 +129,14 @@ def _finish(
 ) -> Summary:
     """Save what the run reached, and then add what may fail: it is read, drawn and computed after a whole training."""
     work_dir, tell = Path(cfg.work_dir), runner.logger.warning
-    metrics = scalars(runner.val_loop.metrics) if runner.val_loop is not None else {}
+    # Loops of other libraries keep no result.
+    metrics = scalars(getattr(runner.val_loop, 'metrics', {}))
     main = main_metric(cfg, metrics)
     rule = ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('rule')
     log = run_optional('curves', tell, _read_log, work_dir) or RunLog(work_dir.name)
     summary = Summary(
         metrics=metrics,
-        best=log.best(main, rule) if main else None,
+        best=run_optional('best score', tell, log.best, main, rule) if main else None,
         main_metric=main,
         iters=runner.iter - start_iter,
         seconds_per_iter=run_optional('time per iteration', tell, _median_of_this_session, runner, start_iter),
@@ -164,7 +167,7 @@ def _finish(
     )
     if is_main_process():
         summary.save(work_dir / 'summary.json')
-        print(f'\n{summary}', flush=True)
+        run_optional('printed summary', tell, lambda: print(f'\n{summary}', flush=True))
     return summary
 
 
@@ -190,7 +193,9 @@ def _peak_memory(scalars: Mapping[str, Any]) -> tuple[str, float] | None:
 
 
 def _pictures(runner: Runner, folder: Path, count: int) -> Path | None:
-    if runner.val_loop is None or not count or not is_main_process() or not can_draw(runner.val_dataloader.dataset):
+    if runner.val_loop is None or not count or not is_main_process() or not isinstance(runner, IterBasedRunner):
+        return None
+    if not can_draw(runner.val_dataloader.dataset):
         return None
     save_pictures(runner, runner.val_dataloader.dataset, runner.val_dataloader.collate_fn, folder, count)
     return folder

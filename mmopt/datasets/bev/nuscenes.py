@@ -21,8 +21,8 @@ from torch import Tensor
 from mmopt.datasets.bev.pictures import draw_bev_sample
 from mmopt.datasets.bev.transforms import LABEL_SHAPE
 from mmopt.datasets.common.base import SeededDataset
+from mmopt.datasets.common.decode import decode_file
 from mmopt.datasets.common.example import find_transform, image_size
-from mmopt.datasets.common.loading import decode_file
 from mmopt.datasets.common.pictures import to_uint8_image
 from mmopt.ops.bev_labels import decode_label_bits
 from mmopt.registry import DATASETS

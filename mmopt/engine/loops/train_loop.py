@@ -27,9 +27,9 @@ from mmopt.engine.loading.worker_death import worker_deaths_explained
 from mmopt.engine.loading.workers import LoaderTuner
 from mmopt.engine.logging.time_split import DeviceTime, TimeSplit
 from mmopt.engine.loops.evaluation_loops import EvaluationStopped
-from mmopt.engine.loops.evaluation_points import should_evaluate
+from mmopt.engine.loops.evaluation_points import interval_at, should_evaluate
 from mmopt.engine.loops.phases import Freezer
-from mmopt.engine.loops.step import unwrap
+from mmopt.engine.loops.step import TrainStep, unwrap
 from mmopt.engine.micro_batch import AutoMicroBatchStep, MicroBatchState, build_step
 from mmopt.engine.parallel.fsdp import is_sharded
 from mmopt.utils.distributed import largest_of_all
@@ -42,11 +42,13 @@ class TrainLoop(BaseLoop):
 
     Args:
         dataloader: The training loader or its config.
-        val_interval: Evaluate every so many iterations (epochs).
         val_begin: No evaluation before this one (MMEngine's meaning; the interval counts from 0).
+        val_interval: Evaluate every so many iterations (epochs).
+        dynamic_intervals: ``(milestone, interval)`` pairs, each for what comes after its milestone.
         val_start: First evaluation; the interval counts from there (mmcv's ``evaluation.start``).
-        dynamic_intervals: See :func:`should_evaluate`.
         val_at_end: Evaluate once more when the run ends without an evaluation since its last step.
+        dynamic_from_milestone: An interval holds from its milestone on, as in mmcv; False: from the one before it on,
+            as in MMEngine.
         micro_batch: Samples per forward pass; None runs each batch as it is, ``'auto'`` finds the size that fits.
         device_prefetch: Copy the next batch to a GPU while the current one is computed.
         bad_numbers: Arguments of :class:`BadNumberPolicy`: what to do about a loss that is not finite.
@@ -54,18 +56,18 @@ class TrainLoop(BaseLoop):
 
     unit: str
     dataloader: DataLoader
-    _batches: BatchSource  # _read() sets it before the first iteration
 
     def __init__(
         self,
         runner: Any,
         dataloader: DataLoader | dict,
-        val_interval: int = 1,
         val_begin: int = 1,
-        val_start: int | None = None,
+        val_interval: int = 1,
         dynamic_intervals: Sequence[tuple[int, int]] | None = None,
         *,
+        val_start: int | None = None,
         val_at_end: bool = True,
+        dynamic_from_milestone: bool = False,
         micro_batch: int | str | None = None,
         device_prefetch: bool = True,
         bad_numbers: Mapping[str, Any] | None = None,
@@ -74,7 +76,8 @@ class TrainLoop(BaseLoop):
         self.val_interval = val_interval
         self.val_begin = val_begin
         self.val_start = val_start
-        self.dynamic_intervals = dynamic_intervals
+        shift = 0 if dynamic_from_milestone else 1
+        self.dynamic_intervals = [(milestone - shift, every) for milestone, every in dynamic_intervals or ()]
         self.val_at_end = val_at_end
         self.micro_batch = micro_batch
         self.device_prefetch = device_prefetch
@@ -92,6 +95,8 @@ class TrainLoop(BaseLoop):
         self._signals = StopSignals()
         self._resumed_at = (0, 0)  # iterations and samples
         self._loader_iter: Iterator | None = None
+        self._batches: BatchSource | None = None  # _read() sets it before the first iteration
+        self._step: TrainStep | None = None
         self._freezer: Freezer | None = None
         self._step_end = 0.0
         self._data_s = 0.0
@@ -112,6 +117,28 @@ class TrainLoop(BaseLoop):
         return self._epoch
 
     @property
+    def val_interval(self) -> int:
+        """Iterations (epochs) between two evaluations, where the run is."""
+        return interval_at(self.units_done, self._val_interval, self.dynamic_intervals)
+
+    @val_interval.setter
+    def val_interval(self, interval: int) -> None:
+        self._val_interval = interval
+
+    @property
+    def step(self) -> TrainStep:
+        """What runs an iteration; built when it is first asked for, also by a loop that replaces :meth:`run`."""
+        if self._step is None:
+            self._build_step(self._found)
+        assert self._step is not None
+        return self._step
+
+    @property
+    def units_done(self) -> int:
+        """Finished iterations, or epochs where the loop counts those."""
+        return self.epochs_done if self.unit == 'epoch' else self.iters_done
+
+    @property
     def global_batch(self) -> int:
         """Samples of one iteration over all ranks."""
         return (self.dataloader.batch_size or 1) * get_world_size()
@@ -129,8 +156,7 @@ class TrainLoop(BaseLoop):
 
     def micro_batch_found(self) -> dict[str, Any] | None:
         """Return what a checkpoint keeps of the size that was found; None where the config gives it."""
-        step = getattr(self, 'step', None)
-        return step.state.to_dict() if isinstance(step, AutoMicroBatchStep) else None
+        return self._step.state.to_dict() if isinstance(self._step, AutoMicroBatchStep) else None
 
     def set_position(self, meta: Mapping[str, Any]) -> None:
         """Go on where a checkpoint was.
@@ -166,8 +192,6 @@ class TrainLoop(BaseLoop):
                         pass
             finally:
                 self._split.switch('hooks')
-            if self.val_at_end and self.runner.val_loop is not None and self.evaluated_at != self.iters_done:
-                self._evaluate()
         if (guard := getattr(self.step, 'guard', None)) is not None and guard.num_skipped:
             verb = 'iteration was' if guard.num_skipped == 1 else 'iterations were'
             self.runner.logger.warning(f'{guard.num_skipped} {verb} skipped: their losses were not finite (see above).')
@@ -255,7 +279,7 @@ class TrainLoop(BaseLoop):
         raise TrainingStopped(signal_name, self.iters_done, str(path))
 
     def _build_step(self, found: MicroBatchState | None) -> None:
-        self.step = build_step(self.runner, self.micro_batch, found)
+        self._step = build_step(self.runner, self.micro_batch, found)
         if not self.step.model_owns_step:
             self.step.guard = self._make_guard()
 
@@ -274,7 +298,7 @@ class TrainLoop(BaseLoop):
         """Let the next batches come from this iterator."""
         self._batches = batch_source(
             batches,
-            self.step.module,
+            unwrap(self.runner.model),
             num_workers=self.dataloader.num_workers,
             enabled=self.device_prefetch,
             device_time=self._device_time,
@@ -282,6 +306,7 @@ class TrainLoop(BaseLoop):
 
     def _next(self) -> Any:
         """Take a batch, or None at the end of the epoch."""
+        assert self._batches is not None, '_read() comes first'
         self._split.switch('data')
         # Counted when it is taken, not when it is fetched ahead: a checkpoint counts what was trained on.
         return self.bad_samples.unpack(self._batches.take())
@@ -318,7 +343,9 @@ class TrainLoop(BaseLoop):
 
     def _run_iter(self, batch_idx: int, batch: Any, *, is_last: bool) -> None:
         runner, split, device_time = self.runner, self._split, self._device_time
-        split.switch('hooks')
+        now = split.switch('hooks')
+        if not self._step_end:  # a loop that replaces run() begins here
+            self._step_end = now
         runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=batch)
         split.switch('compute')
         start = None if device_time is None else device_time.mark()
@@ -326,7 +353,7 @@ class TrainLoop(BaseLoop):
         if device_time is not None:
             device_time.add('compute', start)
         self.iters_done += 1
-        if not is_last:
+        if not is_last and self._batches is not None:
             split.switch('data')
             self._batches.advance()
         # From one step's end to the next: hooks and the wait for data are part of an iteration, evaluations are not.
@@ -366,6 +393,13 @@ class TrainLoop(BaseLoop):
             done, self.val_interval, self.val_start, self.dynamic_intervals
         )
         if due and self.runner.val_loop is not None:
+            self._evaluate()
+
+    def _evaluate_at_end(self) -> None:
+        """Evaluate what the run ends with, unless that has been done; the loader's workers are no longer needed."""
+        is_owed = self.evaluated_at != self.iters_done and self.units_done >= self.val_begin
+        if self.val_at_end and is_owed and self.runner.val_loop is not None:
+            self._close()
             self._evaluate()
 
     def _evaluate(self) -> None:
