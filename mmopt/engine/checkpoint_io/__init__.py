@@ -17,7 +17,7 @@ from mmopt.engine.checkpoint_io.optimizer import remap_optimizer_state
 from mmopt.engine.checkpoint_io.plain import message_hub_state, restore_message_hub, to_plain
 from mmopt.engine.checkpoint_io.prefixes import fit_names
 from mmopt.engine.checkpoint_io.published import publish, write_with_hash
-from mmopt.engine.checkpoint_io.read import UnsafeCheckpointError, load
+from mmopt.engine.checkpoint_io.read import UnsafeCheckpointError, allow_harmless_types, load
 from mmopt.engine.checkpoint_io.rng import rng_state, set_rng_state
 from mmopt.engine.checkpoint_io.store import Store, open_store
 from mmopt.engine.checkpoint_io.tensor_file import write_tensor_file
@@ -32,6 +32,7 @@ __all__ = [
     'LoadReport',
     'Store',
     'UnsafeCheckpointError',
+    'allow_harmless_types',
     'find_latest',
     'fit_names',
     'load',

@@ -48,39 +48,39 @@ def soft_nms(
         Boxes with scores (K, 5) and their indices (K,), in the order of the picks, on the CPU.
     """
     boxes = boxes_N4.detach().cpu().float().numpy()
-    left, top, right, bottom = boxes.T.copy()
-    area = (right - left + offset) * (bottom - top + offset)
-    scores = scores_N.detach().cpu().float().numpy().copy()
     index = np.arange(len(boxes))
+    # In the order of the picks, so that what is left is always one piece: x1, y1, x2, y2, area, score.
+    state = np.empty((6, len(boxes)), np.float32)
+    state[:4], state[5] = boxes.T, scores_N.detach().cpu().float().numpy()
+    left, top, right, bottom, area, scores = state
+    area[:] = (right - left + offset) * (bottom - top + offset)
     num_left, pick = len(boxes), 0
     while pick < num_left:
         best = pick + int(scores[pick:num_left].argmax())
-        for values in (index, scores):
-            values[pick], values[best] = values[best], values[pick]
-        one, rest = index[pick], index[pick + 1 : num_left]
-        width = np.minimum(right[one], right[rest]) - np.maximum(left[one], left[rest]) + offset
-        height = np.minimum(bottom[one], bottom[rest]) - np.maximum(top[one], top[rest]) + offset
+        for values in (index, state):
+            values[..., [pick, best]] = values[..., [best, pick]]
+        rest = slice(pick + 1, num_left)
+        width = np.minimum(right[pick], right[rest]) - np.maximum(left[pick], left[rest]) + offset
+        height = np.minimum(bottom[pick], bottom[rest]) - np.maximum(top[pick], top[rest]) + offset
         shared = np.maximum(width, 0) * np.maximum(height, 0)
-        with np.errstate(invalid='ignore', divide='ignore'):
-            overlap = np.nan_to_num(shared / (area[one] + area[rest] - shared), nan=0.0)
+        whole = area[pick] + area[rest] - shared
+        # Two boxes without area overlap by 0.
+        overlap = np.divide(shared, whole, out=np.zeros_like(shared), where=whole != 0)
         if method == 'gaussian':
-            factor = np.exp(-np.square(overlap) / np.float32(sigma))
+            scores[rest] *= np.exp(-np.square(overlap) / np.float32(sigma))
         else:
-            factor = np.where(overlap >= np.float32(threshold), 0 if method == 'naive' else 1 - overlap, 1)
-        decayed = scores[pick + 1 : num_left]
-        decayed *= factor.astype(np.float32)
-        stays = ~(decayed < np.float32(min_score))
-        num_stay = int(stays.sum())
-        if num_stay < len(stays):
-            holes = np.flatnonzero(~stays[:num_stay])
-            movers = num_stay + np.flatnonzero(stays[num_stay:])[::-1]
-            for values in (decayed, rest):
-                values[holes] = values[movers]
+            scores[rest] *= np.where(overlap >= np.float32(threshold), 0 if method == 'naive' else 1 - overlap, 1)
+        stays = scores[rest] >= np.float32(min_score)
         pick += 1
+        num_stay = int(np.count_nonzero(stays))
         num_left = pick + num_stay
-    kept = torch.from_numpy(index[:num_left].copy())
-    picked = np.concatenate([boxes[index[:num_left]], scores[:num_left, None]], axis=1)
-    return torch.from_numpy(picked), kept
+        if num_stay < len(stays):
+            holes = pick + np.flatnonzero(~stays[:num_stay])
+            movers = num_left + np.flatnonzero(stays[num_stay:])[::-1]
+            for values in (index, state):
+                values[..., holes] = values[..., movers]
+    picked = state[[0, 1, 2, 3, 5], :num_left].T
+    return torch.from_numpy(picked.copy()), torch.from_numpy(index[:num_left].copy())
 
 
 def nms_match(boxes_N4: Tensor, scores_N: Tensor, threshold: float) -> list[list[int]]:
