@@ -185,3 +185,13 @@ def test_half_precision_is_the_rounded_result_of_float32(name, dtype):
     for actual, want in zip(results(name, halves, kwargs), expected, strict=True):
         assert actual.dtype == dtype
         torch.testing.assert_close(actual, want.to(dtype))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('name', CASES)
+def test_a_gpu_gives_the_numbers_of_a_cpu(name):
+    make, kwargs = CASES[name]
+    args = [arg.clone() for arg in make()]
+    on_gpu = [arg.cuda() for arg in args]
+    for actual, want in zip(results(name, on_gpu, kwargs), results(name, args, kwargs), strict=True):
+        torch.testing.assert_close(actual.cpu(), want, rtol=1e-4, atol=1e-4)
