@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from mmopt.engine.resume.saved_config import plain
 from mmopt.utils.errors import UserError
 
 __all__ = ['AFRESH', 'check_sections', 'fit_groups', 'fit_tensors', 'like_param']
@@ -45,7 +46,7 @@ def check_sections(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         raise UserError(
             f'optimizer.type: the checkpoint was trained with {kinds[0]}, the config says {kinds[1]}. {AFRESH}'
         )
-    groups = [section.get('paramwise_cfg') or {} for section in (old, new)]
+    groups = [plain(section.get('paramwise_cfg') or {}) for section in (old, new)]
     if groups[0] != groups[1]:
         raise UserError(
             f'optimizer.paramwise_cfg: the checkpoint was trained with {groups[0] or "none"}, the config says '
