@@ -14,7 +14,8 @@ from typing import Any
 import mmengine
 from mmengine.config import Config
 
-from mmopt.config import apply_options, lower
+from mmopt.config import apply_options, is_native, lower
+from mmopt.config.names import speak
 from mmopt.config.precision import with_precision
 from mmopt.engine.switches.scale_lr import samples_per_step
 from mmopt.utils.errors import UserError
@@ -180,8 +181,9 @@ def load_config(
     Returns:
         A native config; its ``filename`` is the file's.
     """
-    source = read_config(path, options, preset)
-    lowered = lower(source.to_dict())
+    source = read_config(path, options, preset).to_dict()
+    lowered = lower(source)
+    speak('mmengine' if is_native(source) else 'mmcv1')
     lowered['work_dir'] = work_dir or lowered.get('work_dir') or str(Path('work_dirs', Path(path).stem))
     lowered['launcher'] = launcher
     randomness: dict[str, Any] = dict(seed=None) | dict(lowered.get('randomness') or {})  # MMEngine asks for the key

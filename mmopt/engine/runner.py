@@ -22,6 +22,7 @@ from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmopt.config.names import speak, spoken
 from mmopt.config.optimize import check_optimize, merge_optimize
 from mmopt.engine import checkpoint_io
 from mmopt.engine.checkpoint_io.run_state import collect_state, restore_state, scale_learning_rate
@@ -104,6 +105,8 @@ class IterBasedRunner(Runner):
         Returns:
             The runner.
         """
+        if spoken() is None:  # no tool has read a file: the config is the user's own, and MMEngine's
+            speak('mmengine')
         prepare_determinism(cfg.get('randomness'))  # the first line that is logged looks for a GPU
         cfg = copy.deepcopy(cfg)
         check_optimize(cfg.get('optimize'))

@@ -12,6 +12,7 @@ from mmopt.apis.doctor.machine import check_machine, look_at_machine
 from mmopt.apis.doctor.settings import check_settings
 from mmopt.apis.doctor.versions import check_versions, installed_versions
 from mmopt.apis.run.facts import build_dataset, data_folders
+from mmopt.config.names import spelled
 from mmopt.registry import MODELS
 from mmopt.utils.errors import UserError
 
@@ -39,7 +40,14 @@ def examine(cfg: Config | None = None) -> list[Check]:
         return checks
     dataset, folders, reason = _try_dataset(cfg)
     if reason:
-        checks.append(Check('data set', reason, 'mend data.train first; the lines below do without it', is_fault=True))
+        checks.append(
+            Check(
+                'data set',
+                reason,
+                f'mend {spelled("train_dataloader.dataset")} first; the lines below do without it',
+                is_fault=True,
+            )
+        )
     disk = look_at_disk(folders, dataset, cfg.work_dir)
     num_train = 0 if dataset is None else len(dataset)
     return checks + check_settings(cfg, machine, num_train=num_train, folders=folders, disk=disk)

@@ -17,6 +17,7 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from mmopt.apis.export.formats import require_onnx, tracing, write_onnx, write_pt2
+from mmopt.config.names import spelled
 from mmopt.engine import checkpoint_io
 from mmopt.registry import DATASETS, FUNCTIONS, MODELS
 from mmopt.utils.errors import UserError
@@ -182,7 +183,10 @@ def _example(cfg: Config, model: nn.Module, batch_size: int, input_size: tuple[i
         generator = torch.Generator().manual_seed(0)
         return torch.randn(batch_size, 3, *input_size, generator=generator), None
     if not cfg.get('test_dataloader'):
-        raise UserError(f'{cfg.filename}: no data.test to take an input from; give --input-size HEIGHT WIDTH.')
+        raise UserError(
+            f'{cfg.filename}: no {spelled("test_dataloader.dataset")} to take an input from; give --input-size '
+            'HEIGHT WIDTH.'
+        )
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     collate_cfg = dict(cfg.test_dataloader.get('collate_fn') or dict(type='stack_collate'))
     collate = FUNCTIONS.get(collate_cfg.pop('type'))

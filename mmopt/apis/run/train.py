@@ -24,6 +24,7 @@ from mmopt.apis.run.remedies import with_estimates
 from mmopt.apis.run.start import build_runner, start_of
 from mmopt.apis.run.summary import Summary, median_iteration
 from mmopt.config.evaluation import main_metric
+from mmopt.config.names import spelled
 from mmopt.engine import checkpoint_io
 from mmopt.engine.micro_batch import DoesNotFitError
 from mmopt.utils.distributed import rank_to_be
@@ -51,7 +52,10 @@ def preflight(cfg: Config, start: Start | None = None) -> Preflight:
 
 def _look(cfg: Config, start: Start | None) -> Facts:
     if not cfg.get('train_dataloader') or not cfg.get('train_cfg'):
-        raise UserError(f'{cfg.filename}: the config has no training data (data.train), so there is nothing to train.')
+        raise UserError(
+            f'{cfg.filename}: the config has no training data ({spelled("train_dataloader.dataset")}), so there is '
+            'nothing to train.'
+        )
     prepare_determinism(cfg.get('randomness'))  # looking at a GPU starts CUDA
     return collect_facts(cfg, start)
 
@@ -71,7 +75,10 @@ def train(cfg: Config, *, num_pictures: int = NUM_PICTURES) -> Summary:
     """
     expectations = parse_expectations(cfg.get('expect'))
     if expectations and not cfg.get('val_cfg'):
-        raise UserError(f'{cfg.filename}: expect needs an evaluation: add data.val and evaluation, or drop expect.')
+        raise UserError(
+            f'{cfg.filename}: expect needs an evaluation: add {spelled("val_dataloader.dataset")} and '
+            f'{spelled("val_evaluator")}, or drop expect.'
+        )
     # Read now: the run may replace the very checkpoint that it goes on from.
     start = start_of(cfg)
     facts = _look(cfg, start)

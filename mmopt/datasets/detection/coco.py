@@ -13,6 +13,7 @@ import numpy as np
 from mmengine.logging import print_log
 from torch import Tensor
 
+from mmopt.config.names import spelled
 from mmopt.datasets.common import SeededDataset
 from mmopt.datasets.common.pictures import to_uint8_image
 from mmopt.datasets.detection.example import example_detection, host_bytes_detection
@@ -104,7 +105,8 @@ class CocoDataset(SeededDataset):
         except FileNotFoundError as error:
             raise DataNotFoundError(
                 f'{path} does not exist. `python tools/datasets/prepare_fred.py` makes it from FRED, '
-                '`prepare_clips.py` from videos, `make_demo.py fred` a generated set (--options data.data_root=...).'
+                '`prepare_clips.py` from videos, `make_demo.py fred` a generated set (--options '
+                f'{spelled("data_root")}=...).'
             ) from error
         except (OSError, ValueError) as error:
             raise DataError(f'{path}: not readable as JSON: {error}.') from error

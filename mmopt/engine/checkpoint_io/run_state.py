@@ -10,6 +10,7 @@ from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_p
 from mmengine.runner.base_loop import BaseLoop
 
 import mmopt
+from mmopt.config.names import spelled
 from mmopt.engine import checkpoint_io
 from mmopt.engine.checkpoint_io.global_batch import check_global_batch
 from mmopt.engine.hooks.runtime_info_hook import RuntimeInfoHook
@@ -195,8 +196,9 @@ def resume_schedulers(schedulers: list | dict | None, states: list | dict | None
         saved = of_checkpoint[name] if name else states
         if len(saved) != len(items):
             raise UserError(
-                f'The checkpoint has {len(saved)} schedulers, the config {len(items)}: bring lr_config and '
-                'momentum_config back to what the run began with, or start with its weights (--load-from).'
+                f'The checkpoint has {len(saved)} schedulers, the config {len(items)}: bring the '
+                f'schedules ({spelled("param_scheduler")}) back to what the run began with, or start with its '
+                'weights (--load-from).'
             )
         for item, state in zip(items, saved, strict=True):
             item.load_state_dict(state)

@@ -5,6 +5,7 @@ from typing import Any
 from mmengine.hooks import LoggerHook as _LoggerHook
 from mmengine.runner import Runner
 
+from mmopt.config.names import spelled
 from mmopt.registry import HOOKS
 
 __all__ = ['LoggerHook', 'logs_now']
@@ -38,7 +39,7 @@ class LoggerHook(_LoggerHook):
         **kwargs,
     ) -> None:
         if interval < 1:
-            raise ValueError(f'log_config.interval must be at least 1, got {interval}.')
+            raise ValueError(f'{spelled("default_hooks.logger.interval")} must be at least 1, got {interval}.')
         super().__init__(interval, ignore_last, log_metric_by_epoch=log_metric_by_epoch, **kwargs)
         self.by_epoch = by_epoch
 

@@ -10,6 +10,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmopt.config.names import spoken
 from mmopt.engine.hooks.logger_hook import LoggerHook, logs_now
 from mmopt.registry import HOOKS
 from mmopt.utils.host import usable_cores
@@ -97,6 +98,7 @@ def run_settings(runner: Runner) -> dict[str, Any]:
         pin_memory=loader.pin_memory,
         cache=config.get('cache'),
         unit=loop.unit,
+        dialect=spoken(),
         val_interval=loop.val_interval,
         log_interval=None if logger is None else logger.interval,
         checkpoint_interval=checkpoint.get('interval'),

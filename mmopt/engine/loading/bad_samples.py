@@ -9,6 +9,7 @@ from mmengine.dist import all_gather_object, is_main_process
 from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader, Dataset
 
+from mmopt.config.names import spelled
 from mmopt.structures import CollateSubstitutes, ReportedBatch
 from mmopt.utils.errors import UserError
 
@@ -30,7 +31,7 @@ def skip_bad_samples(loader: DataLoader) -> None:
     for dataset in _innermost(loader.dataset):
         if not hasattr(dataset, 'on_bad_sample'):
             raise UserError(
-                f"data.on_bad_sample='skip' needs data sets derived from mmopt's SeededDataset; "
+                f"{spelled('train_dataloader.on_bad_sample')}='skip' needs data sets derived from mmopt's SeededDataset; "
                 f"{type(dataset).__name__} is none: write 'raise'."
             )
         dataset.on_bad_sample = 'skip'

@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmopt.config.names import spelled
 from mmopt.engine.schedules.schedulers import ClosedFormLR
 from mmopt.engine.schedules.timetable import Span, Timetable
 from mmopt.utils.errors import UserError
@@ -70,7 +71,7 @@ def parse_phases(phases: Sequence[Mapping[str, Any]] | None, max_epochs: int) ->
         if is_last and until < max_epochs:
             raise UserError(
                 f'{name}.until_epoch={until} ends before the run of {max_epochs} epochs: leave it out in the last '
-                'phase, or give runner.max_epochs the same number.'
+                f'phase, or give {spelled("train_cfg.max_epochs")} the same number.'
             )
         freeze = given.get('freeze') or ()
         if isinstance(freeze, str) or not all(isinstance(item, str) for item in freeze):
@@ -144,9 +145,10 @@ def check_schedulers(timetable: Timetable | None, schedulers: Sequence | Mapping
     items = [item for part in parts for item in part]
     if scales <= {1.0} or any(isinstance(item, ClosedFormLR) for item in items):
         return
+    closed_form = '' if spelled('param_scheduler') != 'param_scheduler' else "type='ClosedFormLR', "
     raise UserError(
-        "phases change the batch, and nothing changes the learning rate with it: write lr_config=dict(policy='Fixed') "
-        "or another policy of mmopt (natively param_scheduler=dict(type='ClosedFormLR', policy='Fixed'))."
+        'phases change the batch, and nothing changes the learning rate with it: write '
+        f"{spelled('param_scheduler')}=dict({closed_form}policy='Fixed') or another policy of mmopt."
     )
 
 

@@ -16,6 +16,7 @@ from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmopt.config.names import spelled
 from mmopt.engine.guards.bad_numbers import BadNumberError, BadNumberGuard, BadNumberPolicy, RollBack
 from mmopt.engine.guards.signals import StopSignals, TrainingStopped
 from mmopt.engine.loading.bad_samples import BadSamples
@@ -364,5 +365,5 @@ def no_batch(dataloader: DataLoader) -> str:
     dataset: Any = dataloader.dataset
     return (
         f'An epoch has no batch: {len(dataset)} samples make no full batch of {dataloader.batch_size} and '
-        'drop_last is on; lower data.samples_per_gpu.'
+        f'drop_last is on; lower {spelled("train_dataloader.batch_size")}.'
     )
