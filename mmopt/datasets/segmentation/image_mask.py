@@ -181,8 +181,7 @@ def list_files(folder: Path, suffixes: Sequence[str]) -> dict[str, str]:
     if not folder.is_dir():
         raise DataNotFoundError(
             f'segmentation data not found: the folder {folder} does not exist. Set {spelled("data_root")}, or make '
-            'the demo: '
-            'python tools/datasets/make_demo.py cityscapes'
+            'the demo: python tools/datasets/make_demo.py cityscapes'
         )
     paths: dict[str, str] = {}
     for parent, folders, names in os.walk(folder):

@@ -196,9 +196,9 @@ def resume_schedulers(schedulers: list | dict | None, states: list | dict | None
         saved = of_checkpoint[name] if name else states
         if len(saved) != len(items):
             raise UserError(
-                f'The checkpoint has {len(saved)} schedulers, the config {len(items)}: bring the '
-                f'schedules ({spelled("param_scheduler")}) back to what the run began with, or start with its '
-                'weights (--load-from).'
+                f'The checkpoint has {len(saved)} schedulers, the config {len(items)}: bring '
+                f'{spelled("param_scheduler")} back to what the run began with, or start with its weights '
+                '(--load-from).'
             )
         for item, state in zip(items, saved, strict=True):
             item.load_state_dict(state)

@@ -70,8 +70,7 @@ class Diagnosis:
         lines.append(first_bad_module(self.module, self.forward))
         lines.append(
             f'Lower the learning rate, clip gradients ({spelled("optim_wrapper.clip_grad")}), mend the samples, or '
-            'go on: '
-            f"{spelled('train_cfg.bad_numbers')}.action='skip' or 'rollback'."
+            f"go on: {spelled('train_cfg.bad_numbers')}=dict(action='skip') or 'rollback'."
         )
         return '\n  '.join(lines)
 

@@ -291,8 +291,7 @@ def _parse_rules(
     if not isinstance(names, Sequence) or not all(isinstance(name, str) and name for name in names):
         raise UserError(
             f"{spelled('default_hooks.checkpoint.save_best')} must be a metric's name, a list of them, 'auto' or "
-            'None, got '
-            f'{save_best!r}.'
+            f'None, got {save_best!r}.'
         )
     rules = [rule] * len(names) if rule is None or isinstance(rule, str) else list(rule)
     if len(rules) != len(names):

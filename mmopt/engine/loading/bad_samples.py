@@ -31,8 +31,8 @@ def skip_bad_samples(loader: DataLoader) -> None:
     for dataset in _innermost(loader.dataset):
         if not hasattr(dataset, 'on_bad_sample'):
             raise UserError(
-                f"{spelled('train_dataloader.on_bad_sample')}='skip' needs data sets derived from mmopt's SeededDataset; "
-                f"{type(dataset).__name__} is none: write 'raise'."
+                f"{spelled('train_dataloader.on_bad_sample')}='skip' needs data sets derived from mmopt's "
+                f"SeededDataset; {type(dataset).__name__} is none: write 'raise'."
             )
         dataset.on_bad_sample = 'skip'
     loader.collate_fn = CollateSubstitutes(loader.collate_fn)

@@ -72,8 +72,7 @@ def build_dataloader(loader_cfg: DataLoader | Mapping[str, Any], seed: int) -> D
     if on_bad_sample == 'skip' and cache is not None:
         raise UserError(
             f"{spelled('train_dataloader.on_bad_sample')}='skip' and {spelled('train_dataloader.cache')} exclude "
-            'each other: '
-            'a cache takes good samples only; drop one.'
+            'each other: a cache takes good samples only; drop one.'
         )
     dataset = cfg['dataset']
     if isinstance(dataset, Mapping):

@@ -52,8 +52,8 @@ def _explain(pids: str, how: str, loader: DataLoader) -> str:
     workers = loader.num_workers
     fewer = (
         f'Use fewer workers (--options {spelled("train_dataloader.num_workers")}={workers // 2}, now {workers}) or a '
-        'smaller '
-        f'{spelled("train_dataloader.prefetch_factor")} (now {loader.prefetch_factor}), then go on with --auto-resume.'
+        f'smaller {spelled("train_dataloader.prefetch_factor")} (now {loader.prefetch_factor}), then go '
+        'on with --auto-resume.'
     )
     how = how.strip(' .')
     if 'Bus error' in how:

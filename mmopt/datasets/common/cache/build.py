@@ -296,7 +296,8 @@ class _Ram:
             raise _too_large('the memory of this machine', needed, free, source, remedy)
         made = anonymous_file(f'mmopt-{key}')
         if made is None:
-            raise UserError(f"{spelled('train_dataloader.cache')}='ram' needs Linux; use 'disk'.")
+            key = spelled('train_dataloader.cache')
+            raise UserError(f"{key}='ram' needs Linux; use {key}='disk'.")
         fd, path = made
         _say(f'storing {_describe(source, length, needed)} in memory.')
         started = time.perf_counter()
