@@ -7,13 +7,16 @@ the lowered config, so that they mean the same for dialect and native configs.
 import os
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import mmengine
 from mmengine.config import Config
+from mmengine.utils import import_modules_from_strings
 
+from mmopt.apis.extension import provide_extension
 from mmopt.config import apply_options, is_native, lower
 from mmopt.config.names import speak
 from mmopt.config.precision import with_precision
@@ -90,8 +93,25 @@ def read_config(path: str | Path, options: Sequence[str] = (), preset: str | Non
     path = Path(path)
     if not path.is_file():
         raise missing_file(path, 'config', suffix='.py')
+    with _explained(path):
+        cfg = Config.fromfile(path, import_custom_modules=False)
+    if options or preset is not None:
+        source = cfg.to_dict()
+        if preset is not None:
+            source['optimize'] = {**(source.get('optimize') or {}), **read_preset(preset)}
+        cfg = Config(apply_options(source, options), filename=str(path))
+    provide_extension(cfg)
+    if cfg.get('custom_imports'):
+        with _explained(path):
+            import_modules_from_strings(**cfg.custom_imports)
+    return cfg
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn whatever a config or a module that it imports raises into one line that names the place."""
     try:
-        cfg = Config.fromfile(path)
+        yield
     except Exception as error:
         message = _explain_broken(path, error)
         with warnings.catch_warnings():
@@ -99,12 +119,6 @@ def read_config(path: str | Path, options: Sequence[str] = (), preset: str | Non
             warnings.simplefilter('ignore', ResourceWarning)
             traceback.clear_frames(error.__traceback__)
         raise UserError(message) from error
-    if not options and preset is None:
-        return cfg
-    source = cfg.to_dict()
-    if preset is not None:
-        source['optimize'] = {**(source.get('optimize') or {}), **read_preset(preset)}
-    return Config(apply_options(source, options), filename=str(path))
 
 
 def read_preset(name: str) -> dict[str, Any]:

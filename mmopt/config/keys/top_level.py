@@ -68,6 +68,9 @@ _SHARED = {
     ),
     'custom_hooks': Key(HOOKS, 'custom_hooks', 'More hooks. Those that are not listed below keep name and keys.'),
     'custom_imports': Key(DICT, SAME, 'Modules to import first.'),
+    'mmcv_extension': Key(
+        choice('torch'), SAME, "`'torch'`: mmcv's compiled functions in PyTorch, for mmcv-lite. mmopt's addition."
+    ),
     'load_from': Key(TEXT, 'load_from', 'Begin with the weights of this checkpoint.'),
     'resume_from': Key(TEXT, ('load_from', 'resume'), 'Go on where this checkpoint stopped.'),
     'auto_resume': Key(
