@@ -1,4 +1,4 @@
-"""Three projects of OpenMMLab's libraries for :mod:`drop_in`: a config of the library, and small made-up data for it."""
+"""Three projects of OpenMMLab's libraries for :mod:`drop_in`: a config of each, and small made-up data for it."""
 
 import json
 from collections.abc import Callable

@@ -39,7 +39,7 @@ def provide_extension(cfg: Mapping[str, Any]) -> None:
     except ModuleNotFoundError as error:
         raise UserError(f"{source}'torch': {error}") from error
     _tell(
-        f"{source}'torch': mmcv's compiled functions run in PyTorch here, those that mmopt has; slower than compiled ones."
+        f"{source}'torch': mmcv's compiled functions run in PyTorch here, as far as mmopt has them."
         if is_ours
         else f"{source}'torch' has no effect: mmcv's own compiled extension is installed, and stays."
     )

@@ -1,87 +1,87 @@
-"""What a key is called in the dialect that the user writes, for messages: what they say to write can be written there.
+"""Which section a name of the top level resembles, and whether by a slip or because a variable is called like it."""
 
-A lowered config is MMEngine's, whatever its file was, so messages ask for a key by MMEngine's name.
-:func:`mmopt.apis.config.load_config` says which dialect the file speaks; until somebody says so, it is that of mmopt's
-own configs.
-"""
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, NamedTuple
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Literal
+from mmopt.config.keys import POLICIES, SECTIONS, TOP_LEVEL
+from mmopt.config.schema import did_you_mean
 
-__all__ = ['NAMES', 'Dialect', 'forget_dialect', 'speak', 'spelled', 'spoken']
+__all__ = ['Resemblance', 'lookalikes', 'missing_sections', 'resemblance']
 
-Dialect = Literal['mmcv1', 'mmengine']
-
-NAMES: Mapping[str, str] = MappingProxyType(
-    {
-        'data_root': 'data.data_root',
-        'train_dataloader.dataset': 'data.train',
-        'val_dataloader.dataset': 'data.val',
-        'test_dataloader.dataset': 'data.test',
-        'train_dataloader.batch_size': 'data.samples_per_gpu',
-        'val_dataloader.batch_size': 'data.val_dataloader.samples_per_gpu',
-        'train_dataloader.num_workers': 'data.workers_per_gpu',
-        'train_dataloader.prefetch_factor': 'data.prefetch_factor',
-        'train_dataloader.pin_memory': 'data.pin_memory',
-        'train_dataloader.cache': 'data.cache',
-        'train_dataloader.cache_dir': 'data.cache_dir',
-        'train_dataloader.on_bad_sample': 'data.on_bad_sample',
-        'optim_wrapper': 'optimizer',
-        'optim_wrapper.optimizer.type': 'optimizer.type',
-        'optim_wrapper.optimizer.lr': 'optimizer.lr',
-        'optim_wrapper.optimizer.weight_decay': 'optimizer.weight_decay',
-        'optim_wrapper.optimizer.fused': 'optimizer.fused',
-        'optim_wrapper.optimizer.foreach': 'optimizer.foreach',
-        'optim_wrapper.clip_grad': 'optimizer_config.grad_clip',
-        'optim_wrapper.accumulative_counts': 'runner.accumulative_counts',
-        'param_scheduler': 'lr_config',
-        'param_scheduler.warmup_iters': 'lr_config.warmup_iters',
-        'train_cfg.max_epochs': 'runner.max_epochs',
-        'train_cfg.max_iters': 'runner.max_iters',
-        'train_cfg.val_interval': 'evaluation.interval',
-        'train_cfg.bad_numbers': 'bad_numbers',
-        'val_evaluator': 'evaluation',
-        'test_evaluator': 'evaluation',
-        'default_hooks.checkpoint.interval': 'checkpoint_config.interval',
-        'default_hooks.checkpoint.filename_tmpl': 'checkpoint_config.filename_tmpl',
-        'default_hooks.checkpoint.max_keep_ckpts': 'checkpoint_config.max_keep_ckpts',
-        'default_hooks.checkpoint.save_best': 'evaluation.save_best',
-        'default_hooks.checkpoint.rule': 'evaluation.rule',
-        'default_hooks.logger.interval': 'log_config.interval',
-    }
-)
-"""MMEngine's name of a key -> MMCV 1.x's: those that messages ask for."""
-
-# Of the process, not of a config: what is printed is about the one that the command line names, and a lowered config
-# that is written into a work dir is a native one when it is read again.
-_spoken: list[Dialect] = []
+# Written on purpose under these names, by us or by published configs, though they resemble a section.
+_KNOWN_VARIABLES = ('dataset', 'evaluations', 'optimizers', 'models', 'seeds')
+_SPELLINGS = dict(config='cfg', configs='cfg', configuration='cfg', directory='dir', iteration='iter')
 
 
-def speak(dialect: Dialect) -> None:
-    """Let messages spell keys as this dialect does, from now on."""
-    _spoken[:] = [dialect]
+class Resemblance(NamedTuple):
+    """What a name resembles.
+
+    Attributes:
+        key: The section.
+        is_slip: Whether the section is meant: a letter is wrong, or the value is one of that section. Otherwise the
+            name differs by a plural, an underscore, a number or the spelling of a word, as variables' names do.
+    """
+
+    key: str
+    is_slip: bool
 
 
-def forget_dialect() -> None:
-    """Undo :func:`speak`."""
-    _spoken.clear()
-
-
-def spoken() -> Dialect | None:
-    """Return the dialect of the user's config; None if nobody has said which it is."""
-    return _spoken[0] if _spoken else None
-
-
-def spelled(key: str, dialect: Dialect | None = None) -> str:
-    """Return the name of a key in the user's dialect.
+def resemblance(name: str, value: Any, known: Collection[str], cutoff: float = 0.85) -> Resemblance | None:
+    """Tell which section a name stands for, if for any.
 
     Args:
-        key: MMEngine's name, one of :data:`NAMES`.
-        dialect: The dialect, where the message is about another run than this process's.
+        name: A name that is no section's.
+        value: What it is set to.
+        known: Sections that may be meant.
+        cutoff: How alike a slip must be, of 1.
 
     Returns:
-        The dotted name, as ``--options`` takes it.
+        The section, or None where nothing is near.
     """
-    name = NAMES[key]
-    return key if (dialect or spoken()) == 'mmengine' else name
+    # `train_cfg_` and the like are variables: the underscore keeps them apart from the section on purpose.
+    if name in _KNOWN_VARIABLES or name.strip('_') in known:
+        return None
+    variants = [key for key in known if _folded(name) == _folded(key) or name.rstrip('0123456789_') == key]
+    if variants:
+        return Resemblance(variants[0], is_slip=_is_section(variants[0], value))
+    match = did_you_mean(name, known, cutoff)
+    return None if match is None else Resemblance(match, is_slip=True)
+
+
+def lookalikes(cfg: Mapping[str, Any]) -> dict[str, str]:
+    """Find the variables of a config that are called like a section which it does not have.
+
+    Args:
+        cfg: A config of the dialect.
+
+    Returns:
+        Variable -> section.
+    """
+    missing = missing_sections(cfg)
+    near = {name: resemblance(name, value, missing) for name, value in cfg.items() if name not in TOP_LEVEL.keys}
+    return {name: found.key for name, found in near.items() if found is not None and not found.is_slip}
+
+
+def missing_sections(cfg: Iterable[str]) -> list[str]:
+    """Return the keys of the top level that a config does not have."""
+    names = set(cfg)
+    return [key for key in TOP_LEVEL.keys if key not in names]
+
+
+def _folded(name: str) -> str:
+    """Write a name without what is a matter of taste: case, underscores, plurals, spellings."""
+    words = [_SPELLINGS.get(word, word) for word in re.split('_+', name.lower())]
+    return ''.join(word.removesuffix('s') for word in words)
+
+
+def _is_section(key: str, value: Any) -> bool:
+    """Tell whether a value can only be meant for a section: it holds keys of its table and no others."""
+    table = SECTIONS.get(key)
+    if table is None or not isinstance(value, Mapping):
+        return False
+    if key in POLICIES:  # whose other keys are those of the policy
+        return 'policy' in value
+    return all(name in table.keys or name in table.foreign or table.is_open for name in value) and any(
+        name in table.keys for name in value
+    )

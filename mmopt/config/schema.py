@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmopt.config.keys import POLICIES, SECTIONS, Key, Section
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 from mmopt.utils.errors import UserError
 from mmopt.utils.terminal import nearest
 

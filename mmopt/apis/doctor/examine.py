@@ -12,7 +12,7 @@ from mmopt.apis.doctor.machine import check_machine, look_at_machine
 from mmopt.apis.doctor.settings import check_settings
 from mmopt.apis.doctor.versions import check_versions, installed_versions
 from mmopt.apis.run.facts import build_dataset, data_folders
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 from mmopt.registry import MODELS
 from mmopt.utils.errors import UserError
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from mmopt.apis.doctor.check import Check
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 from mmopt.utils.host import available_host_bytes, usable_cores
 from mmopt.utils.memory import GIB
 from mmopt.utils.platform import is_glibc, max_open_files, read_kernel_file, shared_memory_bytes

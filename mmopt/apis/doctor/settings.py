@@ -6,8 +6,8 @@ from typing import Any
 from mmopt.apis.doctor.check import Check
 from mmopt.apis.doctor.disk import Disk
 from mmopt.apis.doctor.machine import Machine
-from mmopt.config.names import spelled
 from mmopt.config.precision import AUTO, allowed_precisions, precision_of
+from mmopt.config.spelling import spelled
 from mmopt.utils.precision import choose_precision
 
 __all__ = ['check_settings']

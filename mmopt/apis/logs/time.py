@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 from mmopt.engine.hooks.time_split_hook import FILE_NAME
 from mmopt.engine.logging.time_split import PARTS
 from mmopt.utils.terminal import paint, seconds

@@ -166,4 +166,3 @@ def phases_of(cfg: Config) -> tuple[Phase, ...]:
     """Return the phases of a config that it names; empty if all epochs are alike."""
     loop = cfg.get('train_cfg') or {}
     return parse_phases(loop['phases'], loop['max_epochs']) if loop.get('phases') else ()
-

@@ -78,8 +78,8 @@ class SampleSource:
                 sample, what = made_up_sample(self.part, Path(folder), self.max_items)
         except Exception as error:
             raise UserError(
-                f'{self.kind.__name__} has no example_sample(), its data cannot be read ({reason}), and its pipeline does '
-                f'not run on made-up data ({type(error).__name__}: {error}). Put the data there, or give the class an '
+                f'{self.kind.__name__} has no example_sample(), its data cannot be read ({reason}), and its pipeline '
+                f'does not run on made-up data ({type(error).__name__}: {error}). Put the data there, or give the class an '
                 'example_sample (docs/memory.md).'
             ) from error
         self.note = f'{what}; the data cannot be read ({reason})'

@@ -75,9 +75,7 @@ class _Session:
     ) -> dict[str, Any]:
         """Estimate one setting."""
         started = time.perf_counter()
-        case = self.load(
-            batch_size=batch_size, precision=precision, checkpointing=checkpointing, phase=phase
-        )
+        case = self.load(batch_size=batch_size, precision=precision, checkpointing=checkpointing, phase=phase)
         effects: list[str] = []
         try:
             trace, assumed = self.simulator.trace(

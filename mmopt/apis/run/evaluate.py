@@ -9,7 +9,7 @@ from mmengine.dist import is_main_process
 from mmopt.apis.pictures.save import NUM_PICTURES, save_pictures
 from mmopt.apis.run.progress import ProgressBar
 from mmopt.apis.run.start import build_runner, check_there
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 from mmopt.utils.errors import UserError
 
 __all__ = ['evaluate', 'scalars']

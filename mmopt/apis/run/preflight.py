@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from mmopt.apis.run.facts import Facts
-from mmopt.config.names import spelled
 from mmopt.config.precision import AUTO, allowed_precisions, precision_of
+from mmopt.config.spelling import spelled
 from mmopt.engine.loops.phases import Phase, parse_phases
 from mmopt.engine.switches import lr_factor
 from mmopt.utils.precision import Choice, choose_precision
@@ -221,7 +221,8 @@ def _start(cfg: Mapping, facts: Facts, length: _Length) -> str:
     if facts.start is None:
         return f'weights of {cfg["load_from"]}'
     left = length.max_iters - facts.start.iter
-    return f'after iteration {number(facts.start.iter)}, {number(max(left, 0))} to go: {cfg.get("load_from")}'
+    changes = f'\nchanged since: {facts.start.changes}' if facts.start.changes else ''
+    return f'after iteration {number(facts.start.iter)}, {number(max(left, 0))} to go: {cfg.get("load_from")}{changes}'
 
 
 def _folders(folders: Mapping[str, bool]) -> str:

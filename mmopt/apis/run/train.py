@@ -24,7 +24,7 @@ from mmopt.apis.run.remedies import with_estimates
 from mmopt.apis.run.start import build_runner, start_of
 from mmopt.apis.run.summary import Summary, median_iteration
 from mmopt.config.evaluation import main_metric
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 from mmopt.engine import checkpoint_io
 from mmopt.engine.micro_batch import DoesNotFitError
 from mmopt.utils.distributed import rank_to_be

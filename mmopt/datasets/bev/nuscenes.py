@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 from mmopt.datasets.bev.pictures import draw_bev_sample
 from mmopt.datasets.bev.transforms import LABEL_SHAPE
 from mmopt.datasets.common.base import SeededDataset

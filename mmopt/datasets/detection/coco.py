@@ -13,7 +13,7 @@ import numpy as np
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 from mmopt.datasets.common import SeededDataset
 from mmopt.datasets.common.pictures import to_uint8_image
 from mmopt.datasets.detection.example import example_detection, host_bytes_detection

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 from mmopt.datasets.common.base import SeededDataset
 from mmopt.datasets.common.pictures import to_uint8_image
 from mmopt.datasets.segmentation.example import example_segmentation, host_bytes_segmentation

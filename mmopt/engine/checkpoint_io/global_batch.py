@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 from mmopt.utils.errors import UserError
 
 __all__ = ['check_global_batch']

@@ -20,7 +20,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 from mmopt.engine.checkpoint_io.background import deferred_writes
 from mmopt.engine.checkpoint_io.plain import to_plain
 from mmopt.utils.errors import UserError

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 from mmopt.structures import describe_samples
 
 __all__ = ['Diagnosis', 'first_bad_module']

@@ -10,7 +10,7 @@ from mmengine.dist import barrier, broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 from mmopt.engine import checkpoint_io
 from mmopt.registry import HOOKS
 from mmopt.utils.errors import UserError

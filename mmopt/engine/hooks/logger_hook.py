@@ -5,7 +5,7 @@ from typing import Any
 from mmengine.hooks import LoggerHook as _LoggerHook
 from mmengine.runner import Runner
 
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 from mmopt.registry import HOOKS
 
 __all__ = ['LoggerHook', 'logs_now']

@@ -1,6 +1,6 @@
 """When to warn about memory and speed: pure functions of what a log line shows."""
 
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 
 __all__ = ['memory_warning', 'retry_warning', 'waiting_warning']
 

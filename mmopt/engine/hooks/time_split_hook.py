@@ -10,7 +10,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmopt.config.names import spoken
+from mmopt.config.spelling import spoken
 from mmopt.engine.hooks.logger_hook import LoggerHook, logs_now
 from mmopt.registry import HOOKS
 from mmopt.utils.host import usable_cores

@@ -9,7 +9,7 @@ from mmengine.dist import all_gather_object, is_main_process
 from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader, Dataset
 
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 from mmopt.structures import CollateSubstitutes, ReportedBatch
 from mmopt.utils.errors import UserError
 

@@ -14,7 +14,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 from mmopt.engine.guards.signals import end_workers_at_exit, outlive_first_signal
 from mmopt.engine.loading.bad_samples import skip_bad_samples
 from mmopt.engine.loading.shared_memory import warning_for

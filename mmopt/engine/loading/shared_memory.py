@@ -7,7 +7,7 @@ back to but fewer batches under way. Docker gives a container 64 MiB.
 
 from typing import Any
 
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 from mmopt.engine.loading.workers import TORCH_PREFETCH, bytes_of
 from mmopt.utils.distributed import local_world_size
 from mmopt.utils.host import free_shared_memory_bytes

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from torch.utils.data import DataLoader
 
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 from mmopt.utils.errors import UserError
 
 __all__ = ['WorkerDiedError', 'worker_deaths_explained']

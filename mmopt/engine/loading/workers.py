@@ -19,7 +19,7 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 from mmopt.utils.host import available_host_bytes, free_shared_memory_bytes, usable_cores
 from mmopt.utils.memory import GIB
 

@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 from mmopt.engine.schedules.schedulers import ClosedFormLR
 from mmopt.engine.schedules.timetable import Span, Timetable
 from mmopt.utils.errors import UserError

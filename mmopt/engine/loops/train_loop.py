@@ -16,7 +16,7 @@ from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 from mmopt.engine.guards.bad_numbers import BadNumberError, BadNumberGuard, BadNumberPolicy, RollBack
 from mmopt.engine.guards.signals import StopSignals, TrainingStopped
 from mmopt.engine.loading.bad_samples import BadSamples

@@ -15,7 +15,7 @@ from mmengine.dist import get_world_size
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 from mmopt.engine.loops.step import TrainStep
 from mmopt.engine.micro_batch.agreement import Agreement, reduce_gradients
 from mmopt.engine.micro_batch.decision import (

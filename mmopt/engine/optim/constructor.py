@@ -6,7 +6,7 @@ from typing import Any
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 from mmopt.engine.optim.param_groups import ParamSetting, iter_default_settings, merge_settings, plain_settings
 from mmopt.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 

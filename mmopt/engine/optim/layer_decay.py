@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 from mmopt.engine.optim.constructor import MMCV1OptimWrapperConstructor
 from mmopt.engine.optim.param_groups import ParamSetting
 from mmopt.registry import OPTIM_WRAPPER_CONSTRUCTORS

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 from mmopt.engine.switches.effect import Effect
 from mmopt.registry import OPTIMIZERS
 

@@ -10,7 +10,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 from mmopt.engine.switches.effect import Effect
 from mmopt.utils.errors import UserError
 from mmopt.utils.numbers import is_number

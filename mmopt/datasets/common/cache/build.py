@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 from mmopt.datasets.common.cache.fingerprint import digest_of_samples, digests_of_prefixes
 from mmopt.datasets.common.cache.prefix import PrefixEndsError, Probe, longest_worthwhile, probe_samples
 from mmopt.datasets.common.cache.store import SampleStore

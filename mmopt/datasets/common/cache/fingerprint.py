@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 import mmopt
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 from mmopt.utils.errors import UserError
 
 __all__ = ['digest_of', 'digest_of_samples', 'digests_of_prefixes']

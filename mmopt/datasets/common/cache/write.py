@@ -18,7 +18,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from mmopt.config.names import spelled
+from mmopt.config.spelling import spelled
 from mmopt.datasets.common.cache.prefix import PrefixEndsError, run_prefix
 from mmopt.utils.errors import UserError
 from mmopt.utils.host import usable_cores

@@ -10,7 +10,7 @@ import pytest
 import mmopt
 from mmopt.apis.config import load_config
 from mmopt.config.keys import SECTIONS, TOP_LEVEL, is_lowered_to
-from mmopt.config.names import NAMES, speak, spelled, spoken
+from mmopt.config.spelling import NAMES, speak, spelled, spoken
 from tests.config.samples import make_config
 
 PACKAGE = Path(mmopt.__file__).parent
@@ -62,7 +62,7 @@ def test_no_text_outside_the_table_names_a_key_of_the_dialect():
         name = path.relative_to(PACKAGE).as_posix()
         if not any(name == part or name.startswith(f'{part}/') for part in EXEMPT):
             found += [f'{name}:{line}: {text!r}' for line, text in _texts(path) if pattern.search(text)]
-    assert not found, '\n'.join(['ask mmopt.config.names.spelled for the name:', *found])
+    assert not found, '\n'.join(['ask mmopt.config.spelling.spelled for the name:', *found])
 
 
 @pytest.mark.parametrize('place', EXEMPT)
