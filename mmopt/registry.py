@@ -4,8 +4,6 @@ MMEngine imports ``mmopt.registry`` by this very name when a config says ``defau
 lists the packages to import at the first look-up, so no config needs ``custom_imports``.
 """
 
-from typing import Any
-
 from mmengine.registry import DATA_SAMPLERS as _ROOT_DATA_SAMPLERS
 from mmengine.registry import DATASETS as _ROOT_DATASETS
 from mmengine.registry import EVALUATOR as _ROOT_EVALUATOR
@@ -47,7 +45,6 @@ __all__ = [
     'VISBACKENDS',
     'VISUALIZERS',
     'WEIGHT_INITIALIZERS',
-    'find_type',
 ]
 
 
@@ -75,18 +72,3 @@ MODEL_WRAPPERS = _node(_ROOT_MODEL_WRAPPERS, 'mmopt.engine')
 WEIGHT_INITIALIZERS = _node(_ROOT_WEIGHT_INITIALIZERS, 'mmopt.models')
 VISUALIZERS = _node(_ROOT_VISUALIZERS, 'mmopt.engine')
 VISBACKENDS = _node(_ROOT_VISBACKENDS, 'mmopt.engine')
-
-
-def find_type(registry: Registry, kind: Any) -> Any:
-    """Find what a config's ``type`` names as building would: in the scope of the run first.
-
-    Args:
-        kind: A name, possibly with a scope in front, or the thing itself.
-
-    Returns:
-        The class or function; None if nobody has registered the name.
-    """
-    if not isinstance(kind, str):
-        return kind
-    with registry.switch_scope_and_registry(None) as of_the_scope:
-        return of_the_scope.get(kind)

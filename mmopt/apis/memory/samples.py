@@ -15,7 +15,7 @@ from torch.utils.data import IterableDataset
 from mmopt.apis.memory.made_up import made_up_sample
 from mmopt.apis.run.facts import build_dataset
 from mmopt.datasets.common import example_dataset
-from mmopt.registry import FUNCTIONS, find_type
+from mmopt.registry import FUNCTIONS
 from mmopt.utils.errors import UserError
 
 __all__ = ['SampleSource', 'batch_maker', 'bytes_of']
@@ -114,7 +114,8 @@ def batch_maker(
 
 def _collate(loader: Mapping[str, Any]) -> Callable[[list], Any]:
     named = dict(loader.get('collate_fn') or dict(type='pseudo_collate'))
-    function = find_type(FUNCTIONS, named.pop('type'))
+    function = named.pop('type')
+    function = function if callable(function) else FUNCTIONS.get(function)
     return lambda samples: function(samples, **named)
 
 

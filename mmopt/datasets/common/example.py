@@ -18,7 +18,7 @@ files and copies while it makes one) and, for videos, ``frame`` (one decoded fra
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmopt.registry import DATASETS, find_type
+from mmopt.registry import DATASETS
 from mmopt.utils.errors import UserError
 
 __all__ = ['example_dataset', 'find_transform', 'image_size']
@@ -64,7 +64,7 @@ def example_dataset(config: Mapping[str, Any]) -> tuple[type, Mapping[str, Any]]
     while 'dataset' in config or 'datasets' in config:
         config = config['dataset'] if 'dataset' in config else config['datasets'][0]
     kind = config.get('type')
-    found = find_type(DATASETS, kind)
+    found = DATASETS.get(kind) if isinstance(kind, str) else kind
     if found is None:
         near = f'known: {sorted(DATASETS.module_dict)}'
         raise UserError(f'type={kind!r} is not a known data set; {near}.')
