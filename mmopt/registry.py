@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import DATA_SAMPLERS as _ROOT_DATA_SAMPLERS
 from mmengine.registry import DATASETS as _ROOT_DATASETS
 from mmengine.registry import EVALUATOR as _ROOT_EVALUATOR
@@ -128,8 +129,13 @@ class Node(Registry):
             # A scope without such a module has registered by itself, as projects do; one that is there must import.
             if error.name not in (scope, f'{scope}.registry'):
                 raise
-        registry: Registry | None = root._search_child(scope) or root
+        registry: Registry | None = root._search_child(scope)
+        if registry is None:  # one that is empty yet is false, too
+            registry = root
         while registry is not None:
+            if not registry._imported and not registry._locations and registry.scope in MODULE2PACKAGE:
+                # MMEngine imports it, too, and where that fails says only that a type is not known.
+                import_module(f'{registry.scope}.utils')
             registry.import_from_location()
             if name in registry.module_dict:
                 return registry.module_dict[name]

@@ -46,7 +46,7 @@ from mmopt.engine.optim.precision import evaluation_precision
 from mmopt.engine.parallel.fsdp import check_sharding, is_sharded, scatter_like
 from mmopt.engine.parallel.model_wrapper import needs_mmengine, wrap_distributed
 from mmopt.engine.parallel.sync_batch_norm import fit_sync_batch_norm
-from mmopt.engine.scope import resolve_evaluator, resolve_schedulers
+from mmopt.engine.scope import resolve_evaluator, resolve_schedulers, without_own_loop
 from mmopt.engine.switches import (
     apply_to_model,
     apply_to_optimizer,
@@ -58,7 +58,6 @@ from mmopt.engine.switches import (
 )
 from mmopt.registry import HOOKS, LOG_PROCESSORS, LOOPS, MODELS, OPTIM_WRAPPERS, RUNNERS
 from mmopt.utils.distributed import init_distributed, local_world_size
-from mmopt.utils.errors import UserError
 from mmopt.utils.host import limit_threads
 from mmopt.utils.malloc import keep_freed_pages
 from mmopt.utils.platform import point_link, start_method
@@ -269,12 +268,9 @@ class IterBasedRunner(Runner):
             loop['type'] = EpochBasedTrainLoop if by_epoch else IterBasedTrainLoop
         loop = LOOPS.resolve(loop)
         micro_batch = (self.cfg.get('optimize') or {}).get('micro_batch')
-        if isinstance(loop, dict) and micro_batch is not None:
-            if isinstance(loop['type'], type) and not issubclass(loop['type'], TrainLoop):
-                raise UserError(
-                    f'optimize.micro_batch={micro_batch!r}: {loop["type"].__name__} runs its iterations itself; drop '
-                    "the key, or derive the loop from mmopt.engine's."
-                )
+        if isinstance(loop, dict) and isinstance(loop['type'], type) and not issubclass(loop['type'], TrainLoop):
+            self.logger.warning(without_own_loop(loop['type'].__name__, micro_batch))
+        elif isinstance(loop, dict) and micro_batch is not None:
             loop = dict(loop, micro_batch=micro_batch)
         return super().build_train_loop(loop)
 

@@ -10,14 +10,18 @@ from mmengine.config import Config
 from mmengine.hooks import EMAHook, IterTimerHook, ParamSchedulerHook
 from mmengine.registry import DefaultScope, Registry, root
 
+from mmopt.apis.config import load_config
 from mmopt.apis.run.start import build_runner
+from mmopt.apis.run.train import train
 from mmopt.config import lower
+from mmopt.engine import IterBasedRunner
 from mmopt.engine.hooks import CheckpointHook, LoggerHook, PeakMemoryHook
 from mmopt.engine.logging.log_processor import LogProcessor
 from mmopt.engine.loops.epoch_loop import EpochBasedTrainLoop
 from mmopt.engine.loops.evaluation_loops import ValLoop
 from mmopt.engine.optim import AmpOptimWrapper, OptimWrapper
 from mmopt.registry import DATA_SAMPLERS, DATASETS, HOOKS, LOOPS, MODELS
+from mmopt.utils.errors import UserError
 from tests.conftest import forget_mmengine_globals
 
 REGISTRY = """
@@ -141,7 +145,6 @@ def library(tmp_path_factory) -> Iterator[None]:
 
 def spec_config(work_dir: Path, **changes) -> dict:
     """Return a config as MMEngine's libraries write them, with all that they type out."""
-    loader = dict(batch_size=4, num_workers=0, dataset=LINE, collate_fn=dict(type='default_collate'))
     loader = dict(batch_size=4, num_workers=0, dataset=LINE)
     cfg = dict(
         default_scope='speclib',
@@ -262,21 +265,43 @@ def test_a_class_that_replaced_mmengines_in_its_registry_is_the_users():
         root.HOOKS._module_dict['LoggerHook'] = stock
 
 
-def test_loops_of_a_library_run_as_they_are(tmp_path):
-    cfg = spec_config(tmp_path, train_cfg=dict(type='LoudLoop', max_epochs=2), val_cfg=dict(type='OwnValLoop'))
+LOUD = dict(train_cfg=dict(type='LoudLoop', max_epochs=2), val_cfg=dict(type='OwnValLoop'))
+
+
+def test_loops_of_a_library_run_as_they_are_and_resume(tmp_path):
+    cfg = spec_config(tmp_path / 'whole', **LOUD)
+    cfg['default_hooks']['timer'] = dict(type='mmengine.IterTimerHook')
     runner = build(cfg)
     runner.train()
-    assert type(runner.train_loop).__name__ == 'LoudLoop'
     assert runner.train_loop.loud
     assert runner.iter == 4
-    assert {'epoch_1.pth', 'epoch_2.pth', 'last_checkpoint'} <= {path.name for path in tmp_path.iterdir()}
+    log = (tmp_path / 'whole' / 'latest.log').read_text()
+    assert 'LoudLoop is no loop of mmopt and runs its iterations itself' in log
+    assert 'time: ' in log
+    again = build(spec_config(tmp_path / 'again', **LOUD, load_from=str(tmp_path / 'whole/epoch_1.pth'), resume=True))
+    again.train()
+    for name, value in runner.model.state_dict().items():
+        assert torch.equal(again.model.state_dict()[name], value), name
 
 
-def test_a_runner_of_a_library_runs_as_it_is(tmp_path):
-    runner = build(spec_config(tmp_path, runner_type='SpecRunner'))
-    runner.train()
-    assert type(runner).__name__ == 'SpecRunner'
-    assert (tmp_path / 'epoch_2.pth').is_file()
+def test_micro_batches_of_a_librarys_loop_are_refused(tmp_path):
+    runner = build(spec_config(tmp_path, **LOUD, optimize=dict(micro_batch=2)))
+    with pytest.raises(UserError, match='micro_batch=2: LoudLoop runs its iterations itself'):
+        runner.train()
+
+
+def test_a_runner_of_a_library_runs_as_it_is_and_says_what_is_missing(tmp_path, capsys):
+    file = tmp_path / 'own.py'
+    file.write_text(''.join(f'{key} = {value!r}\n' for key, value in spec_config(tmp_path / 'run').items()))
+    summary = train(load_config(file, options=['runner_type=SpecRunner']))
+    assert summary.iters == 4
+    assert (tmp_path / 'run' / 'epoch_2.pth').is_file()
+    assert 'SpecRunner is no runner of mmopt and runs as it is' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('name', ['Runner', 'mmengine.Runner'])
+def test_mmengines_runner_is_mmopts(name, tmp_path):
+    assert type(build(spec_config(tmp_path, runner_type=name))) is IterBasedRunner
 
 
 def test_half_precision_is_asked_for_by_the_name_of_mmengine(tmp_path):

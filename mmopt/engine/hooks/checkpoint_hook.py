@@ -221,7 +221,8 @@ class CheckpointHook(Hook):
         Returns:
             The checkpoint, ``iter_N.pth``; the one of the interval if it falls on this iteration.
         """
-        iters_done = runner.train_loop.iters_done
+        # Loops of other libraries count what is finished in `iter` alone.
+        iters_done = getattr(runner.train_loop, 'iters_done', runner.iter)
         if self._saved is not None and self._saved[0] == iters_done and self.save_optimizer:
             path = self._saved[1]
         else:
