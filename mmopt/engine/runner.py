@@ -15,7 +15,7 @@ from typing import Any, Self
 import torch
 from mmengine.device import get_device
 from mmengine.dist import broadcast_object_list, get_rank, get_world_size, is_main_process
-from mmengine.hooks import EMAHook
+from mmengine.hooks import EMAHook, ParamSchedulerHook
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
@@ -28,8 +28,13 @@ from mmopt.engine import checkpoint_io
 from mmopt.engine.checkpoint_io.run_state import collect_state, restore_state
 from mmopt.engine.hooks.checkpoint_hook import CheckpointHook
 from mmopt.engine.hooks.dispatch import calls_at
-from mmopt.engine.hooks.runtime_info_hook import RuntimeInfoHook
+from mmopt.engine.hooks.logger_hook import LoggerHook
+from mmopt.engine.hooks.peak_memory_hook import PeakMemoryHook
+from mmopt.engine.hooks.plateau_hook import PlateauHook
+from mmopt.engine.hooks.runtime_info_hook import IterTimerHook, RuntimeInfoHook
+from mmopt.engine.hooks.time_split_hook import TimeSplitHook
 from mmopt.engine.loading.build import build_dataloader
+from mmopt.engine.logging.log_processor import LogProcessor
 from mmopt.engine.logging.time_split import TimeSplit
 from mmopt.engine.loops.epoch_loop import EpochBasedTrainLoop
 from mmopt.engine.loops.evaluation_loops import TestLoop, ValLoop
@@ -46,6 +51,7 @@ from mmopt.engine.resume.changes import check_resumable
 from mmopt.engine.resume.optimizer_settings import AFRESH
 from mmopt.engine.resume.optimizers import fresh_groups
 from mmopt.engine.resume.schedulers import scale_learning_rate
+from mmopt.engine.scope import resolve_evaluator, resolve_schedulers, without_own_loop
 from mmopt.engine.switches import (
     apply_to_model,
     apply_to_optimizer,
@@ -55,7 +61,7 @@ from mmopt.engine.switches import (
     report,
     scale_schedules,
 )
-from mmopt.registry import RUNNERS
+from mmopt.registry import HOOKS, LOG_PROCESSORS, LOOPS, MODELS, OPTIM_WRAPPERS, RUNNERS
 from mmopt.utils.distributed import init_distributed, local_world_size
 from mmopt.utils.errors import UserError
 from mmopt.utils.host import limit_threads
@@ -199,6 +205,28 @@ class IterBasedRunner(Runner):
             if isinstance(cfg, Mapping) and dataset is not None:
                 setattr(self, f'_{name}', {**cfg, 'dataset': dataset})
 
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
+        """Build a model of the config's scope, of MMEngine or of mmopt."""
+        return super().build_model(MODELS.resolve(model))
+
+    def build_evaluator(self, evaluator: Any) -> Any:
+        """Build an evaluator whose metrics are of the config's scope, of MMEngine or of mmopt."""
+        return super().build_evaluator(resolve_evaluator(evaluator))
+
+    def build_log_processor(self, log_processor: Any) -> Any:
+        """Build a log processor: ours unless the config names another."""
+        if isinstance(log_processor, dict):
+            log_processor = LOG_PROCESSORS.resolve({'type': LogProcessor, **log_processor})
+        return super().build_log_processor(log_processor)
+
+    def register_hook(self, hook: Any, priority: Any = None) -> None:
+        """Register a hook; of a config's, those of MMEngine that mmopt has as well are mmopt's."""
+        if isinstance(hook, dict):
+            hook = HOOKS.resolve(hook)
+            if isinstance(hook.get('ema_type'), str):
+                hook['ema_type'] = MODELS.resolve(dict(type=hook['ema_type']))['type']
+        super().register_hook(hook, priority)
+
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Move the model to its device, apply `optimize` and, with several processes, wrap it in DDP."""
         device = torch.device(get_device())
@@ -238,6 +266,8 @@ class IterBasedRunner(Runner):
         if isinstance(optim_wrapper, dict):
             optim_wrapper, effects = apply_to_optimizer(optim_wrapper, self.cfg, get_world_size())
             report(effects, self.logger)
+            if 'optimizer' in optim_wrapper:  # several optimizers are the business of a constructor
+                optim_wrapper = OPTIM_WRAPPERS.resolve({'type': OptimWrapper, **optim_wrapper})
         built = super().build_optim_wrapper(optim_wrapper)
         if (choice := getattr(built, 'choice', None)) is not None:
             self.logger.info(f'precision: {choice}')
@@ -249,22 +279,27 @@ class IterBasedRunner(Runner):
             loop = dict(loop)
             by_epoch = loop.pop('by_epoch', self.default_train_loop is EpochBasedTrainLoop)
             loop['type'] = EpochBasedTrainLoop if by_epoch else IterBasedTrainLoop
-        if isinstance(loop, dict) and (micro_batch := (self.cfg.get('optimize') or {}).get('micro_batch')) is not None:
+        loop = LOOPS.resolve(loop)
+        micro_batch = (self.cfg.get('optimize') or {}).get('micro_batch')
+        if isinstance(loop, dict) and isinstance(loop['type'], type) and not issubclass(loop['type'], TrainLoop):
+            self.logger.warning(without_own_loop(loop['type'].__name__, micro_batch))
+        elif isinstance(loop, dict) and micro_batch is not None:
             loop = dict(loop, micro_batch=micro_batch)
         return super().build_train_loop(loop)
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build our evaluation loop also from MMEngine's ``dict()``."""
-        return super().build_val_loop(dict(loop, type=loop.get('type', ValLoop)) if isinstance(loop, dict) else loop)
+        return super().build_val_loop(LOOPS.resolve({'type': ValLoop, **loop}) if isinstance(loop, dict) else loop)
 
     def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build our evaluation loop also from MMEngine's ``dict()``."""
-        return super().build_test_loop(dict(loop, type=loop.get('type', TestLoop)) if isinstance(loop, dict) else loop)
+        return super().build_test_loop(LOOPS.resolve({'type': TestLoop, **loop}) if isinstance(loop, dict) else loop)
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
         """Build the schedulers and tell closed forms where the run ends."""
         factor, _ = lr_factor(self.cfg, get_world_size())
-        schedulers = super().build_param_scheduler(scale_schedules(scheduler, factor) if factor != 1 else scheduler)
+        scheduler = resolve_schedulers(scale_schedules(scheduler, factor) if factor != 1 else scheduler)
+        schedulers = super().build_param_scheduler(scheduler)
         items = schedulers if isinstance(schedulers, list) else sum(schedulers.values(), [])
         timetable = getattr(self.train_loop, 'timetable', None)
         for item in items:
@@ -281,13 +316,15 @@ class IterBasedRunner(Runner):
         """Register MMEngine's default hooks, ours for runtime info, logs, memory and checkpoints."""
         hooks = dict(hooks or {})
         defaults = dict(
-            runtime_info=dict(type='RuntimeInfoHook'),
+            runtime_info=dict(type=RuntimeInfoHook),
+            timer=dict(type=IterTimerHook),
             sampler_seed=None,  # our samplers carry their epoch themselves
-            memory=dict(type='PeakMemoryHook'),
-            plateau=dict(type='PlateauHook'),
-            time_split=dict(type='TimeSplitHook'),
-            logger=dict(type='LoggerHook'),
-            checkpoint=dict(type='CheckpointHook', interval=1),
+            memory=dict(type=PeakMemoryHook),
+            plateau=dict(type=PlateauHook),
+            time_split=dict(type=TimeSplitHook),
+            logger=dict(type=LoggerHook),
+            param_scheduler=dict(type=ParamSchedulerHook),
+            checkpoint=dict(type=CheckpointHook, interval=1),
         )
         merged = {name: dict(hook) if isinstance(hook, dict) else hook for name, hook in (defaults | hooks).items()}
         for name in ('memory', 'plateau', 'time_split'):  # None leaves out what MMEngine does not know as well
@@ -295,10 +332,19 @@ class IterBasedRunner(Runner):
                 del merged[name]
         super().register_default_hooks(merged)
 
-    def autocast(self) -> AbstractContextManager:
-        """Return the precision of the run for an evaluation: what training uses, evaluation uses."""
+    def autocast(self, precision: str | None = None) -> AbstractContextManager:
+        """Return the precision of an evaluation: by default what training uses.
+
+        Args:
+            precision: ``'fp16'`` where an evaluation has its own.
+
+        Returns:
+            The context to predict in.
+        """
         wrapper = self.optim_wrapper
         device_type = next(self.model.parameters()).device.type
+        if precision is not None:
+            return autocast(device_type, DTYPES[precision])
         if isinstance(wrapper, OptimWrapper):
             return wrapper.autocast(device_type)
         if self._evaluation_precision is None:

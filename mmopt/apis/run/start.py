@@ -10,7 +10,7 @@ from torch import distributed
 
 from mmopt.apis.config import missing_file
 from mmopt.apis.run.facts import Start, world_size_of
-from mmopt.engine import checkpoint_io
+from mmopt.engine import IterBasedRunner, checkpoint_io
 from mmopt.engine.resume.changes import changes_since, check_resumable
 from mmopt.registry import RUNNERS
 from mmopt.utils.distributed import init_distributed
@@ -26,15 +26,24 @@ def build_runner(cfg: Config) -> Runner:
         cfg: A lowered config.
 
     Returns:
-        The runner, ready to train or test.
+        The runner, ready to train or test. MMEngine's own is replaced by mmopt's; one of another library runs as it is.
     """
     prepare_determinism(cfg.get('randomness'))
     init_default_scope(cfg.get('default_scope', 'mmopt'))
-    name = cfg.get('runner_type', 'IterBasedRunner')
-    runner_class = RUNNERS.get(name)
+    name = cfg.get('runner_type') or IterBasedRunner
+    runner_class = RUNNERS.get(name) if isinstance(name, str) else name
     if runner_class is None:
         raise KeyError(f'{name} is not in the {RUNNERS.scope}::{RUNNERS.name} registry.')
-    return runner_class.from_cfg(cfg)
+    if runner_class is Runner:
+        runner_class = IterBasedRunner
+    runner = runner_class.from_cfg(cfg)
+    if not isinstance(runner, IterBasedRunner):
+        runner.logger.warning(
+            f'{runner_class.__name__} is no runner of mmopt and runs as it is: no micro-batches and no other key of '
+            'optimize, no exact resuming, no checks of losses and memory. Derive it from '
+            'mmopt.engine.IterBasedRunner to have them.'
+        )
+    return runner
 
 
 def set_start(

@@ -25,7 +25,7 @@ from mmopt.apis.run.start import build_runner, start_of
 from mmopt.apis.run.summary import Summary, median_iteration
 from mmopt.config.evaluation import main_metric
 from mmopt.config.spelling import spelled
-from mmopt.engine import checkpoint_io
+from mmopt.engine import IterBasedRunner, checkpoint_io
 from mmopt.engine.micro_batch import DoesNotFitError
 from mmopt.utils.distributed import rank_to_be
 from mmopt.utils.errors import UserError
@@ -86,7 +86,8 @@ def train(cfg: Config, *, num_pictures: int = NUM_PICTURES) -> Summary:
         print(f'{describe_run(cfg, facts)}\n', flush=True)
     started = time.perf_counter()
     runner = build_runner(cfg)
-    runner.use_datasets(facts.datasets)
+    if isinstance(runner, IterBasedRunner):
+        runner.use_datasets(facts.datasets)
     runner.register_hook(ProjectedEnd())
     with warnings.catch_warnings():
         # The preflight block has said it, in one line and with the remedy.
@@ -104,10 +105,11 @@ def _finish(
 ) -> Summary:
     work_dir = Path(cfg.work_dir)
     log = read_run(work_dir) if any(work_dir.glob('*/vis_data/scalars.json')) else RunLog(work_dir.name)
-    metrics = scalars(runner.val_loop.metrics) if runner.val_loop is not None else {}
+    # Loops of other libraries keep no result.
+    metrics = scalars(getattr(runner.val_loop, 'metrics', {}))
     main = main_metric(cfg, metrics)
     rule = ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('rule')
-    pictures = _pictures(runner, work_dir / 'pictures', num_pictures)
+    pictures = _pictures(runner, work_dir / 'pictures', num_pictures) if isinstance(runner, IterBasedRunner) else None
     times_s = _times_of_this_session(runner, start_iter)
     spent = read_time(work_dir)
     results = []

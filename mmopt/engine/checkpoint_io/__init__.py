@@ -16,8 +16,10 @@ from mmopt.engine.checkpoint_io.formats import normalize
 from mmopt.engine.checkpoint_io.optimizer import remap_optimizer_state
 from mmopt.engine.checkpoint_io.plain import message_hub_state, restore_message_hub, to_plain
 from mmopt.engine.checkpoint_io.prefixes import fit_names
+from mmopt.engine.checkpoint_io.published import publish, write_with_hash
 from mmopt.engine.checkpoint_io.read import UnsafeCheckpointError, load
 from mmopt.engine.checkpoint_io.rng import rng_state, set_rng_state
+from mmopt.engine.checkpoint_io.store import Store, open_store
 from mmopt.engine.checkpoint_io.tensor_file import write_tensor_file
 from mmopt.engine.checkpoint_io.verify import CorruptCheckpointError, verify
 from mmopt.engine.checkpoint_io.weights import LoadReport, load_weights
@@ -28,6 +30,7 @@ __all__ = [
     'CheckpointWriteError',
     'CorruptCheckpointError',
     'LoadReport',
+    'Store',
     'UnsafeCheckpointError',
     'find_latest',
     'fit_names',
@@ -35,6 +38,8 @@ __all__ = [
     'load_weights',
     'message_hub_state',
     'normalize',
+    'open_store',
+    'publish',
     'read_pointer',
     'remap_optimizer_state',
     'remove_leftovers',
@@ -48,4 +53,5 @@ __all__ = [
     'verify',
     'write_pointer',
     'write_tensor_file',
+    'write_with_hash',
 ]

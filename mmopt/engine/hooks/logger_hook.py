@@ -1,5 +1,6 @@
 """When a log line is written: mmcv's points, and the run's last iteration."""
 
+from pathlib import Path
 from typing import Any
 
 from mmengine.hooks import LoggerHook as _LoggerHook
@@ -20,7 +21,7 @@ class LoggerHook(_LoggerHook):
     Args:
         interval: Iterations between two lines.
         ignore_last: Epoch-based runs: no extra line for the epoch's rest.
-        log_metric_by_epoch: Number metrics by epoch, not by iteration, in the curves.
+        interval_exp_name: Iterations between two lines with the name of the run.
         by_epoch: Epoch-based runs: count the interval inside each epoch; False counts it over the run.
         **kwargs: Passed on to :class:`mmengine.hooks.LoggerHook`.
 
@@ -34,13 +35,14 @@ class LoggerHook(_LoggerHook):
         self,
         interval: int = 10,
         ignore_last: bool = True,
-        log_metric_by_epoch: bool = True,
+        interval_exp_name: int = 1000,
+        *,
         by_epoch: bool = True,
         **kwargs,
     ) -> None:
         if interval < 1:
             raise ValueError(f'{spelled("default_hooks.logger.interval")} must be at least 1, got {interval}.')
-        super().__init__(interval, ignore_last, log_metric_by_epoch=log_metric_by_epoch, **kwargs)
+        super().__init__(interval, ignore_last, interval_exp_name, **kwargs)
         self.by_epoch = by_epoch
 
     def is_due(self, runner: Runner, batch_idx: int) -> bool:
@@ -59,11 +61,25 @@ class LoggerHook(_LoggerHook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
         """Write the line when it is due."""
+        if self.every_n_train_iters(runner, self.interval_exp_name):
+            runner.logger.info(f'Exp name: {runner.experiment_name}')
         if not self.is_due(runner, batch_idx):
             return
         tag, line = runner.log_processor.get_log_after_iter(runner, batch_idx, 'train')
         runner.logger.info(line)
         runner.visualizer.add_scalars(tag, step=runner.iter + 1, file_path=self.json_log_path)
+
+    def after_run(self, runner: Runner) -> None:
+        """Copy the files of the run to ``out_dir``, the log among them: it does not lie where MMEngine has it."""
+        super().after_run(runner)
+        log = Path(runner.work_dir, f'{runner.timestamp}.log')
+        suffixes = (self.out_suffix,) if isinstance(self.out_suffix, str) else tuple(self.out_suffix)
+        if self.out_dir is None or not log.is_file() or not log.name.endswith(suffixes):
+            return
+        text = log.read_text(encoding='utf-8')
+        self.file_backend.put_text(text, self.file_backend.join_path(self.out_dir, log.name))
+        if not self.keep_local:
+            log.unlink()
 
 
 def logs_now(runner: Runner, batch_idx: int) -> bool:

@@ -125,12 +125,19 @@ def _mean_over_ranks(columns: dict[str, list[float]]) -> dict[str, list[float]]:
 
 @HOOKS.register_module()
 class IterTimerHook(_IterTimerHook):
-    """Time evaluations. A training iteration is timed by its loop, which knows what it waited for."""
+    """Time evaluations. A training iteration is timed by its loop, which knows what it waited for.
+
+    Loops of other libraries have no clock: their iterations are timed here, as MMEngine does.
+    """
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Do nothing: the loop has the clock."""
+        """Note the time where the loop has no clock."""
+        if not hasattr(runner.train_loop, 'iters_done'):
+            self._before_iter(runner, batch_idx, data_batch, mode='train')
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """Do nothing: the loop has the clock."""
+        """Log the time where the loop has no clock."""
+        if not hasattr(runner.train_loop, 'iters_done'):
+            self._after_iter(runner, batch_idx, data_batch, outputs, mode='train')

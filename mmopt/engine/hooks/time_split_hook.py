@@ -26,6 +26,8 @@ FILE_NAME = 'time_split.json'
 class TimeSplitHook(Hook):
     """Write :data:`FILE_NAME` at the end, and at log lines as often as it costs nothing.
 
+    Loops of other libraries do not tell their parts apart: of their runs nothing is written.
+
     Args:
         every_s: Seconds between two writes.
     """
@@ -52,12 +54,15 @@ class TimeSplitHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
         """Write when a log line is due and the last one is old."""
-        if time.monotonic() - self._written > self.every_s and logs_now(runner, batch_idx):
+        is_old = time.monotonic() - self._written > self.every_s
+        if is_old and logs_now(runner, batch_idx) and hasattr(runner.train_loop, 'device_seconds'):
             self.write(runner)
 
     def after_train(self, runner: Runner) -> None:
         """Write the whole."""
         loop = runner.train_loop
+        if not hasattr(loop, 'device_seconds'):
+            return
         if torch.cuda.is_available() and loop.device_seconds is not None:
             torch.cuda.synchronize()  # the run is over: nothing is kept waiting
         self.write(runner)

@@ -19,7 +19,7 @@ from mmopt.engine.guards.signals import end_workers_at_exit, outlive_first_signa
 from mmopt.engine.loading.bad_samples import skip_bad_samples
 from mmopt.engine.loading.shared_memory import warning_for
 from mmopt.engine.loading.workers import plan_for
-from mmopt.registry import DATASETS, FUNCTIONS
+from mmopt.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 from mmopt.utils.distributed import local_world_size
 from mmopt.utils.errors import UserError
 from mmopt.utils.malloc import keep_freed_pages
@@ -98,8 +98,12 @@ def build_dataloader(loader_cfg: DataLoader | Mapping[str, Any], seed: int) -> D
         cfg.pop('prefetch_factor', None)
     if not torch.cuda.is_available():
         cfg['pin_memory'] = False
-    if isinstance(cfg.get('collate_fn'), Mapping):
-        cfg['collate_fn'] = dict(cfg['collate_fn'], type=_function(cfg['collate_fn']['type']))
+    for name in ('sampler', 'batch_sampler'):
+        if name in cfg:
+            cfg[name] = DATA_SAMPLERS.resolve(cfg[name])
+    for name in ('collate_fn', 'worker_init_fn'):
+        if isinstance(cfg.get(name), Mapping):
+            cfg[name] = dict(cfg[name], type=_function(name, cfg[name]['type']))
     if 'worker_init_fn' not in cfg:
         cfg['worker_init_fn'] = dict(type=init_worker, num_workers=num_workers, rank=get_rank(), seed=seed)
     loader = Runner.build_dataloader(_Config(cfg), seed=seed)
@@ -131,11 +135,11 @@ def _prepare_cache(dataset: Any, cache: str, cache_dir: str | None) -> None:
     dataset.prepare_cache(cache, cache_dir)
 
 
-def _function(name: str | Callable) -> Callable:
-    """Look a function up by name in mmopt's scope, which MMEngine's builder does not search."""
+def _function(key: str, name: str | Callable) -> Callable:
+    """Look a function up by name: MMEngine's builder searches its own registry only, whatever the scope."""
     if callable(name):
         return name
     found = FUNCTIONS.get(name)
     if found is None:
-        raise KeyError(f'collate_fn {name!r} is not in the FUNCTIONS registry; known: {sorted(FUNCTIONS.module_dict)}.')
+        raise KeyError(f'{key} {name!r} is not in the FUNCTIONS registry; known: {sorted(FUNCTIONS.module_dict)}.')
     return found

@@ -22,6 +22,9 @@ class EpochBasedTrainLoop(TrainLoop):
     Args:
         dataloader: The training loader or its config.
         max_epochs: Epochs of the run.
+        val_begin: See :class:`TrainLoop`.
+        val_interval: Evaluate every so many epochs.
+        dynamic_intervals: See :class:`TrainLoop`.
         phases: What is frozen and how large the batch is, for how long; see :mod:`mmopt.engine.loops.phases`.
         **kwargs: See :class:`TrainLoop`.
 
@@ -37,10 +40,14 @@ class EpochBasedTrainLoop(TrainLoop):
         runner: Any,
         dataloader: DataLoader | dict,
         max_epochs: int,
+        val_begin: int = 1,
+        val_interval: int = 1,
+        dynamic_intervals: Sequence[tuple[int, int]] | None = None,
+        *,
         phases: Sequence[Mapping[str, Any]] | None = None,
         **kwargs,
     ) -> None:
-        super().__init__(runner, dataloader, **kwargs)
+        super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals, **kwargs)
         if int(max_epochs) != max_epochs or max_epochs < 1:
             raise ValueError(f'max_epochs must be a positive whole number, got {max_epochs!r}.')
         self.max_epochs = int(max_epochs)

@@ -52,15 +52,25 @@ class EvaluationLoop(BaseLoop):
     Args:
         dataloader: The loader or its config.
         evaluator: The evaluator or its config.
+        fp16: Predict in fp16 whatever the precision of the run.
     """
 
     mode: str
 
-    def __init__(self, runner: Any, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list) -> None:
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: DataLoader | dict,
+        evaluator: Evaluator | dict | list,
+        fp16: bool = False,
+    ) -> None:
         super().__init__(runner, dataloader)
         dataset = self.dataloader.dataset
+        self.fp16 = fp16
         self.evaluator = evaluator if isinstance(evaluator, Evaluator) else runner.build_evaluator(evaluator)
         self.evaluator.dataset_meta = getattr(dataset, 'metainfo', None)
+        if self.evaluator.dataset_meta is not None:
+            runner.visualizer.dataset_meta = self.evaluator.dataset_meta
         for metric in self.evaluator.metrics:
             if hasattr(metric, 'dataset'):
                 metric.dataset = dataset
@@ -86,7 +96,7 @@ class EvaluationLoop(BaseLoop):
         share_statistics(module)
         module.eval()
         num_polls, poll = self._num_polls(), self.poll
-        predict = Predictor(module, runner.logger)
+        predict = Predictor(module, runner.logger, f'{self.mode}_step')
         with (
             torch.no_grad(),
             torch.random.fork_rng(devices),
@@ -96,7 +106,7 @@ class EvaluationLoop(BaseLoop):
             for batch_idx, batch in enumerate(self.dataloader):
                 runner.call_hook(f'before_{self.mode}_iter', batch_idx=batch_idx, data_batch=batch)
                 # The model alone: under autocast a metric's matrix products would count in half precision.
-                with runner.autocast():
+                with runner.autocast('fp16' if self.fp16 else None):
                     outputs = predict(batch)
                 self.evaluator.process(data_samples=outputs, data_batch=batch)
                 runner.call_hook(f'after_{self.mode}_iter', batch_idx=batch_idx, data_batch=batch, outputs=outputs)

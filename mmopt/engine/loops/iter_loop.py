@@ -1,6 +1,6 @@
 """The training loop that counts iterations over an endless stream of samples."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch.utils.data import DataLoader
@@ -18,6 +18,9 @@ class IterBasedTrainLoop(TrainLoop):
     Args:
         dataloader: The training loader or its config.
         max_iters: Iterations of the run.
+        val_begin: See :class:`TrainLoop`.
+        val_interval: Evaluate every so many iterations.
+        dynamic_intervals: See :class:`TrainLoop`.
         **kwargs: See :class:`TrainLoop`.
 
     Raises:
@@ -26,8 +29,17 @@ class IterBasedTrainLoop(TrainLoop):
 
     unit = 'iter'
 
-    def __init__(self, runner: Any, dataloader: DataLoader | dict, max_iters: int, **kwargs) -> None:
-        super().__init__(runner, dataloader, **kwargs)
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: DataLoader | dict,
+        max_iters: int,
+        val_begin: int = 1,
+        val_interval: int = 1000,
+        dynamic_intervals: Sequence[tuple[int, int]] | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals, **kwargs)
         if int(max_iters) != max_iters or max_iters < 1:
             raise ValueError(f'max_iters must be a positive whole number, got {max_iters!r}.')
         if not len(self.dataloader) and not getattr(self.dataloader.sampler, 'endless', False):

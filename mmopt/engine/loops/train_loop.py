@@ -39,11 +39,13 @@ class TrainLoop(BaseLoop):
 
     Args:
         dataloader: The training loader or its config.
-        val_interval: Evaluate every so many iterations (epochs).
         val_begin: No evaluation before this one (MMEngine's meaning; the interval counts from 0).
+        val_interval: Evaluate every so many iterations (epochs).
+        dynamic_intervals: ``(milestone, interval)`` pairs, each for what comes after its milestone.
         val_start: First evaluation; the interval counts from there (mmcv's ``evaluation.start``).
-        dynamic_intervals: See :func:`should_evaluate`.
         val_at_end: Evaluate once more when the run ends without an evaluation since its last step.
+        dynamic_from_milestone: An interval holds from its milestone on, as in mmcv; False: from the one before it on,
+            as in MMEngine.
         micro_batch: Samples per forward pass; None runs each batch as it is, ``'auto'`` finds the size that fits.
         device_prefetch: Copy the next batch to a GPU while the current one is computed.
         bad_numbers: Arguments of :class:`BadNumberPolicy`: what to do about a loss that is not finite.
@@ -57,12 +59,13 @@ class TrainLoop(BaseLoop):
         self,
         runner: Any,
         dataloader: DataLoader | dict,
-        val_interval: int = 1,
         val_begin: int = 1,
-        val_start: int | None = None,
+        val_interval: int = 1,
         dynamic_intervals: Sequence[tuple[int, int]] | None = None,
         *,
+        val_start: int | None = None,
         val_at_end: bool = True,
+        dynamic_from_milestone: bool = False,
         micro_batch: int | str | None = None,
         device_prefetch: bool = True,
         bad_numbers: Mapping[str, Any] | None = None,
@@ -71,7 +74,8 @@ class TrainLoop(BaseLoop):
         self.val_interval = val_interval
         self.val_begin = val_begin
         self.val_start = val_start
-        self.dynamic_intervals = dynamic_intervals
+        shift = 0 if dynamic_from_milestone else 1
+        self.dynamic_intervals = [(milestone - shift, every) for milestone, every in dynamic_intervals or ()]
         self.val_at_end = val_at_end
         self.micro_batch = micro_batch
         self.device_prefetch = device_prefetch
@@ -107,6 +111,11 @@ class TrainLoop(BaseLoop):
     def epoch(self) -> int:
         """Running epoch, from 0."""
         return self._epoch
+
+    @property
+    def units_done(self) -> int:
+        """Finished iterations, or epochs where the loop counts those."""
+        return self.epochs_done if self.unit == 'epoch' else self.iters_done
 
     @property
     def global_batch(self) -> int:
@@ -163,7 +172,8 @@ class TrainLoop(BaseLoop):
                         pass
             finally:
                 self._split.switch('hooks')
-            if self.val_at_end and self.runner.val_loop is not None and self.evaluated_at != self.iters_done:
+            is_owed = self.evaluated_at != self.iters_done and self.units_done >= self.val_begin
+            if self.val_at_end and is_owed and self.runner.val_loop is not None:
                 self._evaluate()
         if (guard := getattr(self.step, 'guard', None)) is not None and guard.num_skipped:
             verb = 'iteration was' if guard.num_skipped == 1 else 'iterations were'

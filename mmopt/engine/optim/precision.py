@@ -29,30 +29,38 @@ class AmpOptimWrapper(OptimWrapper):
     """Autocast forward and a loss scale.
 
     Args:
-        dtype: ``'float16'``, ``'bfloat16'``, or ``'auto'``: the fastest precision that the device computes itself,
-            fp32 where it has no other.
+        dtype: ``'float16'`` (also None), ``'bfloat16'``, or ``'auto'``: the fastest precision that the device computes
+            itself, fp32 where it has no other.
         loss_scale: A float is a static scale; ``'dynamic'`` halves on overflow and doubles after 2000 good steps; a
             dict holds arguments of :class:`torch.amp.GradScaler`. Without effect in other precisions than fp16.
         accumulative_counts: Iterations per optimizer step.
         clip_grad: Clipping, on unscaled gradients; see :class:`OptimWrapper`.
         allow: The half precisions that ``'auto'`` may choose.
+        use_fsdp: MMEngine's switch for the loss scaler of sharded models, which do not train in fp16 here.
 
     Raises:
-        ValueError: If ``dtype`` is unknown.
+        ValueError: If ``dtype`` is unknown, or ``use_fsdp`` is set.
         TypeError: If ``loss_scale`` has another type.
     """
 
     def __init__(
         self,
         optimizer: torch.optim.Optimizer,
-        dtype: str = 'float16',
+        dtype: str | None = None,
         loss_scale: float | str | dict = 'dynamic',
         accumulative_counts: int = 1,
         clip_grad: dict | None = None,
         allow: Sequence[str] = ('bf16', 'fp16'),
+        *,
+        use_fsdp: bool = False,
     ) -> None:
         super().__init__(optimizer, accumulative_counts, clip_grad)
-        name = str(dtype).removeprefix('torch.')
+        if use_fsdp:
+            raise ValueError(
+                "AmpOptimWrapper: use_fsdp=True is for MMEngine's own sharded models; write "
+                "model_wrapper_cfg=dict(type='FSDP') and dtype='bfloat16', which needs no loss scale."
+            )
+        name = str(dtype or 'float16').removeprefix('torch.')
         if name not in _DTYPES:
             raise ValueError(f'AmpOptimWrapper: dtype must be one of {sorted(_DTYPES)}, got {dtype!r}.')
         self._device_type = next(p.device.type for group in optimizer.param_groups for p in group['params'])
