@@ -115,11 +115,15 @@ model = dict(
     backbone=dict(base_channels=8),
     decode_head=dict(in_channels=8, channels=8),
     auxiliary_head=dict(in_channels=16, channels=8),
-    test_cfg=dict(mode='whole', _delete_=True))
+    test_cfg=dict(crop_size=(64, 64), stride=(64, 64)))
+_plain = [
+    dict(type='LoadImageFromFile'), dict(type='Resize', scale=(192, 160), keep_ratio=True), dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs')]
 _set = dict(data_root='{data}')
+_plain_set = dict(data_root='{data}', pipeline=_plain)
 train_dataloader = dict(num_workers=2, dataset=dict(times=4, dataset=_set))
-val_dataloader = dict(num_workers=1, dataset=_set)
-test_dataloader = dict(num_workers=1, dataset=_set)
+val_dataloader = dict(num_workers=1, dataset=_plain_set)
+test_dataloader = val_dataloader
 param_scheduler = [dict(type='PolyLR', eta_min=1e-4, power=0.9, begin=0, end=8, by_epoch=False)]
 train_cfg = dict(max_iters=8, val_interval=8)
 """
@@ -151,7 +155,8 @@ _DETECTION = """
 model = dict(
     backbone=dict(base_channels=16, init_cfg=None),
     neck=dict(in_channels=[16, 32, 64, 128], out_channels=32),
-    bbox_head=dict(num_classes=2, in_channels=32, feat_channels=32, stacked_convs=2))
+    bbox_head=dict(num_classes=2, in_channels=32, feat_channels=32, stacked_convs=2),
+    test_cfg=dict(score_thr=0.005, max_per_img=20))
 _meta = dict(classes=('green', 'red'))
 _pipeline = [
     dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True),

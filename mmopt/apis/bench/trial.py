@@ -90,7 +90,7 @@ def _shorten(cfg: Config, iters: int) -> None:
     """Let the run last as long as the measurement, without evaluations in between."""
     cfg.load_from, cfg.resume = None, False
     loop = cfg.train_cfg
-    if cfg.get('val_cfg'):
+    if cfg.get('val_cfg') is not None:
         for key in ('val_start', 'dynamic_intervals'):
             loop.pop(key, None)
         loop.update(val_interval=_NEVER, val_begin=_NEVER, val_at_end=False)

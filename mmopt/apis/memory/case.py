@@ -14,12 +14,14 @@ from torch import nn
 
 from mmopt.apis.config import load_config, set_precision
 from mmopt.apis.memory.samples import SampleSource, batch_maker
+from mmopt.apis.run.facts import model_config
 from mmopt.config.precision import AUTO, precision_of, resolve_precision
 from mmopt.engine.loops.phases import Freezer, Phase, parse_phases
 from mmopt.engine.micro_batch import CheckpointBudget
+from mmopt.engine.optim import OptimWrapper
 from mmopt.engine.switches import apply_to_model, apply_to_optimizer
 from mmopt.engine.switches.checkpointing import budget_bytes
-from mmopt.registry import MODELS
+from mmopt.registry import MODELS, OPTIM_WRAPPERS
 from mmopt.utils.errors import UserError
 from mmopt.utils.precision import cuda_device, this_device
 
@@ -54,7 +56,7 @@ class MemoryCase:
 
     def build_model(self) -> nn.Module:
         """Build the model in host memory."""
-        return MODELS.build(copy.deepcopy(self.cfg.model))
+        return MODELS.build(model_config(self.cfg))
 
     def change_model(self, model: nn.Module) -> list[str]:
         """Apply the `optimize` section to the model on its device and freeze; returns a line per switch."""
@@ -81,6 +83,8 @@ class MemoryCase:
     def build_optim_wrapper(self, model: nn.Module) -> Any:
         """Build the optimizer wrapper."""
         wrapper, _ = apply_to_optimizer(copy.deepcopy(self.cfg.optim_wrapper.to_dict()), self.cfg, 1)
+        if 'optimizer' in wrapper:  # several optimizers are the business of a constructor
+            wrapper = OPTIM_WRAPPERS.resolve({'type': OptimWrapper, **wrapper})
         return build_optim_wrapper(model, wrapper)
 
     def batch_maker(self) -> Callable[[], Any]:

@@ -10,12 +10,12 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.data import IterableDataset
 
 from mmopt.apis.memory.made_up import made_up_sample
-from mmopt.apis.run.facts import build_dataset
+from mmopt.apis.run.facts import build_dataset, collate_of
 from mmopt.datasets.common import example_dataset
-from mmopt.registry import FUNCTIONS
 from mmopt.utils.errors import UserError
 
 __all__ = ['SampleSource', 'batch_maker', 'bytes_of']
@@ -79,8 +79,8 @@ class SampleSource:
         except Exception as error:
             raise UserError(
                 f'{self.kind.__name__} has no example_sample(), its data cannot be read ({reason}), and its pipeline '
-                f'does not run on made-up data ({type(error).__name__}: {error}). Put the data there, or give the class an '
-                'example_sample (docs/memory.md).'
+                f'does not run on made-up data ({type(error).__name__}: {error}). Put the data there, or give the '
+                'class an example_sample (docs/memory.md).'
             ) from error
         self.note = f'{what}; the data cannot be read ({reason})'
         return sample
@@ -105,18 +105,17 @@ def batch_maker(
         UserError: If there is nothing to make samples of.
     """
     source = source or SampleSource(cfg, max_items, scan)
-    collate = _collate(cfg.train_dataloader)
+    collate = collate_of(cfg.train_dataloader)
     if not scan and hasattr(source.kind, 'example_sample'):
         return lambda: collate(source.take(batch_size))
     samples = source.take(batch_size)  # now: files are no part of what is estimated
-    return lambda: collate(copy.deepcopy(samples))
+    return lambda: collate(_copied(samples))
 
 
-def _collate(loader: Mapping[str, Any]) -> Callable[[list], Any]:
-    named = dict(loader.get('collate_fn') or dict(type='pseudo_collate'))
-    function = named.pop('type')
-    function = function if callable(function) else FUNCTIONS.get(function)
-    return lambda samples: function(samples, **named)
+def _copied(samples: list) -> list:
+    """Copy real samples, whatever the simulator does to operators around here: fake tensors share no storage."""
+    with _disable_current_modes():
+        return copy.deepcopy(samples)
 
 
 def _largest_samples(dataset: Any, count: int) -> list:

@@ -206,7 +206,7 @@ def _length_text(length: _Length) -> str:
 
 
 def _evaluation(cfg: Mapping, length: _Length, facts: Facts) -> str:
-    if not cfg.get('val_cfg') or not facts.num_val:
+    if cfg.get('val_cfg') is None or not facts.num_val:
         return 'none'
     interval = cfg['train_cfg'].get('val_interval', 1)
     at_end = cfg['train_cfg'].get('val_at_end', True)
@@ -312,7 +312,7 @@ def _batch_warnings(cfg: Mapping, facts: Facts, length: _Length) -> Iterator[str
 
 def _schedule_warnings(cfg: Mapping, facts: Facts, length: _Length) -> Iterator[str]:
     loop = cfg['train_cfg']
-    if cfg.get('val_cfg') and loop.get('val_interval', 1) > length.units:
+    if cfg.get('val_cfg') is not None and loop.get('val_interval', 1) > length.units:
         then = 'evaluates only at the end' if loop.get('val_at_end', True) else 'never evaluates'
         run = f'the run ({length.units} {length.unit})'
         yield f'{spelled("train_cfg.val_interval")}={loop["val_interval"]} is longer than {run}: it {then}.'

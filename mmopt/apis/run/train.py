@@ -74,7 +74,7 @@ def train(cfg: Config, *, num_pictures: int = NUM_PICTURES) -> Summary:
         UserError: If the config expects a metric and never evaluates.
     """
     expectations = parse_expectations(cfg.get('expect'))
-    if expectations and not cfg.get('val_cfg'):
+    if expectations and cfg.get('val_cfg') is None:
         raise UserError(
             f'{cfg.filename}: expect needs an evaluation: add {spelled("val_dataloader.dataset")} and '
             f'{spelled("val_evaluator")}, or drop expect.'
@@ -181,7 +181,7 @@ def _places(work_dir: Path, log: RunLog, pictures: Path | None, spent: Bottlenec
 def _next_command(cfg: Config, work_dir: Path) -> str:
     best = sorted(work_dir.glob('best_*.pth'), key=lambda path: len(path.name))
     checkpoint = best[0] if best else checkpoint_io.find_latest(work_dir)
-    if checkpoint is None or not cfg.get('test_cfg'):
+    if checkpoint is None or cfg.get('test_cfg') is None:
         return ''
     # The runner's copy of the config has all options and flags of this run in it: data root, precision, ...
     copy = work_dir / Path(cfg.filename).name
