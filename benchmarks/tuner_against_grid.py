@@ -4,7 +4,7 @@
 python tools/datasets/make_demo.py nuscenes && python tools/datasets/make_demo.py mabe
 python benchmarks/tuner_against_grid.py --rounds 2 --out benchmarks/results/tuner_against_grid
 
-Every setting of the grid is measured in interleaved rounds, in fresh processes, as tools/benchmark.py does; what is
+Every point of the grid is measured in interleaved rounds, in fresh processes, as tools/benchmark.py does; what is
 finished is kept. The tuner then runs on the first round's measurements, which it would have made itself, and its choice
 is judged by the medians of all rounds.
 """
@@ -20,14 +20,14 @@ import torch
 from mmengine.registry import init_default_scope
 from tqdm import tqdm
 
-from mmopt.apis.bench.cells import Cell, TrialSettings
 from mmopt.apis.bench.launch import run_fresh
-from mmopt.apis.bench.rounds import CellResult, benchmark
+from mmopt.apis.bench.rounds import SettingResult, benchmark
+from mmopt.apis.bench.settings import Setting, TrialPlan
 from mmopt.apis.config import load_config, read_config, samples_per_step
 from mmopt.apis.doctor.machine import look_at_machine
 from mmopt.apis.tune.edits import as_options, make_edits
 from mmopt.apis.tune.knobs import Situation, make_space
-from mmopt.engine.tuner import Outcome, Setting, Space, search
+from mmopt.engine.tuner import Outcome, Point, Space, search
 from mmopt.registry import MODELS
 from mmopt.utils.machine import describe_machine
 
@@ -46,54 +46,54 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def make_grid(config: str, knobs: Sequence[str]) -> tuple[Space, list[Setting], list[Cell]]:
+def make_grid(config: str, knobs: Sequence[str]) -> tuple[Space, list[Point], list[Setting]]:
     cfg, source = load_config(config), read_config(config).to_dict()
     init_default_scope('mmopt')
     with torch.device('meta'):
         model = MODELS.build(cfg.model)
     effective = samples_per_step(cfg.to_dict())
     space = make_space(cfg, model, Situation(look_at_machine(), 10**6, effective, 0.0), knobs)
-    settings = list(space)
-    cells = []
-    for setting in settings:
-        name = ', '.join(f'{key} {value}' for key, value in setting.items())
-        cells.append(Cell(name, config, as_options(make_edits(source, setting, effective=effective))))
-    return space, settings, cells
+    points = list(space)
+    settings = []
+    for point in points:
+        name = ', '.join(f'{key} {value}' for key, value in point.items())
+        settings.append(Setting(name, config, as_options(make_edits(source, point, effective=effective))))
+    return space, points, settings
 
 
-def seconds(result: CellResult, rounds: slice = slice(None)) -> float | None:
+def seconds(result: SettingResult, rounds: slice = slice(None)) -> float | None:
     if result.failure:
         return None
     return statistics.median(1 / rate for rate in result.samples_per_s()[rounds])
 
 
 def compare(config: str, args: argparse.Namespace) -> dict:
-    space, settings, cells = make_grid(config, args.knobs)
-    trial = TrialSettings(args.warmup, args.iters, val_batches=0, flops=False)
+    space, points, settings = make_grid(config, args.knobs)
+    trial = TrialPlan(args.warmup, args.iters, val_batches=0, flops=False)
     folder = Path('work_dirs/tuner_against_grid', Path(config).stem)
-    with tqdm(total=len(cells) * args.rounds, unit='trial', desc=Path(config).stem, disable=None) as bar:
-        results = benchmark(cells, trial, folder, rounds=args.rounds, run=run_fresh, report=lambda *_: bar.update())
+    with tqdm(total=len(settings) * args.rounds, unit='trial', desc=Path(config).stem, disable=None) as bar:
+        results = benchmark(settings, trial, folder, rounds=args.rounds, run=run_fresh, report=lambda *_: bar.update())
     measured = [seconds(result) for result in results]
     first_round = [seconds(result, slice(1)) for result in results]
 
-    def measure(setting: dict) -> Outcome:
-        place = settings.index(setting)
+    def measure(point: dict) -> Outcome:
+        place = points.index(point)
         return Outcome(first_round[place], results[place].failure)
 
     found = search(space, measure)
     best = min(value for value in measured if value is not None)
-    chosen = measured[settings.index(found.best)]
+    chosen = measured[points.index(found.best)]
     return dict(
         config=config,
         grid=len(space),
         trials=len(found.trials),
         share=len(found.trials) / len(space),
         gap=chosen / best - 1,
-        speed_over_base=measured[settings.index(space.base)] / chosen,
-        best_over_base=measured[settings.index(space.base)] / best,
+        speed_over_base=measured[points.index(space.base)] / chosen,
+        best_over_base=measured[points.index(space.base)] / best,
         choice=found.best,
-        best_setting=settings[measured.index(best)],
-        seconds_per_sample=dict(zip((cell.name for cell in cells), measured, strict=True)),
+        best_setting=points[measured.index(best)],
+        seconds_per_sample=dict(zip((setting.name for setting in settings), measured, strict=True)),
     )
 
 

@@ -81,13 +81,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     # After the arguments: importing torch takes seconds.
     if args.exported:
         return compare_exported(args)
-    from mmopt.apis.bench.cells import TrialSettings, make_cells
     from mmopt.apis.bench.command import compare
+    from mmopt.apis.bench.settings import TrialPlan, make_settings
     from mmopt.apis.bench.tables import load_table
 
     if args.table:
         table = load_table(TABLES / f'{args.table}.py', options=args.options, demo=args.demo, root=_root())
-        cells, sums, title, notes = table.cells, table.sums, table.title, [f'Claimed by {table.source}.']
+        settings, sums, title, notes = table.settings, table.sums, table.title, [f'Claimed by {table.source}.']
         num_train, num_val = args.num_train or table.num_train, args.num_val or table.num_val
         name, estimate = args.table, args.estimate or table.estimate
         if args.demo and table.make_demo:
@@ -97,16 +97,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         variants = {f'{letter}: {" ".join(options)}': options for letter, options in variants.items()}
         if len(variants) == 1 and not args.options_a:
             variants = {'as it is': [], **variants}
-        cells = make_cells(args.configs, variants, args.precision, args.options)
+        settings = make_settings(args.configs, variants, args.precision, args.options)
         name, sums, title, notes = Path(args.configs[0]).stem, (), ', '.join(args.configs), []
         num_train, num_val, estimate = args.num_train, args.num_val, args.estimate
-    settings = TrialSettings(args.warmup, args.iters, args.val_batches, seed=args.seed, timeout_s=args.timeout)
+    plan = TrialPlan(args.warmup, args.iters, args.val_batches, seed=args.seed, timeout_s=args.timeout)
     folder = Path('work_dirs/benchmark', name)
     out = args.out or folder / 'report'
     command = f'python tools/benchmark.py {" ".join(sys.argv[1:] if argv is None else argv)}'
     return compare(
-        cells,
         settings,
+        plan,
         folder / 'trials',
         out=out,
         title=title,

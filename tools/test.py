@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmopt.apis import add_config_flags, config_arguments, run_tool
-from mmopt.apis.cli.flags import check_launch, gpu_ids
+from mmopt.apis.cli.flags import add_weight_flags, check_launch, gpu_ids, weight_arguments
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_config_flags(parser)
     parser.add_argument('checkpoint', help='weights to test')
+    add_weight_flags(parser)
     parser.add_argument('--show-dir', metavar='DIR', help='write pictures of predictions there')
     parser.add_argument('--num-pictures', type=int, default=8, metavar='N', help='pictures, spread over the test set')
     parser.add_argument('--out', metavar='JSON', help='write the metrics there')
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from mmopt.apis.run.summary import format_metrics
 
     cfg = load_config(**config_arguments(args))
+    cfg.update(weight_arguments(args))
     if args.work_dir is None:
         # Not in the training's work dir: its latest.log would then be this test's.
         cfg.work_dir = str(Path(cfg.work_dir, 'test'))

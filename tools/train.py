@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from mmopt.apis import add_config_flags, config_arguments, run_tool
-from mmopt.apis.cli.flags import check_launch, gpu_ids, prepare_work_dir
+from mmopt.apis.cli.flags import add_weight_flags, check_launch, gpu_ids, prepare_work_dir, weight_arguments
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -22,6 +22,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     start.add_argument('--resume-from', metavar='CKPT', help='go on from this checkpoint')
     start.add_argument('--auto-resume', action='store_true', help='go on from the newest checkpoint in the work dir')
     parser.add_argument('--load-from', metavar='CKPT', help='start with the weights of this checkpoint')
+    add_weight_flags(parser)
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate while training')
     parser.add_argument('--dry-run', action='store_true', help='print what would run, and stop')
     parser.add_argument('--memory', action='store_true', help='with --dry-run: estimate the memory too (seconds)')
@@ -46,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from mmopt.apis.run.train import preflight, train
 
     cfg = load_config(**config_arguments(args))
+    cfg.update(weight_arguments(args))
     set_start(cfg, load_from=args.load_from, resume_from=args.resume_from, auto_resume=args.auto_resume)
     if args.no_validate:
         without_validation(cfg)

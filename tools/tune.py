@@ -47,7 +47,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    from mmopt.apis.bench.cells import TrialSettings
+    from mmopt.apis.bench.settings import TrialPlan
     from mmopt.apis.tune import TuneSettings, tune
     from mmopt.engine.memory.gpus import parse_bytes
 
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             confirm=args.confirm,
             knobs=tuple(args.knobs) if args.knobs else None,
         ),
-        trial=TrialSettings(args.warmup, args.iters, seed=args.seed, timeout_s=args.timeout),
+        trial=TrialPlan(args.warmup, args.iters, seed=args.seed, timeout_s=args.timeout),
         folder=Path('work_dirs/tune', name),
         command=f'python tools/tune.py {" ".join(sys.argv[1:] if argv is None else argv)}',
     )

@@ -4,17 +4,17 @@ File -> options merged in the dialect the file is written in -> :func:`mmopt.con
 the lowered config, so that they mean the same for dialect and native configs.
 """
 
-import os
 import traceback
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import mmengine
 from mmengine.config import Config
+from mmengine.utils import import_modules_from_strings
 
 from mmopt.config import apply_options, lower
+from mmopt.config.files import read_file
 from mmopt.config.precision import with_precision
 from mmopt.engine.switches.scale_lr import samples_per_step
 from mmopt.utils.errors import UserError
@@ -89,21 +89,22 @@ def read_config(path: str | Path, options: Sequence[str] = (), preset: str | Non
     path = Path(path)
     if not path.is_file():
         raise missing_file(path, 'config', suffix='.py')
-    try:
-        cfg = Config.fromfile(path)
-    except Exception as error:
-        message = _explain_broken(path, error)
-        with warnings.catch_warnings():
-            # mmengine leaves a temporary file open when a config is broken: it closes here, with its frames.
-            warnings.simplefilter('ignore', ResourceWarning)
-            traceback.clear_frames(error.__traceback__)
-        raise UserError(message) from error
-    if not options and preset is None:
-        return cfg
-    source = cfg.to_dict()
+    source = read_file(path)
     if preset is not None:
         source['optimize'] = {**(source.get('optimize') or {}), **read_preset(preset)}
-    return Config(apply_options(source, options), filename=str(path))
+    source = apply_options(source, options)
+    _import_custom_modules(path, source.get('custom_imports'))
+    return Config(source, filename=str(path))
+
+
+def _import_custom_modules(path: Path, custom_imports: Any) -> None:
+    """Import what a config and its options name, so that their types are registered."""
+    if not custom_imports:
+        return
+    try:
+        import_modules_from_strings(**custom_imports)
+    except Exception as error:  # whatever a module of the user's raises
+        raise UserError(_explain_broken(path, error)) from error
 
 
 def read_preset(name: str) -> dict[str, Any]:
@@ -124,26 +125,15 @@ def read_preset(name: str) -> dict[str, Any]:
         raise UserError(
             f'--preset {name}: there is no {path}; known: {", ".join(known) or "none"}, or a file of yours.'
         )
-    section = Config.fromfile(path).to_dict().get('optimize')
+    section = read_file(path).get('optimize')
     if not isinstance(section, dict):
         raise UserError(f'--preset {name}: {path} has no section optimize=dict(...).')
     return section
 
 
 def _explain_broken(path: Path, error: Exception) -> str:
-    """Name the line of a config, or of one of its bases, that cannot be run."""
+    """Name the line of a module, imported for a config, that cannot be run."""
     text = ' '.join(str(error).split())
-    if isinstance(error, FileNotFoundError):
-        # Config.fromfile was given a file that exists, so a base is what is missing.
-        base = os.path.relpath(error.filename) if error.filename else text
-        return f'{path}: {base}, named in _base_, does not exist; paths count from the file that names it.'
-    if isinstance(error, SyntaxError):
-        # mmengine parses copies with made-up names, so only here can it be told which file is meant.
-        try:
-            compile(path.read_text(encoding='utf-8'), str(path), 'exec')
-        except SyntaxError as ours:
-            return f'{path}:{ours.lineno}: {ours.msg}: {(ours.text or "").strip()}'
-        return f'{path}: one of its _base_ files cannot be read: {text}'
     # Neither this file nor mmengine, but what they ran.
     readers = (Path(__file__), Path(mmengine.__file__).parent)
     frames = traceback.extract_tb(error.__traceback__)

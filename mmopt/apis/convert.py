@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmengine.config import Config
-
 from mmopt.apis.config import missing_file
 from mmopt.config import ConfigError, is_native, lower
+from mmopt.config.files import read_file
 from mmopt.config.render import render_native
 from mmopt.utils.errors import UserError
 
@@ -48,7 +47,7 @@ def convert_config(path: str | Path) -> str:
     path = Path(path)
     if not path.is_file():
         raise missing_file(path, 'config', suffix='.py')
-    original = _read(path)
+    original = read_file(path)  # without custom_imports: the models may belong to a library that is not here
     if is_native(original):
         raise UserError(f'{path} is a native MMEngine config already: use it as it is.')
     try:
@@ -56,11 +55,6 @@ def convert_config(path: str | Path) -> str:
     except ConfigError as error:
         raise UserError(f'{path}: {error}') from error
     return render_native(lowered, original, source=path.name)
-
-
-def _read(path: Path) -> dict:
-    # Without custom_imports: the models may belong to a library that is not here.
-    return Config.fromfile(path, import_custom_modules=False).to_dict()
 
 
 def report_configs(folder: str | Path) -> Iterator[Verdict]:
@@ -91,7 +85,7 @@ def _is_part(path: Path) -> bool:
 
 def _judge(path: Path, name: str) -> Verdict:
     try:
-        original = _read(path)
+        original = read_file(path)
     except Exception as error:  # whatever a config file raises is its own
         return Verdict(name, 'unreadable', _one_line(error))
     try:

@@ -12,6 +12,7 @@ from mmopt.config.data_root import replace_data_root
 from mmopt.config.evaluation import lower_evaluator, lower_validation
 from mmopt.config.hooks import lower_checkpoint, lower_custom_hooks, lower_logging
 from mmopt.config.keys import SAME, SECTIONS, TOP_LEVEL, passed_on
+from mmopt.config.names import missing_sections, resemblance
 from mmopt.config.native import is_native
 from mmopt.config.on_device import move_to_device
 from mmopt.config.optimize import check_optimize, check_optimize_name, merge_optimize
@@ -20,12 +21,9 @@ from mmopt.config.own_names import name_own_types
 from mmopt.config.phases import lower_phases
 from mmopt.config.runtime import check_workflow, lower_model, lower_runtime
 from mmopt.config.schedule import RunLength, lower_run_length, lower_schedules
-from mmopt.config.schema import ConfigError, check_keys, check_value, did_you_mean
+from mmopt.config.schema import ConfigError, check_keys, check_value
 
 __all__ = ['lower']
-
-# Written on purpose under these names, by us or by published configs, though they resemble a section.
-_LOOKALIKES = ('dataset', 'evaluations', 'optimizers', 'models', 'seeds')
 
 
 def lower(cfg: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,14 +128,11 @@ def _stays(key: str, value: Any) -> bool:
 
 def _check_top_level(cfg: Mapping[str, Any]) -> None:
     """Refuse sections of the wrong kind, and a variable whose name is a slip of a section that is missing."""
-    missing = [key for key in TOP_LEVEL.keys if key not in cfg]
+    missing = missing_sections(cfg)
     for key, value in cfg.items():
         if key in TOP_LEVEL.keys:
             check_value(key, TOP_LEVEL.keys[key], value)
             continue
-        if key in _LOOKALIKES:
-            continue
-        match = did_you_mean(key, missing, 0.85)
-        # `train_cfg_` and the like are variables: the underscore keeps them apart from the section on purpose.
-        if match is not None and key.strip('_') != match:
-            raise ConfigError(f'{key}: did you mean {match}?')
+        found = resemblance(key, value, missing)
+        if found is not None and found.is_slip:
+            raise ConfigError(f'{key}: did you mean {found.key}?')

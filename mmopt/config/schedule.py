@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mmopt.config.keys import POLICIES, SECTIONS, Key, passed_on
+from mmopt.config.keys import POLICIES, REQUIRED, SECTIONS, Key, passed_on
 from mmopt.config.schema import ConfigError, canonical_policy, check_keys
 
 __all__ = ['RunLength', 'lower_run_length', 'lower_schedules']
 
 _ITERATION_ONLY = ('Cyclic', 'OneCycle')
+_WITHOUT_MOMENTUM = ('Adadelta', 'Adafactor', 'Adagrad', 'ASGD', 'LBFGS', 'Rprop')
+_PER_GROUP = ('max_lr', 'base_momentum', 'max_momentum')
 _MINIMUM_REQUIRED = ('CosineAnnealing', 'FlatCosineAnnealing', 'CosineRestart', 'LinearAnnealing', 'YOLOX')
 
 
@@ -81,15 +83,15 @@ def lower_schedules(cfg: Mapping[str, Any], run: RunLength) -> list[dict]:
     Raises:
         ConfigError: If a policy, a key or a combination is not one that MMCV runs.
     """
-    schedulers = []
-    if cfg.get('lr_config') is not None:
-        schedulers.append(_schedule('lr_config', cfg['lr_config'], run))
-    if cfg.get('momentum_config') is not None:
-        schedulers.append(_schedule('momentum_config', cfg['momentum_config'], run))
-    return schedulers
+    optimizer = cfg.get('optimizer') or {}
+    return [
+        _schedule(section, cfg[section], run, optimizer)
+        for section in ('lr_config', 'momentum_config')
+        if cfg.get(section) is not None
+    ]
 
 
-def _schedule(section: str, given: Mapping[str, Any], run: RunLength) -> dict:
+def _schedule(section: str, given: Mapping[str, Any], run: RunLength, optimizer: Mapping[str, Any]) -> dict:
     policies = POLICIES[section]
     if not isinstance(given, Mapping) or 'policy' not in given:
         raise ConfigError(f'{section} must be a dict with a policy, got {given!r}; known: {", ".join(policies)}.')
@@ -98,10 +100,18 @@ def _schedule(section: str, given: Mapping[str, Any], run: RunLength) -> dict:
     common = SECTIONS[section]
     keys = {**common.keys, **policies[policy]}
     check_keys(section, given, common._replace(keys=keys))
+    _check_required(section, policy, given)
     lowered = passed_on(keys, given, 'param_scheduler')
     lowered |= dict(policy=policy, by_epoch=_by_epoch(section, policy, given, run))
     _check_warmup(section, given, run)
     _check_minimum(section, policy, given)
+    _check_length(section, policy, lowered, run)
+    _check_groups(section, given, optimizer)
+    if section == 'momentum_config' and optimizer.get('type') in _WITHOUT_MOMENTUM:
+        raise ConfigError(
+            f'momentum_config needs an optimizer with momentum or betas; optimizer.type={optimizer["type"]!r} has '
+            "neither: drop momentum_config, or write type='SGD' or 'AdamW'."
+        )
     return dict(type='ClosedFormLR' if section == 'lr_config' else 'ClosedFormMomentum', **lowered)
 
 
@@ -161,3 +171,63 @@ def _check_minimum(section: str, policy: str, given: Mapping[str, Any]) -> None:
     name = 'min_lr' if section == 'lr_config' else 'min_momentum'
     if (given.get(name) is None) == (given.get(f'{name}_ratio') is None):
         raise ConfigError(f'{section}: policy {policy} needs exactly one of {name} and {name}_ratio.')
+
+
+def _check_required(section: str, policy: str, given: Mapping[str, Any]) -> None:
+    for key, example in REQUIRED.get(policy, {}).items():
+        if key in POLICIES[section][policy] and given.get(key) is None:
+            raise ConfigError(
+                f"{section}.{key} is missing: policy {policy} needs it; write {section}=dict(policy='{policy}', "
+                f'{key}={example!r}, ...).'
+            )
+
+
+def _check_length(section: str, policy: str, lowered: Mapping[str, Any], run: RunLength) -> None:
+    """Refuse a policy that ends before the run; one that counts iterations of epochs is checked when they are known."""
+    if policy == 'CosineRestart':
+        periods, weights = lowered['periods'], lowered.get('restart_weights', [1])
+        if len(periods) != len(weights):
+            raise ConfigError(
+                f'{section}: policy CosineRestart needs a weight for each period, got periods={list(periods)} and '
+                f'restart_weights={list(weights)}; write as many of one as of the other.'
+            )
+        if sum(periods) < run.maximum and lowered['by_epoch'] != run.iter_based:
+            unit = 'iterations' if run.iter_based else 'epochs'
+            raise ConfigError(
+                f'{section}.periods={list(periods)} cover {sum(periods)} of the {run.maximum} {unit} of the run, and '
+                'MMCV 1.x stops there: add a period.'
+            )
+    if not run.iter_based:
+        return
+    if policy == 'OneCycle' and lowered.get('total_steps', run.maximum) < run.maximum:
+        raise ConfigError(
+            f'{section}.total_steps={lowered["total_steps"]} is shorter than the run of {run.maximum} iterations; drop '
+            'total_steps.'
+        )
+    if policy == 'Cyclic' and lowered.get('cyclic_times', 1) > run.maximum:
+        raise ConfigError(
+            f'{section}.cyclic_times={lowered["cyclic_times"]} cycles do not fit into the {run.maximum} iterations of '
+            'the run; write fewer.'
+        )
+
+
+def _check_groups(section: str, given: Mapping[str, Any], optimizer: Mapping[str, Any]) -> None:
+    """Refuse a list of values, one per parameter group, where the number of groups is another one."""
+    if optimizer.get('constructor') not in (None, 'DefaultOptimizerConstructor'):
+        return  # how many groups it makes, it knows alone
+    for key in _PER_GROUP:
+        value = given.get(key)
+        if not isinstance(value, list | tuple):
+            continue
+        if optimizer.get('paramwise_cfg') is not None:
+            raise ConfigError(
+                f'{section}.{key}={value!r} gives one value per parameter group, but with optimizer.paramwise_cfg each '
+                f'parameter is a group in MMCV 1.x and equal ones are merged here; write one number, and lr_mult in '
+                'paramwise_cfg for the others.'
+            )
+        if len(value) != 1:
+            raise ConfigError(
+                f'{section}.{key}={value!r} gives {len(value)} values, one per parameter group, but without '
+                f'optimizer.paramwise_cfg there is one group; write one number, e.g. {key}='
+                f'{value[0] if value else "0.01"}.'
+            )

@@ -1,5 +1,6 @@
 """What kinds of value the keys of a config take: a wrong one is refused by name, not by a TypeError further down."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -8,6 +9,7 @@ from mmopt.utils.numbers import is_number, is_whole
 
 __all__ = [
     'ANY',
+    'BETAS',
     'CHECKPOINTING',
     'CLASS',
     'COMPILE',
@@ -16,17 +18,27 @@ __all__ = [
     'DATASET',
     'DICT',
     'DICTS',
+    'FLOAT_SHARE',
     'HOOKS',
     'LIST',
     'LOSS_SCALE',
     'NUMBER',
     'NUMBERS',
-    'NUMBER_OR_LIST',
+    'NUMBERS_FROM_0',
+    'NUMBER_FROM_0',
+    'NUMBER_FROM_0_OR_LIST',
     'PATTERNS',
+    'PERIODS',
     'PHASES',
     'POLICY',
+    'POSITIVE',
     'PRECISION',
+    'RATIOS',
     'SCORE_NAME',
+    'SEED',
+    'SHARE_BELOW_1',
+    'SHARE_OF_HEIGHT',
+    'STEPS',
     'STRICT_SWITCH',
     'SWITCH',
     'TEXT',
@@ -34,7 +46,6 @@ __all__ = [
     'TEXT_OR_LIST',
     'WHOLE',
     'WHOLE_FROM_0',
-    'WHOLE_OR_LIST',
     'WORKERS',
     'Kind',
     'choice',
@@ -61,6 +72,14 @@ def _is_count(value: Any) -> bool:
     return is_whole(value) and value > 0
 
 
+def _is_from_0(value: Any) -> bool:
+    return is_number(value) and 0 <= value < math.inf
+
+
+def _is_positive(value: Any) -> bool:
+    return is_number(value) and value > 0
+
+
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
@@ -79,6 +98,22 @@ def _list_of(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 def _one_or_list(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: test(value) or _list_of(test)(value)
+
+
+def _is_steps(value: Any) -> bool:
+    # MMCV 1.x refuses tuples.
+    return _is_count(value) or (isinstance(value, list) and all(map(_is_count, value)))
+
+
+def _is_ratios(value: Any) -> bool:
+    # MMCV 1.x refuses whole numbers and lists.
+    return (isinstance(value, float) and _is_positive(value)) or (
+        isinstance(value, tuple) and len(value) in (1, 2) and all(map(_is_from_0, value))
+    )
+
+
+def _is_betas(value: Any) -> bool:
+    return _is_list(value) and all(_is_from_0(item) and item < 1 for item in value)
 
 
 def _is_patterns(value: Any) -> bool:
@@ -134,13 +169,24 @@ SWITCH = Kind('True or False', lambda value: isinstance(value, int) and value in
 STRICT_SWITCH = Kind('True or False', lambda value: isinstance(value, bool))
 WHOLE = Kind('a whole number', is_whole)
 WHOLE_FROM_0 = Kind('a whole number, at least 0', lambda value: is_whole(value) and value >= 0)
-WHOLE_OR_LIST = Kind('a whole number or a list of them', _one_or_list(is_whole))
+# NumPy's generators take no others, and every worker and rank adds its number.
+SEED = Kind('a whole number from 0 to 4294967295', lambda value: is_whole(value) and 0 <= value < 2**32)
 COUNT = Kind('a positive whole number', _is_count)
 COUNT_OR_AUTO = Kind("a positive whole number or 'auto'", lambda value: value == AUTO or _is_count(value))
 WORKERS = Kind("a whole number, at least 0, or 'auto'", lambda value: value == AUTO or WHOLE_FROM_0.accepts(value))
 NUMBER = Kind('a number', _is_number)
 NUMBERS = Kind('a list of numbers', _list_of(_is_number))
-NUMBER_OR_LIST = Kind('a number or a list of them', _one_or_list(_is_number))
+NUMBER_FROM_0 = Kind('a finite number, at least 0', _is_from_0)
+NUMBERS_FROM_0 = Kind('a list of numbers, each at least 0', _list_of(_is_from_0))
+NUMBER_FROM_0_OR_LIST = Kind('a number, at least 0, or a list of them', _one_or_list(_is_from_0))
+POSITIVE = Kind('a positive number', _is_positive)
+BETAS = Kind('a list or tuple of numbers from 0 to below 1', _is_betas)
+PERIODS = Kind('a list of positive numbers', lambda value: _list_of(_is_positive)(value) and bool(value))
+STEPS = Kind('a positive whole number or a list of them in square brackets, e.g. [8, 11]', _is_steps)
+RATIOS = Kind('a float or a tuple (highest, lowest), e.g. (10, 1e-4)', _is_ratios)
+FLOAT_SHARE = Kind('a float from 0.0 to 1.0', lambda value: isinstance(value, float) and 0 <= value <= 1)
+SHARE_BELOW_1 = Kind('a number from 0 to below 1', lambda value: _is_from_0(value) and value < 1)
+SHARE_OF_HEIGHT = Kind('a number above 0, at most 1', lambda value: _is_positive(value) and value <= 1)
 SCORE_NAME = Kind("the name of a metric or 'auto'", _is_text)
 # An int passes here: it is refused with the float to write.
 LOSS_SCALE = Kind(

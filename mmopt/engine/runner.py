@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 
 from mmopt.config.optimize import check_optimize, merge_optimize
 from mmopt.engine import checkpoint_io
-from mmopt.engine.checkpoint_io.run_state import collect_state, restore_state, scale_learning_rate
+from mmopt.engine.checkpoint_io.run_state import collect_state, restore_state
 from mmopt.engine.hooks.checkpoint_hook import CheckpointHook
 from mmopt.engine.hooks.dispatch import calls_at
 from mmopt.engine.hooks.logger_hook import LoggerHook
@@ -46,6 +46,10 @@ from mmopt.engine.optim.precision import evaluation_precision
 from mmopt.engine.parallel.fsdp import check_sharding, is_sharded, scatter_like
 from mmopt.engine.parallel.model_wrapper import needs_mmengine, wrap_distributed
 from mmopt.engine.parallel.sync_batch_norm import fit_sync_batch_norm
+from mmopt.engine.resume.changes import check_resumable
+from mmopt.engine.resume.optimizer_settings import AFRESH
+from mmopt.engine.resume.optimizers import fresh_groups
+from mmopt.engine.resume.schedulers import scale_learning_rate
 from mmopt.engine.scope import resolve_evaluator, resolve_schedulers, without_own_loop
 from mmopt.engine.switches import (
     apply_to_model,
@@ -58,6 +62,7 @@ from mmopt.engine.switches import (
 )
 from mmopt.registry import HOOKS, LOG_PROCESSORS, LOOPS, MODELS, OPTIM_WRAPPERS, RUNNERS
 from mmopt.utils.distributed import init_distributed, local_world_size
+from mmopt.utils.errors import UserError
 from mmopt.utils.host import limit_threads
 from mmopt.utils.malloc import keep_freed_pages
 from mmopt.utils.platform import point_link, start_method
@@ -90,6 +95,11 @@ class IterBasedRunner(Runner):
         self._machine_notes: list[str] = []
         self.time_split = TimeSplit()
         """Where the time of the training goes."""
+        self.fresh_groups: dict[str, list[dict]] | None = None
+        """Settings of the optimizer's groups as a fresh run begins with them, once a run has been resumed."""
+        self._needs_optimizer: bool | None = None  # while a run is resumed: whether with the optimizer's state
+        self._needs_all_weights = False
+        self._is_partial = False
         self._pending_rng: dict | None = None
         self._trained_in: str | None = None  # the precision of the checkpoint that was loaded
         self._evaluation_precision: str | None = None
@@ -374,6 +384,16 @@ class IterBasedRunner(Runner):
         for call in cached[1]:
             call(self, **kwargs)
 
+    def val(self) -> dict[str, float]:
+        """Evaluate on the validation set; all weights must fit, or random ones would be measured in silence."""
+        self._needs_all_weights = True
+        return super().val()
+
+    def test(self) -> dict[str, float]:
+        """Evaluate on the test set; see :meth:`val`."""
+        self._needs_all_weights = True
+        return super().test()
+
     # ---------------------------------------------------------------- checkpoints
     def text_of_config(self) -> str:
         """Return the config as a file would have it."""
@@ -444,7 +464,7 @@ class IterBasedRunner(Runner):
             if path is None:
                 self.logger.info(f'No checkpoint in {self.work_dir}: starting from the beginning.')
                 return
-            self.resume(path)
+            self.resume(path, resume_optimizer=self.cfg.get('resume_optimizer', True))
         elif self._load_from is not None:
             self.load_checkpoint(self._load_from)
 
@@ -456,7 +476,7 @@ class IterBasedRunner(Runner):
         Args:
             filename: A checkpoint of mmopt, MMEngine or mmcv 1.x, or a plain state dict.
             map_location: Where tensors go first.
-            strict: Whether every key must match.
+            strict: Whether every key must match, unless the config says ``allow_partial=True``. A test asks for it.
             revise_keys: ``(pattern, replacement)`` pairs for key names; None strips ``module.``.
 
         Returns:
@@ -465,11 +485,25 @@ class IterBasedRunner(Runner):
         checkpoint = self._read(filename, map_location)
         options = {} if revise_keys is None else dict(revise_keys=revise_keys)
         module = unwrap(self.model)
-        weights = checkpoint['state_dict']
+        weights, prefix = checkpoint['state_dict'], self.cfg.get('strip_prefix')
         if is_sharded(module):
             own = module.state_dict()
+            weights, note = checkpoint_io.fit_names(module, weights, str(filename), prefix)
+            prefix = None
+            if note:
+                self.logger.warning(note)
             weights = {key: scatter_like(value, own[key]) if key in own else value for key, value in weights.items()}
-        checkpoint_io.load_weights(module, weights, strict=strict, logger=self.logger, **options)
+        report = checkpoint_io.load_weights(
+            module,
+            weights,
+            strict=(strict or self._needs_all_weights) and not self.cfg.get('allow_partial', False),
+            source=str(filename),
+            strip_prefix=prefix,
+            **options,
+        )
+        self._is_partial = not report.complete
+        if self._is_partial:
+            self.logger.warning(f'{filename}: what does not fit the model was left out:\n{report.table()}')
         self._trained_in = checkpoint.get('meta', {}).get('precision')
         self._has_loaded = True
         self.logger.info(f'Loaded the weights of {filename}.')
@@ -490,7 +524,17 @@ class IterBasedRunner(Runner):
             resume_param_scheduler: Whether to restore the schedulers.
             map_location: Where tensors go first.
         """
-        checkpoint = self.load_checkpoint(filename, map_location)
+        if self.fresh_groups is None:
+            self.fresh_groups = fresh_groups(self.optim_wrapper)
+        self._needs_optimizer = resume_optimizer
+        try:
+            checkpoint = self.load_checkpoint(filename, map_location, strict=True)
+        finally:
+            self._needs_optimizer = None
+        if self._is_partial and resume_optimizer:
+            raise UserError(
+                f'{filename}: a part of the weights was left out, and its optimizer state fits them alone. {AFRESH}'
+            )
         self._pending_rng = restore_state(
             self, checkpoint, optimizer=resume_optimizer, param_scheduler=resume_param_scheduler
         )
@@ -504,6 +548,8 @@ class IterBasedRunner(Runner):
             # Averages are exchanged with the weights for MMEngine's hook; without one, nobody would change them back.
             for_resume=self._resume and any(isinstance(hook, EMAHook) for hook in self.hooks),
         )
+        if self._needs_optimizer is not None:
+            check_resumable(checkpoint, filename, self.cfg, get_world_size(), optimizer=self._needs_optimizer)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         return checkpoint
 

@@ -14,7 +14,7 @@ from mmengine.registry import VISBACKENDS
 
 from mmopt.config import ConfigError, lower
 from mmopt.config.dropped import dropped_keys
-from mmopt.config.keys import BACKENDS, POLICIES, SAME, SECTIONS, TOP_LEVEL, Key
+from mmopt.config.keys import BACKENDS, POLICIES, REQUIRED, SAME, SECTIONS, TOP_LEVEL, Key
 from mmopt.config.values import NUMBER
 from mmopt.engine.ema import ExpWarmupEMA, LinearWarmupEMA
 from mmopt.engine.guards.bad_numbers import BadNumberPolicy
@@ -76,8 +76,12 @@ PROBES = {
     **{('data', f'{split}_dataloader'): [dict(samples_per_gpu=3)] for split in SPLITS},
     ('optimizer', 'paramwise_cfg'): [dict(norm_decay_mult=0.0)],
     ('optimizer_config', 'type'): ['OptimizerHook', 'Fp16OptimizerHook', 'GradientCumulativeFp16OptimizerHook'],
-    **{(section, 'policy'): ['step', 'OneCycle'] for section in POLICIES},
+    ('lr_config', 'policy'): [Beside('step', dict(step=2)), Beside('OneCycle', dict(max_lr=0.1))],
+    ('momentum_config', 'policy'): [Beside('step', dict(step=2)), 'OneCycle'],
     **{(section, 'warmup'): ['linear', 'exp'] for section in POLICIES},
+    ('lr_config.CosineRestart', 'periods'): [[200], [300]],
+    ('lr_config.CosineRestart', 'restart_weights'): [[0.5], [2.0]],
+    ('lr_config.OneCycle', 'total_steps'): [200, 300],
     ('log_config', 'hooks'): [[dict(type='TextLoggerHook', out_dir='x'), dict(type='TensorboardLoggerHook')]],
     ('evaluation', 'save_best'): ['mIoU', 'mAP'],
     ('evaluation', 'greater_keys'): [['speed']],
@@ -162,6 +166,9 @@ def outcomes(section: str, key: str, make: Callable[..., dict]) -> Iterator[tupl
         if section.partition('.')[0] in POLICIES and not key.startswith('min_'):
             # Half of the policies need a minimum.
             part |= {name: 0.1 for name in ('min_lr', 'min_momentum') if f'{name}_ratio' in SECTIONS[section].keys}
+        if section.rpartition('.')[0] in POLICIES:
+            required = REQUIRED.get(part['policy'], {})
+            part |= {name: example for name, example in required.items() if name in SECTIONS[section].keys}
         part.update(copy.deepcopy({key: value, **others}))
         with suppress(ConfigError):
             yield value, lower(cfg)

@@ -8,6 +8,8 @@ from mmengine.config import Config
 
 from mmopt.config import ConfigError, is_native, lower
 from mmopt.config.evaluation import best_rule
+from mmopt.config.names import lookalikes
+from mmopt.utils.score_rule import score_rule
 from tests.config.samples import make_config, make_epoch_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -334,6 +336,22 @@ def test_the_rule_of_the_best_checkpoint_follows_the_name(key, rule):
     assert (hook['save_best'], hook['rule']) == (key, rule)
 
 
+LIBRARIES = {
+    'greater': """AP AP_rgb AP50 Total~AP AR@100 PCK PCKh Mean~PCK tPCK 3DPCK PCK@0.05 AUC 3DAUC pcp mAP mAP@0.5IOU
+        bbox_mAP_50 segm_mAP PQ mIoU mDice mFscore aAcc IoU.car top1_acc mean_class_accuracy accuracy_top-1 f1_score
+        CF1 recall 0_hmean-iou:hmean 0_word_acc_ignore_case 1-N.E.D MOTA IDF1 HOTA success norm_precision eao track_AP
+        PSNR SSIM pts_bbox_NuScenes/NDS Handedness_acc""",
+    'less': 'NME EPE MPJPE P-MPJPE MPJPE_all MRRPE loss_cls IDs IDSw robustness N.E.D MAE MSE SAD FID NIQE mATE mAVE',
+    None: 'speed time score this gap fps',
+}
+
+
+@pytest.mark.parametrize(('rule', 'names'), LIBRARIES.items())
+def test_the_metrics_of_the_libraries_of_mmcv_1_are_known(rule, names):
+    names = [name.replace('~', ' ') for name in names.split()]
+    assert {name: score_rule(name) for name in names} == dict.fromkeys(names, rule)
+
+
 def test_key_lists_of_the_config_decide_the_rule():
     assert best_rule(dict(save_best='score', greater_keys=['score'])) == 'greater'
     assert best_rule(dict(save_best='error_rate', less_keys=['error'])) == 'less'
@@ -654,3 +672,35 @@ def test_beside_a_loader_of_mmengine_the_names_of_mmcv_are_variables(variables):
 def test_data_in_both_styles_is_refused():
     with pytest.raises(ConfigError, match='mixes MMEngine sections'):
         lower(NATIVE | dict(data=dict(train=dict(type='Data'))))
+
+
+# --- variables that are called like sections --------------------------------------------------------------------------
+def test_variables_that_are_called_like_sections_are_variables():
+    names = dict(total_epoch=24, total_iter=1000, dataroot='data', workdir='work', work_dirs='work', phase=1, Seed=3)
+    names |= dict(train_config=dict(a=1), custom_hook=dict(a=1), optimizer_1=dict(a=1), lr_cfg=dict(peak=0.1))
+    cfg = make_config(**names)
+    assert {key: lower(cfg)[key] for key in names} == names
+    assert set(lookalikes(cfg)) == set(names) - {'optimizer_1', 'lr_cfg'}  # they stand beside the section itself
+    assert lookalikes(make_config()) == {}
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'section'),
+    [
+        ('optimzer_confg', {}, 'optimizer_config'),
+        ('momentum_confg', {}, 'momentum_config'),
+        ('load_form', 'x.pth', 'load_from'),
+        ('momentum_cfg', dict(policy='cyclic'), 'momentum_config'),
+        ('momentum_configs', dict(policy='cyclic', cyclic_times=2), 'momentum_config'),
+    ],
+)
+def test_a_slip_of_a_section_and_a_section_under_a_variables_name_are_refused(name, value, section):
+    cfg = make_config(optimizer_config=None) | {name: value}
+    with pytest.raises(ConfigError, match=rf'^{name}: did you mean {section}\?$'):
+        lower(cfg)
+
+
+@pytest.mark.parametrize('key', ['shuffler_sampler', 'nonshuffler_sampler', 'samples_per_epoch', 'replace', 'extract'])
+def test_keys_of_a_librarys_own_sampler_are_named_as_such(key):
+    with pytest.raises(ConfigError, match=rf'^data\.{key} is .*own (sampler|hooks).* drop the key'):
+        lower(make_config(data={key: dict(type='DistributedGroupSampler')}))

@@ -75,7 +75,7 @@ def test_a_wrong_value_is_run_or_refused_but_never_a_crash(place, value):
     ('changes', 'message'),
     [
         (dict(optimizer=[1]), r'^optimizer must be a dict, got \[1\]\.$'),
-        (dict(optimizer=dict(lr='0.1')), r"^optimizer.lr must be a number, got '0.1'\.$"),
+        (dict(optimizer=dict(lr='0.1')), r"^optimizer.lr must be a finite number, at least 0, got '0.1'\.$"),
         (dict(lr_config=dict(warmup_iters=1.5)), 'lr_config.warmup_iters must be a whole number, got 1.5'),
         (dict(lr_config=dict(policy=['poly'])), r"lr_config.policy=\['poly'\] is unknown"),
         (dict(checkpoint_config=dict(interval='10')), "checkpoint_config.interval must be a whole number, got '10'"),
@@ -89,7 +89,7 @@ def test_a_wrong_value_is_run_or_refused_but_never_a_crash(place, value):
         (dict(data=dict(samples_per_gpu=[4])), r'data.samples_per_gpu must be a positive whole number, got \[4\]'),
         (dict(workflow=1), 'workflow must be a list, got 1'),
         (dict(evaluation={1: 2}), 'evaluation has the key 1: keys must be texts'),
-        (dict(seed='7'), "seed must be a whole number, got '7'"),
+        (dict(seed='7'), "seed must be a whole number from 0 to 4294967295, got '7'"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_named(changes, message):

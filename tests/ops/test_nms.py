@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmopt.ops.boxes import box_iou
-from mmopt.ops.nms import box_nms
+from mmopt.ops.nms import box_nms, keep_greedily
 
 
 def literal_nms(boxes, scores, threshold, groups) -> list[int]:
@@ -38,3 +38,16 @@ def test_without_groups_all_suppress_each_other():
 
 def test_nothing_is_suppressed_among_nothing():
     assert box_nms(torch.zeros(0, 4), torch.zeros(0), 0.5).tolist() == []
+
+
+def test_blocks_are_the_whole_and_thousands_of_boxes_need_no_square_of_memory():
+    corner = torch.rand(3000, 2) * 200
+    boxes = torch.cat((corner, corner + 5 + torch.rand(3000, 2) * 30), dim=1)
+    scores = torch.rand(3000)
+    order = scores.argsort(descending=True)
+    whole = keep_greedily((box_iou(boxes[order], boxes[order]) > 0.5).triu(diagonal=1))
+    with torch.profiler.profile(profile_memory=True) as profile:
+        kept = box_nms(boxes, scores, 0.5)
+    assert torch.equal(kept, order[whole])
+    largest = max(event.self_cpu_memory_usage for event in profile.events())
+    assert largest < 3000 * 3000

@@ -6,8 +6,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from mmopt.apis.bench.cells import Cell
-from mmopt.apis.bench.estimates import estimate_cells
+from mmopt.apis.bench.estimates import estimate_settings
+from mmopt.apis.bench.settings import Setting
 from mmopt.apis.bench.tables import load_table
 from mmopt.utils.errors import UserError
 from tests.conftest import REPO
@@ -36,17 +36,17 @@ def test_drivers_are_made_prepared_looked_at_and_trained(tool, capsys):
 
 def test_the_table_of_layouts_names_configs_that_exist():
     table = load_table(REPO / 'benchmarks' / 'tables' / 'video_layout.py', root=REPO)
-    assert len({cell.config for cell in table.cells}) == 3
-    assert all((REPO / cell.config).is_file() for cell in table.cells)
+    assert len({setting.config for setting in table.settings}) == 3
+    assert all((REPO / setting.config).is_file() for setting in table.settings)
 
 
 def test_the_table_of_the_memory_guide_names_configs_and_options_that_exist():
     table = load_table(REPO / 'benchmarks' / 'tables' / 'video.py', demo=True, root=REPO)
-    by_name = {cell.name: cell for cell in table.cells}
-    assert table.cells[0].claimed['memory_gib'] == (14.0, 14.0)
+    by_name = {setting.name: setting for setting in table.settings}
+    assert table.settings[0].claimed['memory_gib'] == (14.0, 14.0)
     assert 'data.val.img_size=112' in by_name['112 pixels'].options
     assert by_name['preset extreme'].config.endswith('video_transformer_driver_extreme.py')
-    assert all('data.data_root=data/demo/driver' in cell.options for cell in table.cells)
+    assert all('data.data_root=data/demo/driver' in setting.options for setting in table.settings)
 
 
 def test_the_memory_guide_is_estimated_without_measuring_anything(tool, monkeypatch, capsys):
@@ -87,7 +87,7 @@ def test_accumulation_halves_what_is_estimated_and_more():
     config = str(REPO / 'configs' / 'baseline' / 'video_transformer_driver.py')
     small = ('model.encoder.depth=2', *(f'data.{split}.img_size=112' for split in ('train', 'val', 'test')))
     accumulated = ('data.samples_per_gpu=1', 'runner.accumulative_counts=4')
-    four, one = estimate_cells([Cell('4', config, small), Cell('1 x 4', config, (*small, *accumulated))])
+    four, one = estimate_settings([Setting('4', config, small), Setting('1 x 4', config, (*small, *accumulated))])
     assert four['relative'] == 1
     assert 0.1 < one['relative'] < 0.5
     assert one['host_gib'] < four['host_gib']

@@ -1,4 +1,4 @@
-"""From cells to a report, with a progress bar: what ``tools/benchmark.py`` does once its arguments are read."""
+"""From settings to a report, with a progress bar: what ``tools/benchmark.py`` does once its arguments are read."""
 
 import statistics
 import sys
@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from mmopt.apis.bench.cells import Cell, TrialSettings
-from mmopt.apis.bench.estimates import estimate_cells
+from mmopt.apis.bench.estimates import estimate_settings
 from mmopt.apis.bench.report import NOT_MEASURED, make_rows, make_sums, write_report
-from mmopt.apis.bench.rounds import CellResult, benchmark
+from mmopt.apis.bench.rounds import SettingResult, benchmark
+from mmopt.apis.bench.settings import Setting, TrialPlan
 from mmopt.apis.bench.tables import Sum
 from mmopt.utils.errors import UserError
 from mmopt.utils.machine import describe_machine
@@ -36,8 +36,8 @@ def describe_trial(trial: dict[str, Any]) -> str:
 
 
 def compare(
-    cells: Sequence[Cell],
-    settings: TrialSettings,
+    settings: Sequence[Setting],
+    plan: TrialPlan,
     folder: Path,
     *,
     out: Path,
@@ -51,16 +51,16 @@ def compare(
     num_val: int | None = None,
     again: bool = False,
 ) -> int:
-    """Measure cells and write the report.
+    """Measure settings and write the report.
 
     Args:
-        cells: The settings; the first is the baseline.
-        settings: How to measure them.
+        settings: The settings; the first is the baseline.
+        plan: How to measure them.
         folder: Results and logs of the trials.
         out: The report's path without ending.
         notes: Sentences below its tables.
-        sums: Cells that are phases of one training, to be added up.
-        rounds: Trials per cell; 0 only estimates.
+        sums: Settings that are phases of one training, to be added up.
+        rounds: Trials per setting; 0 only estimates.
         metric: Whether to train each to the end as well, once per round with another seed.
         estimate: Whether to estimate what each takes of a GPU.
         num_train: Training samples of the whole data set.
@@ -68,35 +68,36 @@ def compare(
         again: Run also what is finished.
 
     Returns:
-        0, or 1 if a cell or its estimate failed.
+        0, or 1 if a setting or its estimate failed.
 
     Raises:
         UserError: If a config or option is wrong, or nothing is to be done.
     """
     if not (rounds or estimate):
         raise UserError('--rounds 0 measures nothing: with --estimate it only estimates the memory.')
-    for cell in cells:
-        cell.load()  # a wrong path or option is found now, not after an hour
+    for setting in settings:
+        setting.load()  # a wrong path or option is found now, not after an hour
     if not torch.cuda.device_count():  # through NVML: does not start CUDA
-        notes = [*notes, *(f'Not without a GPU: {cell.name}: {cell.needs_gpu}.' for cell in cells if cell.needs_gpu)]
-        cells = [cell for cell in cells if not cell.needs_gpu]
-    seeds = range(settings.seed, settings.seed + rounds) if metric else ()
-    with tqdm(total=len(cells) * (rounds + len(seeds)), unit='trial', disable=None, leave=False) as bar:
+        left_out = [setting for setting in settings if setting.needs_gpu]
+        notes = [*notes, *(f'Not without a GPU: {setting.name}: {setting.needs_gpu}.' for setting in left_out)]
+        settings = [setting for setting in settings if not setting.needs_gpu]
+    seeds = range(plan.seed, plan.seed + rounds) if metric else ()
+    with tqdm(total=len(settings) * (rounds + len(seeds)), unit='trial', disable=None, leave=False) as bar:
 
-        def report(cell: Cell, repeat: int, trial: dict[str, Any], rounds_before: int = 0) -> None:
+        def report(setting: Setting, repeat: int, trial: dict[str, Any], rounds_before: int = 0) -> None:
             bar.update()
             done = rounds_before + repeat + 1
-            bar.write(f'{done}/{rounds}  {cell.name}: {describe_trial(trial)}', file=sys.stderr)
+            bar.write(f'{done}/{rounds}  {setting.name}: {describe_trial(trial)}', file=sys.stderr)
 
-        results = benchmark(cells, settings, folder, rounds=rounds, again=again, report=report)
+        results = benchmark(settings, plan, folder, rounds=rounds, again=again, report=report)
         for done, seed in enumerate(seeds):
-            whole = replace(settings, metric=True, seed=seed)
+            whole = replace(plan, metric=True, seed=seed)
             tell = partial(report, rounds_before=done)
-            _add_metrics(results, benchmark(cells, whole, folder, rounds=1, again=again, report=tell))
+            _add_metrics(results, benchmark(settings, whole, folder, rounds=1, again=again, report=tell))
     rows = make_rows(results, num_train=num_train, num_val=num_val)
     if estimate:
-        print(f'estimating the GPU memory of {len(cells)} settings', file=sys.stderr)
-        for row, estimated in zip(rows, estimate_cells(cells), strict=True):
+        print(f'estimating the GPU memory of {len(settings)} settings', file=sys.stderr)
+        for row, estimated in zip(rows, estimate_settings(settings), strict=True):
             row['estimate'] = estimated
     rows += make_sums(rows, sums)
     machine = next((result.trials[0]['machine'] for result in results if result.trials), describe_machine())
@@ -107,7 +108,7 @@ def compare(
     return int(any(part.get('failure', NOT_MEASURED) != NOT_MEASURED for part in parts))
 
 
-def _add_metrics(results: Sequence[CellResult], trained: Sequence[CellResult]) -> None:
+def _add_metrics(results: Sequence[SettingResult], trained: Sequence[SettingResult]) -> None:
     for result, other in zip(results, trained, strict=True):
         result.metrics += other.metrics
         result.failure = result.failure or other.failure

@@ -4,23 +4,23 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from mmopt.apis.bench.cells import Cell
 from mmopt.apis.bench.claims import QUANTITIES, format_range
+from mmopt.apis.bench.settings import Setting
 from mmopt.apis.memory.estimate import estimate_memory
 from mmopt.utils.errors import UserError
 from mmopt.utils.host import usable_cores
 from mmopt.utils.memory import GIB
 
-__all__ = ['estimate_cells', 'estimates_table']
+__all__ = ['estimate_settings', 'estimates_table']
 
 _CLAIMS = dict(gpu_gib='memory_gib', relative='memory_ratio')
 
 
-def estimate_cells(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """Estimate the memory of every cell, as ``tools/estimate_memory.py`` does, several at a time.
+def estimate_settings(settings: Sequence[Setting]) -> list[dict[str, Any]]:
+    """Estimate the memory of every setting, as ``tools/estimate_memory.py`` does, several at a time.
 
     Args:
-        cells: The settings; ``relative`` counts from the first.
+        settings: The settings; ``relative`` counts from the first.
 
     Returns:
         For each ``gpu_gib`` (reserved by PyTorch, the same as ``torch.cuda.max_memory_reserved``), ``relative`` and
@@ -28,7 +28,7 @@ def estimate_cells(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     """
     # Each is a process of its own; more of them than cores would only wait.
     with ThreadPoolExecutor(min(usable_cores(), 4)) as threads:
-        estimates = list(threads.map(_estimate, cells))
+        estimates = list(threads.map(_estimate, settings))
     base = estimates[0].get('gpu_gib')
     for estimate in estimates:
         if base and 'gpu_gib' in estimate:
@@ -36,10 +36,10 @@ def estimate_cells(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     return estimates
 
 
-def _estimate(cell: Cell) -> dict[str, Any]:
+def _estimate(setting: Setting) -> dict[str, Any]:
     try:
         report = estimate_memory(
-            cell.config, options=cell.options, precisions=[cell.precision] if cell.precision else []
+            setting.config, options=setting.options, precisions=[setting.precision] if setting.precision else []
         )
     except UserError as error:
         return dict(failure=str(error))
@@ -51,7 +51,7 @@ def estimates_table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[
     """Lay the estimates out.
 
     Args:
-        rows: Rows of the report, with what :func:`estimate_cells` returned as ``estimate``.
+        rows: Rows of the report, with what :func:`estimate_settings` returned as ``estimate``.
 
     Returns:
         Head and body of the table.

@@ -10,23 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import mmopt
-from mmopt.apis.bench.cells import Cell, TrialSettings, folder_name
+from mmopt.apis.bench.settings import Setting, TrialPlan, folder_name
 
 __all__ = ['result_path', 'run_fresh']
 
 
-def result_path(cell: Cell, settings: TrialSettings, folder: Path, repeat: int = 0) -> Path:
+def result_path(setting: Setting, plan: TrialPlan, folder: Path, repeat: int = 0) -> Path:
     """Return where the result of a trial lies: the name changes with all that the result depends on."""
-    return folder / f'{folder_name(cell)}-{settings.fingerprint(cell)}' / f'{repeat}.json'
+    return folder / f'{folder_name(setting)}-{plan.fingerprint(setting)}' / f'{repeat}.json'
 
 
 def run_fresh(
-    cell: Cell, settings: TrialSettings, folder: Path, repeat: int = 0, *, again: bool = False
+    setting: Setting, plan: TrialPlan, folder: Path, repeat: int = 0, *, again: bool = False
 ) -> dict[str, Any]:
     """Run one trial in a new Python process, or read its result if it is there.
 
     Args:
-        settings: How to measure it.
+        plan: How to measure it.
         folder: Results and logs of all trials.
         repeat: Which of several equal trials.
         again: Run it although its result is there.
@@ -35,7 +35,7 @@ def run_fresh(
         What :func:`mmopt.apis.bench.trial.run_trial` measured, with ``reused``; or ``failed`` and ``message``. A trial
         that failed is run again the next time.
     """
-    out = result_path(cell, settings, folder, repeat)
+    out = result_path(setting, plan, folder, repeat)
     if out.is_file() and not again:
         try:
             result = json.loads(out.read_text(encoding='utf-8'))
@@ -49,16 +49,14 @@ def run_fresh(
     shutil.rmtree(work_dir, ignore_errors=True)
     spec = out.with_suffix('.spec')
     spec.write_text(
-        json.dumps(dict(cell=asdict(cell), settings=asdict(settings), work_dir=str(work_dir), out=str(out)), indent=1)
+        json.dumps(dict(setting=asdict(setting), plan=asdict(plan), work_dir=str(work_dir), out=str(out)), indent=1)
     )
     log = out.with_suffix('.log')
-    code = _run([sys.executable, '-m', 'mmopt.apis.bench.trial', str(spec)], log, settings.timeout_s)
+    code = _run([sys.executable, '-m', 'mmopt.apis.bench.trial', str(spec)], log, plan.timeout_s)
     if out.is_file():
         result = json.loads(out.read_text(encoding='utf-8'))
     elif code is None:
-        result = dict(
-            failed='timeout', message=f'no result after {settings.timeout_s:.0f} s; {log} shows how far it came.'
-        )
+        result = dict(failed='timeout', message=f'no result after {plan.timeout_s:.0f} s; {log} shows how far it came.')
     else:
         # Killed: by a signal, mostly by the kernel when host memory ran out.
         result = dict(failed='killed', message=f'the process ended with {code} without a result; see {log}.')

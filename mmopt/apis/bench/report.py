@@ -12,7 +12,7 @@ from mmopt.apis.bench.bottlenecks import find_bottleneck, markdown_bottlenecks
 from mmopt.apis.bench.claims import QUANTITIES, format_range
 from mmopt.apis.bench.estimates import estimates_table
 from mmopt.apis.bench.plot import plot_rows
-from mmopt.apis.bench.rounds import CellResult, Spread, loss_difference
+from mmopt.apis.bench.rounds import SettingResult, Spread, loss_difference
 from mmopt.apis.bench.schedule import project_hours
 from mmopt.apis.bench.tables import Sum
 from mmopt.apis.bench.text import format_spread, markdown_table
@@ -35,16 +35,16 @@ _ESTIMATES = (
 
 
 def make_rows(
-    results: Sequence[CellResult], *, num_train: int | None = None, num_val: int | None = None
+    results: Sequence[SettingResult], *, num_train: int | None = None, num_val: int | None = None
 ) -> list[dict[str, Any]]:
-    """Turn results into rows of plain figures; everything relative counts from the first cell.
+    """Turn results into rows of plain figures; everything relative counts from the first setting.
 
     Args:
         num_train: Training samples of the whole data set, for the projected hours.
         num_val: Its validation samples.
 
     Returns:
-        One row per cell.
+        One row per setting.
     """
     base = results[0]
     rows = [_row(result, base, num_train, num_val) for result in results]
@@ -85,10 +85,14 @@ def make_sums(rows: Sequence[Mapping[str, Any]], sums: Sequence[Sum]) -> list[di
     return made
 
 
-def _row(result: CellResult, base: CellResult, num_train: int | None, num_val: int | None) -> dict[str, Any]:
-    cell = result.cell
+def _row(result: SettingResult, base: SettingResult, num_train: int | None, num_val: int | None) -> dict[str, Any]:
+    setting = result.setting
     row: dict[str, Any] = dict(
-        name=cell.name, config=cell.config, options=list(cell.options), precision=cell.precision, claimed=cell.claimed
+        name=setting.name,
+        config=setting.config,
+        options=list(setting.options),
+        precision=setting.precision,
+        claimed=setting.claimed,
     )
     if result.failure or not result.trials:
         return row | dict(failure=result.failure or NOT_MEASURED)
@@ -97,10 +101,10 @@ def _row(result: CellResult, base: CellResult, num_train: int | None, num_val: i
     step = Spread.of(result.step_s())
     hours = project_hours(
         first | dict(iter_s=[step.median], **_medians(result, ('val_batch_s', 'save_s'))),
-        cell.load().to_dict(),
+        setting.load().to_dict(),
         num_train=num_train,
         num_val=num_val,
-        validate=cell.validate,
+        validate=setting.validate,
     )
     parts = {part: statistics.median(trial['parts_s'][part] for trial in result.trials) for part in PARTS}
     row |= dict(
@@ -131,11 +135,11 @@ def _row(result: CellResult, base: CellResult, num_train: int | None, num_val: i
     return row | dict(bottleneck=find_bottleneck(row, first))
 
 
-def _medians(result: CellResult, keys: Sequence[str]) -> dict[str, float]:
+def _medians(result: SettingResult, keys: Sequence[str]) -> dict[str, float]:
     return {key: value for key in keys if (value := result.median(key)) is not None}
 
 
-def _metric(result: CellResult) -> dict[str, Any] | None:
+def _metric(result: SettingResult) -> dict[str, Any] | None:
     if not result.metrics or result.metrics[0]['main_metric'] is None:
         return None
     name = result.metrics[0]['main_metric']

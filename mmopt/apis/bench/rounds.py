@@ -1,4 +1,4 @@
-"""Rounds of trials, interleaved: every round measures every cell once, so that a slow minute slows all alike."""
+"""Rounds of trials, interleaved: every round measures every setting once, so that a slow minute slows all alike."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmopt.apis.bench.cells import Cell, TrialSettings
 from mmopt.apis.bench.launch import run_fresh
+from mmopt.apis.bench.settings import Setting, TrialPlan
 
-__all__ = ['CellResult', 'Spread', 'benchmark', 'loss_difference', 'peak_gib']
+__all__ = ['SettingResult', 'Spread', 'benchmark', 'loss_difference', 'peak_gib']
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Spread:
 
 
 @dataclass
-class CellResult:
-    """All trials of one cell.
+class SettingResult:
+    """All trials of one setting.
 
     Attributes:
         trials: What was measured, by round.
@@ -36,7 +36,7 @@ class CellResult:
         failure: Why there is no figure; empty if there is one.
     """
 
-    cell: Cell
+    setting: Setting
     trials: list[dict[str, Any]] = field(default_factory=list)
     metrics: list[dict[str, Any]] = field(default_factory=list)
     failure: str = ''
@@ -49,7 +49,7 @@ class CellResult:
         """Return the throughput of each round."""
         return [trial['batch_size'] / step for trial, step in zip(self.trials, self.step_s(), strict=True)]
 
-    def speed_over(self, base: 'CellResult') -> Spread:
+    def speed_over(self, base: 'SettingResult') -> Spread:
         """Return the throughput over the baseline's of the same round."""
         pairs = zip(self.samples_per_s(), base.samples_per_s(), strict=False)
         return Spread.of([own / other for own, other in pairs])
@@ -103,41 +103,41 @@ def _losses_by_step(trial: Mapping[str, Any]) -> list[float]:
 
 
 def benchmark(
-    cells: Sequence[Cell],
-    settings: TrialSettings,
+    settings: Sequence[Setting],
+    plan: TrialPlan,
     folder: Path,
     *,
     rounds: int = 3,
     again: bool = False,
     run: Callable[..., dict[str, Any]] = run_fresh,
-    report: Callable[[Cell, int, dict[str, Any]], None] = lambda *_: None,
-) -> list[CellResult]:
-    """Measure cells, round after round.
+    report: Callable[[Setting, int, dict[str, Any]], None] = lambda *_: None,
+) -> list[SettingResult]:
+    """Measure settings, round after round.
 
     Args:
-        settings: How to measure them; with ``metric`` a round is a seed.
+        plan: How to measure them; with ``metric`` a round is a seed.
         folder: Results and logs of the trials; what is finished there is not run again.
-        rounds: Trials per cell.
+        rounds: Trials per setting.
         again: Run all, whatever is there.
         run: What runs a trial.
-        report: Called after each trial with cell, round and result.
+        report: Called after each trial with setting, round and result.
 
     Returns:
-        One result per cell. A cell that fails is left out of later rounds.
+        One result per setting. A setting that fails is left out of later rounds.
     """
-    results = {id(cell): CellResult(cell) for cell in cells}
+    results = {id(setting): SettingResult(setting) for setting in settings}
     for repeat in range(rounds):
         # There and back: a machine that slows down while it warms up favours nobody.
-        for cell in cells if repeat % 2 == 0 else cells[::-1]:
-            outcome = results[id(cell)]
+        for setting in settings if repeat % 2 == 0 else settings[::-1]:
+            outcome = results[id(setting)]
             if outcome.failure:
                 continue
-            trial = run(cell, settings, folder, repeat, again=again)
+            trial = run(setting, plan, folder, repeat, again=again)
             if 'failed' in trial:
                 outcome.failure = f'{trial["failed"]}: {trial["message"]}'
-            elif settings.metric:
+            elif plan.metric:
                 outcome.metrics.append(trial)
             else:
                 outcome.trials.append(trial)
-            report(cell, repeat, trial)
+            report(setting, repeat, trial)
     return list(results.values())

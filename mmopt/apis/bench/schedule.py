@@ -70,7 +70,7 @@ def project_hours(
 
     Args:
         trial: What a trial measured.
-        cfg: The cell's lowered config.
+        cfg: The setting's lowered config.
         num_train: Training samples of the whole data set; by default those that were there.
         num_val: Its validation samples.
         validate: Whether to count evaluations.

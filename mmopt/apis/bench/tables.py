@@ -6,8 +6,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmopt.apis.bench.cells import Cell
 from mmopt.apis.bench.claims import check_claims
+from mmopt.apis.bench.settings import Setting
 from mmopt.utils.errors import UserError
 
 __all__ = ['Sum', 'Table', 'load_table', 'table_names']
@@ -41,7 +41,7 @@ class Table:
         name: Its file's name.
         title: What it compares.
         source: Who claims it.
-        cells: Its rows; the first is the baseline.
+        settings: Its rows; the first is the baseline.
         sums: Whole trainings made of several rows; relative hours count from the first.
         num_train: Training samples of the whole data set, for the projected hours; None: of what is there.
         num_val: Its validation samples.
@@ -52,7 +52,7 @@ class Table:
     name: str
     title: str
     source: str
-    cells: tuple[Cell, ...]
+    settings: tuple[Setting, ...]
     sums: tuple[Sum, ...]
     num_train: int | None
     num_val: int | None
@@ -85,13 +85,13 @@ def load_table(path: Path, *, options: Sequence[str] = (), demo: bool = False, r
     if missing:
         raise UserError(f'{path}: the table lacks {", ".join(missing)}.')
     common = [*(content.get('demo_options', ()) if demo else ()), *options]
-    cells = [_cell(row, content['config'], common, path, root or Path()) for row in content['rows']]
+    settings = [_setting(row, content['config'], common, path, root or Path()) for row in content['rows']]
     return Table(
         name=path.stem,
         title=content['title'],
         source=content['source'],
-        cells=tuple(cells),
-        sums=tuple(_sum(row, {cell.name for cell in cells}, path) for row in content.get('sums', ())),
+        settings=tuple(settings),
+        sums=tuple(_sum(row, {setting.name for setting in settings}, path) for row in content.get('sums', ())),
         num_train=content.get('num_train'),
         num_val=content.get('num_val'),
         make_demo=content.get('make_demo', ''),
@@ -109,13 +109,13 @@ def _sum(row: dict, names: Collection[str], path: Path) -> Sum:
     return Sum(row['name'], tuple(row['of']), row.get('validate', True), claimed)
 
 
-def _cell(row: dict, config: str, common: Sequence[str], path: Path, root: Path) -> Cell:
+def _setting(row: dict, config: str, common: Sequence[str], path: Path, root: Path) -> Setting:
     unknown = sorted(row.keys() - _ROW_KEYS)
     if unknown or 'name' not in row:
         raise UserError(f'{path}: a row has unknown keys {unknown} or no name: {row}.')
     claimed = row.get('claimed', {})
     check_claims(claimed, f'{path}, row {row["name"]!r}')
-    return Cell(
+    return Setting(
         name=row['name'],
         config=str(root / row.get('config', config)),
         options=(*common, *row.get('options', ())),

@@ -1,6 +1,6 @@
 """One trial, in a process of its own: ``python -m mmopt.apis.bench.trial SPEC.json``.
 
-SPEC.json holds the cell, the settings and the place of the result, a JSON file that appears when all is done.
+SPEC.json holds the setting, how to measure it and the place of the result, a JSON file that appears when all is done.
 """
 
 import json
@@ -17,8 +17,8 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmopt.apis.bench.cells import Cell, TrialSettings
 from mmopt.apis.bench.schedule import count_schedule
+from mmopt.apis.bench.settings import Setting, TrialPlan
 from mmopt.apis.cli.errors import explain
 from mmopt.apis.config import samples_per_step
 from mmopt.apis.run.facts import build_dataset
@@ -36,32 +36,32 @@ __all__ = ['main', 'run_trial']
 _NEVER = 10**9
 
 
-def run_trial(cell: Cell, settings: TrialSettings, work_dir: Path, parent_pid: int | None = None) -> dict[str, Any]:
-    """Measure a cell in this process.
+def run_trial(setting: Setting, plan: TrialPlan, work_dir: Path, parent_pid: int | None = None) -> dict[str, Any]:
+    """Measure a setting in this process.
 
     Args:
-        settings: How to measure it.
+        plan: How to measure it.
         work_dir: Logs and checkpoints of the run.
         parent_pid: See :class:`mmopt.engine.bench.MeasureHook`.
 
     Returns:
         What was measured: times in seconds, per iteration; memory in GiB; counts.
     """
-    cfg = cell.load()
+    cfg = setting.load()
     cfg.work_dir = str(work_dir)
-    cfg.randomness['seed'] = settings.seed
-    if settings.metric:
+    cfg.randomness['seed'] = plan.seed
+    if plan.metric:
         metrics = train(cfg, num_pictures=0).metrics
         return dict(metrics=dict(metrics), main_metric=main_metric(cfg, metrics), machine=describe_machine())
     accumulation = cfg.optim_wrapper.get('accumulative_counts') or 1
     # Whole accumulation windows: the step that ends one is shared by its iterations.
-    warmup, iters = (-(-count // accumulation) * accumulation for count in (settings.warmup, settings.iters))
+    warmup, iters = (-(-count // accumulation) * accumulation for count in (plan.warmup, plan.iters))
     schedule_cfg = cfg.to_dict()
     _shorten(cfg, warmup + iters)
-    hook = MeasureHook(warmup, iters, settings.val_batches, parent_pid)
-    if settings.budget_bytes is not None and torch.cuda.is_available():
+    hook = MeasureHook(warmup, iters, plan.val_batches, parent_pid)
+    if plan.budget_bytes is not None and torch.cuda.is_available():
         total = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(settings.budget_bytes / total, 1.0))
+        torch.cuda.set_per_process_memory_fraction(min(plan.budget_bytes / total, 1.0))
     runner = build_runner(cfg)
     runner.register_hook(hook)
     with suppress(EnoughMeasured):
@@ -79,9 +79,9 @@ def run_trial(cell: Cell, settings: TrialSettings, work_dir: Path, parent_pid: i
         machine=describe_machine(),
     )
     result['schedule'] = count_schedule(schedule_cfg, len(runner.train_dataloader.dataset), _num_val(runner))
-    if settings.flops:
+    if plan.flops:
         result |= _utilization(runner, hook, result)
-    if settings.val_batches:
+    if plan.val_batches:
         result |= _evaluation(runner, hook) | _saving(runner, work_dir)
     return result
 
@@ -157,10 +157,10 @@ def _saving(runner: Runner, work_dir: Path) -> dict[str, float]:
 def main(argv: list[str]) -> int:
     """Run what a SPEC.json says and write its result; an error of the run is a result as well."""
     spec = json.loads(Path(argv[0]).read_text(encoding='utf-8'))
-    cell = Cell(**spec['cell'] | dict(options=tuple(spec['cell']['options'])))
+    setting = Setting(**spec['setting'] | dict(options=tuple(spec['setting']['options'])))
     out = Path(spec['out'])
     try:
-        result = run_trial(cell, TrialSettings(**spec['settings']), Path(spec['work_dir']), os.getppid())
+        result = run_trial(setting, TrialPlan(**spec['plan']), Path(spec['work_dir']), os.getppid())
     except Exception as error:
         traceback.print_exc()
         kind = 'out of memory' if is_out_of_memory(error) else 'error'

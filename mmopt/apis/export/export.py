@@ -8,11 +8,13 @@ binds them.
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from logging import WARNING
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
@@ -89,7 +91,7 @@ def export_model(
     """Export a model on the CPU in float32, run the graph, and compare it with the model.
 
     Args:
-        cfg: A lowered config.
+        cfg: A lowered config; its ``allow_partial`` and ``strip_prefix`` say how weights may fit.
         checkpoint: The weights; None exports those the model is built with.
         out: The file to make, ``.onnx`` or ``.pt2``.
         batch_size: Batch of the graph.
@@ -108,7 +110,15 @@ def export_model(
     init_default_scope(cfg.get('default_scope', 'mmopt'))
     model = MODELS.build(cfg.model).eval()
     if checkpoint is not None:
-        checkpoint_io.load_weights(model, checkpoint, strict=True, allow_pickle=allow_pickle)
+        report = checkpoint_io.load_weights(
+            model,
+            checkpoint,
+            strict=not cfg.get('allow_partial', False),
+            allow_pickle=allow_pickle,
+            strip_prefix=cfg.get('strip_prefix'),
+        )
+        if not report.complete:
+            print_log(f'{checkpoint}: what does not fit the model was left out:\n{report.table()}', 'current', WARNING)
     inputs, samples = _example(cfg, model, batch_size, input_size)
     return export_graph(model, inputs, samples, out, facts=_facts(cfg, model))
 

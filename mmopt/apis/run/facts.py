@@ -29,10 +29,12 @@ class Start:
     Attributes:
         iter: Iterations done.
         precision: What it was trained in; None where the checkpoint does not say.
+        changes: What of the config is another than in the checkpoint, and now takes effect.
     """
 
     iter: int
     precision: str | None = None
+    changes: str = ''
 
 
 @dataclass(frozen=True)

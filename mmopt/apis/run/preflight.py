@@ -220,7 +220,8 @@ def _start(cfg: Mapping, facts: Facts, length: _Length) -> str:
     if facts.start is None:
         return f'weights of {cfg["load_from"]}'
     left = length.max_iters - facts.start.iter
-    return f'after iteration {number(facts.start.iter)}, {number(max(left, 0))} to go: {cfg.get("load_from")}'
+    changes = f'\nchanged since: {facts.start.changes}' if facts.start.changes else ''
+    return f'after iteration {number(facts.start.iter)}, {number(max(left, 0))} to go: {cfg.get("load_from")}{changes}'
 
 
 def _folders(folders: Mapping[str, bool]) -> str:

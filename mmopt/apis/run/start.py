@@ -9,8 +9,9 @@ from mmengine.runner import Runner
 from torch import distributed
 
 from mmopt.apis.config import missing_file
-from mmopt.apis.run.facts import Start
+from mmopt.apis.run.facts import Start, world_size_of
 from mmopt.engine import IterBasedRunner, checkpoint_io
+from mmopt.engine.resume.changes import changes_since, check_resumable
 from mmopt.registry import RUNNERS
 from mmopt.utils.distributed import init_distributed
 from mmopt.utils.seeding import prepare_determinism
@@ -96,11 +97,20 @@ def check_there(checkpoint: str) -> None:
 
 
 def start_of(cfg: Config) -> Start | None:
-    """Return where a resumed run starts; None for a new run."""
+    """Return where a resumed run starts.
+
+    Returns:
+        Iteration, precision and changes; None for a new run.
+
+    Raises:
+        UserError: If no run can go on from the checkpoint with this config.
+    """
     if not cfg.get('resume') or not cfg.get('load_from'):
         return None
     checkpoint = checkpoint_io.load(
         Path(cfg.load_from), map_location='cpu', allow_pickle=cfg.get('allow_pickle', False)
     )
-    meta = checkpoint.get('meta', {})
-    return Start(meta.get('iter', 0), meta.get('precision'))
+    world_size = world_size_of(cfg.get('launcher', 'none'))
+    check_resumable(checkpoint, cfg.load_from, cfg, world_size, optimizer=cfg.get('resume_optimizer', True))
+    meta = checkpoint['meta']
+    return Start(meta['iter'], meta.get('precision'), str(changes_since(checkpoint, cfg, world_size)))

@@ -12,17 +12,17 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from tqdm import tqdm
 
-from mmopt.apis.bench.cells import Cell, TrialSettings
 from mmopt.apis.bench.command import describe_trial
 from mmopt.apis.bench.launch import run_fresh
 from mmopt.apis.bench.rounds import Spread, benchmark, loss_difference, peak_gib
+from mmopt.apis.bench.settings import Setting, TrialPlan
 from mmopt.apis.config import load_config, read_config, samples_per_step
 from mmopt.apis.doctor.machine import look_at_machine
 from mmopt.apis.tune.edits import as_options, make_edits
 from mmopt.apis.tune.knobs import Situation, make_space
 from mmopt.apis.tune.memory import make_fits
 from mmopt.apis.tune.write import render_tuned
-from mmopt.engine.tuner import Outcome, Search, Setting, search
+from mmopt.engine.tuner import Outcome, Point, Search, search
 from mmopt.registry import MODELS
 from mmopt.utils.errors import UserError
 from mmopt.utils.memory import GIB
@@ -62,7 +62,7 @@ class _Tuner:
         config: str,
         options: tuple[str, ...],
         settings: TuneSettings,
-        trial: TrialSettings,
+        trial: TrialPlan,
         folder: Path,
         say: Callable[[str], None],
         run: Callable[..., dict[str, Any]],
@@ -80,16 +80,16 @@ class _Tuner:
         self.base_trial: dict[str, Any] | None = None
         self.refuted: tuple[dict[str, Any], float] | None = None
 
-    def cell(self, setting: Setting, name: str) -> Cell:
-        """Return a setting as a cell of the benchmark."""
-        edits = make_edits(self.source, setting, effective=self.effective, lr_rule=self.settings.lr_rule)
-        return Cell(name, self.config, (*self.options, *as_options(edits)))
+    def setting(self, point: Point, name: str) -> Setting:
+        """Return a point as a setting of the benchmark."""
+        edits = make_edits(self.source, point, effective=self.effective, lr_rule=self.settings.lr_rule)
+        return Setting(name, self.config, (*self.options, *as_options(edits)))
 
-    def measure(self, setting: dict[str, Any]) -> Outcome:
+    def measure(self, point: dict[str, Any]) -> Outcome:
         """Run one trial and judge it."""
-        name = ', '.join(f'{key} {value}' for key, value in setting.items())
-        trial = self.run(self.cell(setting, 'trial'), self.trial, self.folder)
-        self.trials[tuple(setting.items())] = trial
+        name = ', '.join(f'{key} {value}' for key, value in point.items())
+        trial = self.run(self.setting(point, 'trial'), self.trial, self.folder)
+        self.trials[tuple(point.items())] = trial
         outcome = self._judge(trial)
         self.say(f'{name}: {describe_trial(trial)}' + (f' - {outcome.reason}' if outcome.reason else ''))
         return outcome
@@ -111,7 +111,7 @@ class _Tuner:
 
     def situation(self) -> Situation:
         """Measure the config as it is, and look at the machine."""
-        trial = self.run(Cell('trial', self.config, self.options), self.trial, self.folder)
+        trial = self.run(Setting('trial', self.config, self.options), self.trial, self.folder)
         share, num_train = 0.0, self.effective
         if 'failed' not in trial:
             share = trial['parts_s']['data'] / statistics.median(trial['iter_s'])
@@ -142,7 +142,7 @@ def tune(
     *,
     options: tuple[str, ...] = (),
     settings: TuneSettings | None = None,
-    trial: TrialSettings | None = None,
+    trial: TrialPlan | None = None,
     folder: Path,
     command: str = '',
     run: Callable[..., dict[str, Any]] = run_fresh,
@@ -165,7 +165,7 @@ def tune(
         UserError: If the config does not run, or no setting fits in the budget.
     """
     settings = settings or TuneSettings()
-    trial = replace(trial or TrialSettings(), val_batches=0, flops=False, budget_bytes=settings.budget_bytes)
+    trial = replace(trial or TrialPlan(), val_batches=0, flops=False, budget_bytes=settings.budget_bytes)
     with tqdm(desc='tuning', unit='trial', disable=None, leave=False) as bar:
 
         def say(text: str) -> None:
@@ -182,7 +182,7 @@ def tune(
         say('knobs: ' + ', '.join(f'{knob.name} {"/".join(map(str, knob.values))}' for knob in space.knobs))
         bar.reset(total=min(settings.max_trials, len(space)) + 2 * settings.confirm)
         budget = settings.budget_bytes or int(sum(total for *_, total in situation.machine.gpus[:1]) * GIB) or None
-        fits = make_fits(config, options, space, budget, say) if budget and situation.on_gpu else lambda setting: True
+        fits = make_fits(config, options, space, budget, say) if budget and situation.on_gpu else lambda point: True
         try:
             found = search(space, tuner.measure, fits=fits, max_trials=settings.max_trials)
         except RuntimeError as error:
@@ -202,8 +202,8 @@ def _confirm(tuner: _Tuner, found: Search, rounds: int) -> Spread:
     if not rounds:
         ratio = found.speed(best)
         return Spread(ratio, ratio, ratio)
-    cells = [tuner.cell(base, 'base'), tuner.cell(best, 'choice')]
-    first, second = benchmark(cells, tuner.trial, tuner.folder / 'confirm', rounds=rounds, run=tuner.run)
+    settings = [tuner.setting(base, 'base'), tuner.setting(best, 'choice')]
+    first, second = benchmark(settings, tuner.trial, tuner.folder / 'confirm', rounds=rounds, run=tuner.run)
     if first.failure or second.failure:
         raise UserError(f'the confirmation failed: {first.failure or second.failure}')
     speed = second.speed_over(first)
@@ -259,11 +259,11 @@ def _left_out(tuner: _Tuner, found: Search) -> list[str]:
     """Say what was tried and is not in the choice."""
     texts = []
     if tuner.refuted is not None:
-        setting, speed = tuner.refuted
-        changes = ', '.join(f'{name} {value}' for name, value in found.space.changes(setting).items())
+        point, speed = tuner.refuted
+        changes = ', '.join(f'{name} {value}' for name, value in found.space.changes(point).items())
         texts.append(f'{changes}: the fastest in the search, {speed:.2f} times as fast in the confirmation')
     for knob in found.space.knobs:
-        tried = {setting[knob.name] for setting, _ in found.trials}
+        tried = {point[knob.name] for point, _ in found.trials}
         texts += [
             f'{knob.name} {value}: {_slower(found, knob.name, value)}'
             for value in knob.values
@@ -279,7 +279,7 @@ def _slower(found: Search, name: str, value: Any) -> str:
         return outcome.reason[:80]
     if outcome is not None:
         return f'{found.seconds(found.best) / found.seconds(other):.2f} times as fast, measured'
-    with_it = [outcome for setting, outcome in found.trials if setting[name] == value]
+    with_it = [outcome for point, outcome in found.trials if point[name] == value]
     if all(outcome.seconds_per_sample is None for outcome in with_it):
         return f'tried with other changes only: {with_it[0].reason[:80]}'
     return f'{found.model.factor(other, found.best):.2f} times as fast, by the cost model'

@@ -1,4 +1,4 @@
-"""A setting as changes to a config, in the dialect that the config is written in.
+"""A point of the search space as changes to a config, in the dialect that the config is written in.
 
 Batch and accumulation change together, so that the samples per step stay what they were; what counts iterations (the
 length of the run, warm-up, evaluations, checkpoints) then changes as well, so that the run sees the same samples.
@@ -12,7 +12,7 @@ from typing import Any
 
 from mmopt.config import is_native, lower
 from mmopt.config.precision import precision_of
-from mmopt.engine.tuner import Setting
+from mmopt.engine.tuner import Point
 
 __all__ = ['Edit', 'as_options', 'make_edits', 'scaled_lr']
 
@@ -57,12 +57,12 @@ def scaled_lr(lr: float, effective: int, base_effective: int, rule: str) -> floa
     return lr if ratio == 1 else lr * (ratio if rule == 'linear' else math.sqrt(ratio))
 
 
-def make_edits(source: Mapping[str, Any], setting: Setting, *, effective: int, lr_rule: str = 'linear') -> list[Edit]:
-    """Turn a setting into edits of a config.
+def make_edits(source: Mapping[str, Any], point: Point, *, effective: int, lr_rule: str = 'linear') -> list[Edit]:
+    """Turn a point into edits of a config.
 
     Args:
         source: The config as it is written, ``_base_`` merged in, not lowered; is not changed.
-        setting: Knobs and values.
+        point: Knobs and values.
         effective: Samples per step that the tuned config has.
         lr_rule: How the learning rate follows where ``effective`` is not the config's own.
 
@@ -71,20 +71,20 @@ def make_edits(source: Mapping[str, Any], setting: Setting, *, effective: int, l
     """
     lowered = lower(source)
     native = is_native(source)
-    edits = [*_batch_edits(source, lowered, setting['batch'], effective, native=native)]
+    edits = [*_batch_edits(source, lowered, point['batch'], effective, native=native)]
     base_effective = lowered['train_dataloader'].get('batch_size', 1)
     base_effective *= lowered['optim_wrapper'].get('accumulative_counts') or 1
     lr = (lowered['optim_wrapper'].get('optimizer') or {}).get('lr')
     if lr is not None and effective != base_effective:
         key = 'optim_wrapper.optimizer.lr' if native else 'optimizer.lr'
         edits.append(Edit(key, scaled_lr(lr, effective, base_effective, lr_rule), 'lr'))
-    if 'precision' in setting and setting['precision'] != precision_of(lowered['optim_wrapper']):
-        edits.append(Edit('optimize.precision', setting['precision'], 'precision'))
+    if 'precision' in point and point['precision'] != precision_of(lowered['optim_wrapper']):
+        edits.append(Edit('optimize.precision', point['precision'], 'precision'))
     optimize = source.get('optimize') or {}
     edits += [
-        Edit(f'optimize.{name}', setting[name], name)
+        Edit(f'optimize.{name}', point[name], name)
         for name in _SWITCHES
-        if name in setting and setting[name] != (optimize.get(name) or False)
+        if name in point and point[name] != (optimize.get(name) or False)
     ]
     loader = lowered['train_dataloader']
     for knob, native_key, key in (
@@ -92,9 +92,9 @@ def make_edits(source: Mapping[str, Any], setting: Setting, *, effective: int, l
         ('prefetch', 'prefetch_factor', 'prefetch_factor'),
     ):
         now = loader.get(native_key, 2 if knob == 'prefetch' else 0)
-        if knob in setting and setting[knob] != now:
+        if knob in point and point[knob] != now:
             place = f'train_dataloader.{native_key}' if native else _data_key(source, (key,))
-            edits.append(Edit(place, setting[knob], knob))
+            edits.append(Edit(place, point[knob], knob))
     return edits
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from mmopt.apis.memory.estimate import estimate_memory
-from mmopt.engine.tuner import Setting, Space
+from mmopt.engine.tuner import Point, Space
 from mmopt.utils.errors import UserError
 
 __all__ = ['make_fits']
@@ -11,7 +11,7 @@ __all__ = ['make_fits']
 
 def make_fits(
     config: str, options: Sequence[str], space: Space, budget_bytes: int, say: Callable[[str], None]
-) -> Callable[[Setting], bool]:
+) -> Callable[[Point], bool]:
     """Estimate all combinations of batch, precision and checkpointing at once.
 
     Args:
@@ -21,7 +21,7 @@ def make_fits(
         say: Takes a line for the user.
 
     Returns:
-        Whether a setting may fit: only what exceeds the budget even by the lowest estimate is ruled out. A config that
+        Whether a point may fit: only what exceeds the budget even by the lowest estimate is ruled out. A config that
         cannot be estimated rules out nothing: then trials find it out.
     """
     values = {knob.name: knob.values for knob in space.knobs}
@@ -36,15 +36,15 @@ def make_fits(
         )
     except UserError as error:
         say(f'memory is not estimated, trials find out what fits: {error}')
-        return lambda setting: True
+        return lambda point: True
     least = {}
     for case in report.cases:
         key = (case['batch_size'], case['precision'] if 'precision' in values else None)
         least[(*key, case['checkpointing'] if checkpointings else None)] = report.card_bytes(case)[0]
 
-    def fits(setting: Setting) -> bool:
-        blocks = None if 'checkpointing' not in setting else 'blocks' if setting['checkpointing'] else 'none'
-        estimated = least.get((setting['batch'], setting.get('precision'), blocks))
+    def fits(point: Point) -> bool:
+        blocks = None if 'checkpointing' not in point else 'blocks' if point['checkpointing'] else 'none'
+        estimated = least.get((point['batch'], point.get('precision'), blocks))
         return estimated is None or estimated <= budget_bytes
 
     return fits

@@ -7,7 +7,7 @@ The only place where keys are listed. What is accepted, what is lowered, the com
 from mmopt.config.keys import data, hooks, optimization, schedule, top_level
 from mmopt.config.keys.data import BATCH_KEYS, LOADER
 from mmopt.config.keys.hooks import BACKENDS, BUILT_IN_HOOKS, REFUSED_HOOKS, REFUSED_LOGGERS
-from mmopt.config.keys.schedule import POLICIES
+from mmopt.config.keys.schedule import POLICIES, REQUIRED
 from mmopt.config.keys.section import SAME, Key, Section, is_lowered_to, passed_on
 from mmopt.config.keys.top_level import DIALECT, TOP_LEVEL
 
@@ -20,6 +20,7 @@ __all__ = [
     'POLICIES',
     'REFUSED_HOOKS',
     'REFUSED_LOGGERS',
+    'REQUIRED',
     'SAME',
     'SECTIONS',
     'TOP_LEVEL',

@@ -70,6 +70,10 @@ _OMNISOURCE = (
     'belongs to OmniSource training on several loaders at once, which mmopt does not have; write one data set list in '
     'data.train (it is concatenated) and drop the key'
 )
+_OWN_SAMPLER = (
+    "is a key of that library's own sampler (BEVFormer, MMDetection3D); mmopt shuffles the training set and no other, "
+    'over all processes: drop the key'
+)
 _LOADER_FOREIGN = {
     'class_aware_sampler': 'names a sampler that mmopt does not have; wrap data.train in '
     "dict(type='ClassBalancedDataset', oversample_thr=..., dataset=...) instead"
@@ -99,6 +103,12 @@ SECTIONS = {
         foreign={
             'omni_videos_per_gpu': _OMNISOURCE,
             'train_ratio': _OMNISOURCE,
+            'shuffler_sampler': _OWN_SAMPLER,
+            'nonshuffler_sampler': _OWN_SAMPLER,
+            'samples_per_epoch': "is a key of MMTracking's own sampler; an epoch of mmopt is the whole set: drop the key, or "
+            "write train=dict(type='RepeatDataset', times=...)",
+            'replace': "is a key of MMSelfSup's own sampler, which draws with replacement; drop the key",
+            'extract': "is the data of MMSelfSup's own hooks, which mmopt does not have; drop the key",
             'unlabeled': 'belongs to semi-supervised training, which mmopt does not have; drop the key',
             'batch_size': 'is MMEngine wording; write samples_per_gpu',
             'num_workers': 'is MMEngine wording; write workers_per_gpu',

@@ -3,12 +3,14 @@
 from mmopt.config.keys.section import Key, Section
 from mmopt.config.values import (
     ANY,
+    BETAS,
     CLASS,
     COUNT,
     DICT,
     LOSS_SCALE,
     NUMBER,
-    NUMBERS,
+    NUMBER_FROM_0,
+    POSITIVE,
     SWITCH,
     TEXT,
 )
@@ -27,11 +29,11 @@ SECTIONS = {
     'optimizer': Section(
         {
             'type': Key(CLASS, 'optim_wrapper.optimizer.type', 'A class of torch.optim, or one that is registered.'),
-            'lr': Key(NUMBER, 'optim_wrapper.optimizer.lr', 'Learning rate.'),
-            'weight_decay': Key(NUMBER, 'optim_wrapper.optimizer.weight_decay', 'Weight decay.'),
-            'momentum': Key(NUMBER, 'optim_wrapper.optimizer.momentum', 'Momentum of SGD and RMSprop.'),
-            'betas': Key(NUMBERS, 'optim_wrapper.optimizer.betas', "Adam's decay rates."),
-            'eps': Key(NUMBER, 'optim_wrapper.optimizer.eps', 'Added to a denominator.'),
+            'lr': Key(NUMBER_FROM_0, 'optim_wrapper.optimizer.lr', 'Learning rate.'),
+            'weight_decay': Key(NUMBER_FROM_0, 'optim_wrapper.optimizer.weight_decay', 'Weight decay.'),
+            'momentum': Key(NUMBER_FROM_0, 'optim_wrapper.optimizer.momentum', 'Momentum of SGD and RMSprop.'),
+            'betas': Key(BETAS, 'optim_wrapper.optimizer.betas', "Adam's decay rates."),
+            'eps': Key(NUMBER_FROM_0, 'optim_wrapper.optimizer.eps', 'Added to a denominator.'),
             'nesterov': Key(SWITCH, 'optim_wrapper.optimizer.nesterov', "Nesterov's momentum, of SGD."),
             'dampening': Key(ANY, 'optim_wrapper.optimizer.dampening', 'Dampening of the momentum, of SGD.'),
             'amsgrad': Key(SWITCH, 'optim_wrapper.optimizer.amsgrad', 'The AMSGrad variant of Adam.'),
@@ -64,14 +66,20 @@ SECTIONS = {
                 'optim_wrapper.paramwise_cfg.custom_keys',
                 'Part of a parameter name -> its multipliers; the longest part that fits counts, and it alone.',
             ),
-            'bias_lr_mult': Key(NUMBER, 'optim_wrapper.paramwise_cfg.bias_lr_mult', 'For biases outside norms.'),
-            'bias_decay_mult': Key(NUMBER, 'optim_wrapper.paramwise_cfg.bias_decay_mult', 'For biases outside norms.'),
-            'norm_decay_mult': Key(NUMBER, 'optim_wrapper.paramwise_cfg.norm_decay_mult', 'For normalization layers.'),
+            'bias_lr_mult': Key(NUMBER_FROM_0, 'optim_wrapper.paramwise_cfg.bias_lr_mult', 'For biases outside norms.'),
+            'bias_decay_mult': Key(
+                NUMBER_FROM_0, 'optim_wrapper.paramwise_cfg.bias_decay_mult', 'For biases outside norms.'
+            ),
+            'norm_decay_mult': Key(
+                NUMBER_FROM_0, 'optim_wrapper.paramwise_cfg.norm_decay_mult', 'For normalization layers.'
+            ),
             'dwconv_decay_mult': Key(
-                NUMBER, 'optim_wrapper.paramwise_cfg.dwconv_decay_mult', 'For depth-wise convolutions.'
+                NUMBER_FROM_0, 'optim_wrapper.paramwise_cfg.dwconv_decay_mult', 'For depth-wise convolutions.'
             ),
             'dcn_offset_lr_mult': Key(
-                NUMBER, 'optim_wrapper.paramwise_cfg.dcn_offset_lr_mult', 'For the offsets of deformable convolutions.'
+                NUMBER_FROM_0,
+                'optim_wrapper.paramwise_cfg.dcn_offset_lr_mult',
+                'For the offsets of deformable convolutions.',
             ),
             'bypass_duplicate': Key(
                 SWITCH, 'optim_wrapper.paramwise_cfg.bypass_duplicate', 'Take a shared parameter once.'
@@ -86,8 +94,12 @@ SECTIONS = {
     ),
     'optimizer.paramwise_cfg.custom_keys': Section(
         {
-            'lr_mult': Key(NUMBER, 'optim_wrapper.paramwise_cfg.custom_keys.*.lr_mult', 'For the learning rate.'),
-            'decay_mult': Key(NUMBER, 'optim_wrapper.paramwise_cfg.custom_keys.*.decay_mult', 'For the weight decay.'),
+            'lr_mult': Key(
+                NUMBER_FROM_0, 'optim_wrapper.paramwise_cfg.custom_keys.*.lr_mult', 'For the learning rate.'
+            ),
+            'decay_mult': Key(
+                NUMBER_FROM_0, 'optim_wrapper.paramwise_cfg.custom_keys.*.decay_mult', 'For the weight decay.'
+            ),
         },
         'Each entry holds:',
         foreign={'wd_mult': 'has no effect in MMCV 1.x, which ignores it; write decay_mult, or drop it'},
@@ -123,7 +135,9 @@ SECTIONS = {
     ),
     'optimizer_config.grad_clip': Section(
         {
-            'max_norm': Key(NUMBER, 'optim_wrapper.clip_grad.max_norm', 'The largest norm of all gradients together.'),
+            'max_norm': Key(
+                POSITIVE, 'optim_wrapper.clip_grad.max_norm', 'The largest norm of all gradients together.'
+            ),
             'norm_type': Key(ANY, 'optim_wrapper.clip_grad.norm_type', "The norm's order: a number (2) or `'inf'`."),
             'error_if_nonfinite': Key(
                 ANY, 'optim_wrapper.clip_grad.error_if_nonfinite', 'End the run at a norm that is not finite.'

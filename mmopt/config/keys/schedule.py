@@ -1,9 +1,30 @@
 """The keys of `lr_config` and `momentum_config`: those of the warm-up, and those of each policy."""
 
-from mmopt.config.keys.section import Key, Section
-from mmopt.config.values import COUNT, NUMBER, NUMBER_OR_LIST, NUMBERS, SWITCH, TEXT, WHOLE, WHOLE_OR_LIST, Kind
+from typing import Any
 
-__all__ = ['POLICIES', 'SECTIONS']
+from mmopt.config.keys.section import Key, Section
+from mmopt.config.values import (
+    COUNT,
+    FLOAT_SHARE,
+    NUMBER,
+    NUMBER_FROM_0,
+    NUMBER_FROM_0_OR_LIST,
+    NUMBERS_FROM_0,
+    PERIODS,
+    POSITIVE,
+    RATIOS,
+    SHARE_BELOW_1,
+    SHARE_OF_HEIGHT,
+    STEPS,
+    SWITCH,
+    TEXT,
+    WHOLE,
+    WHOLE_FROM_0,
+    Kind,
+    choice,
+)
+
+__all__ = ['POLICIES', 'REQUIRED', 'SECTIONS']
 
 
 def _keys(*entries: tuple[str, Kind, str]) -> dict[str, Key]:
@@ -18,62 +39,63 @@ _COMMON = _keys(
     ('warmup_ratio', NUMBER, 'The share of the value that the warm-up begins at, in (0, 1].'),
 )
 
-_GAMMA = ('gamma', NUMBER, 'Factor.')
+_GAMMA = ('gamma', NUMBER_FROM_0, 'Factor.')
 _MIN_LR = (
-    ('min_lr', NUMBER, 'Where the learning rate ends.'),
-    ('min_lr_ratio', NUMBER, 'The same as a share of the initial one; exactly one of the two.'),
+    ('min_lr', NUMBER_FROM_0, 'Where the learning rate ends.'),
+    ('min_lr_ratio', NUMBER_FROM_0, 'The same as a share of the initial one; exactly one of the two.'),
 )
 _MIN_MOMENTUM = (
-    ('min_momentum', NUMBER, 'Where the momentum ends.'),
-    ('min_momentum_ratio', NUMBER, 'The same as a share of the initial one; exactly one of the two.'),
+    ('min_momentum', NUMBER_FROM_0, 'Where the momentum ends.'),
+    ('min_momentum_ratio', NUMBER_FROM_0, 'The same as a share of the initial one; exactly one of the two.'),
 )
-_STEP = (('step', WHOLE_OR_LIST, 'Multiply at each of these, or every so many.'), _GAMMA)
+_STEP = (('step', STEPS, 'Multiply at each of these, or every so many.'), _GAMMA)
+_ANNEAL = ('anneal_strategy', choice('cos', 'linear'), "`'cos'` or `'linear'`.")
 _CYCLIC = (
-    ('target_ratio', NUMBER_OR_LIST, 'The highest and the lowest value, as shares of the initial one.'),
+    ('target_ratio', RATIOS, 'The highest and the lowest value, as shares of the initial one.'),
     ('cyclic_times', COUNT, 'Number of cycles.'),
-    ('step_ratio_up', NUMBER, 'The share of a cycle that goes up.'),
-    ('anneal_strategy', TEXT, "`'cos'` or `'linear'`."),
-    ('gamma', NUMBER, 'The share of its height that each cycle keeps of the one before.'),
+    ('step_ratio_up', SHARE_BELOW_1, 'The share of a cycle that goes up.'),
+    _ANNEAL,
+    ('gamma', SHARE_OF_HEIGHT, 'The share of its height that each cycle keeps of the one before.'),
 )
 _ONE_CYCLE = (
-    ('pct_start', NUMBER, 'The share of the run that goes up.'),
-    ('anneal_strategy', TEXT, "`'cos'` or `'linear'`."),
+    ('pct_start', FLOAT_SHARE, 'The share of the run that goes up.'),
+    _ANNEAL,
     ('three_phase', SWITCH, 'Come down as long as it went up, then go to the end.'),
 )
 
 _LR_POLICIES = {
     'Fixed': {},
-    'Step': _keys(*_STEP, ('min_lr', NUMBER, 'The smallest learning rate.')),
-    'Exp': _keys(('gamma', NUMBER, 'Factor of every epoch or iteration.')),
+    'Step': _keys(*_STEP, ('min_lr', NUMBER_FROM_0, 'The smallest learning rate.')),
+    'Exp': _keys(('gamma', NUMBER_FROM_0, 'Factor of every epoch or iteration.')),
     'Poly': _keys(('power', NUMBER, 'Exponent of the share that is left.'), _MIN_LR[0]),
-    'Inv': _keys(('gamma', NUMBER, 'Slope.'), ('power', NUMBER, 'Exponent.')),
+    'Inv': _keys(('gamma', NUMBER_FROM_0, 'Slope.'), ('power', NUMBER, 'Exponent.')),
     'CosineAnnealing': _keys(*_MIN_LR),
-    'FlatCosineAnnealing': _keys(('start_percent', NUMBER, 'The share of the run that is flat.'), *_MIN_LR),
+    'FlatCosineAnnealing': _keys(('start_percent', FLOAT_SHARE, 'The share of the run that is flat.'), *_MIN_LR),
     'CosineRestart': _keys(
-        ('periods', NUMBERS, 'Lengths of the cosines.'),
-        ('restart_weights', NUMBERS, 'Factor of each cosine.'),
+        ('periods', PERIODS, 'Lengths of the cosines.'),
+        ('restart_weights', NUMBERS_FROM_0, 'Factor of each cosine.'),
         *_MIN_LR,
     ),
     'LinearAnnealing': _keys(*_MIN_LR),
     'Cyclic': _keys(*_CYCLIC),
     'OneCycle': _keys(
-        ('max_lr', NUMBER_OR_LIST, 'The highest learning rate, one for all parameter groups or one each.'),
+        ('max_lr', NUMBER_FROM_0_OR_LIST, 'The highest learning rate, one for all parameter groups or one each.'),
         ('total_steps', COUNT, 'Length, where it is not the run.'),
         *_ONE_CYCLE,
-        ('div_factor', NUMBER, 'The highest learning rate over the first.'),
-        ('final_div_factor', NUMBER, 'The first learning rate over the last.'),
+        ('div_factor', POSITIVE, 'The highest learning rate over the first.'),
+        ('final_div_factor', POSITIVE, 'The first learning rate over the last.'),
     ),
-    'YOLOX': _keys(('num_last_epochs', WHOLE, 'Epochs at the end that stay at the minimum.'), *_MIN_LR),
+    'YOLOX': _keys(('num_last_epochs', WHOLE_FROM_0, 'Epochs at the end that stay at the minimum.'), *_MIN_LR),
 }
 
 _MOMENTUM_POLICIES = {
-    'Step': _keys(*_STEP, ('min_momentum', NUMBER, 'The smallest momentum.')),
+    'Step': _keys(*_STEP, ('min_momentum', NUMBER_FROM_0, 'The smallest momentum.')),
     'CosineAnnealing': _keys(*_MIN_MOMENTUM),
     'LinearAnnealing': _keys(*_MIN_MOMENTUM),
     'Cyclic': _keys(*_CYCLIC),
     'OneCycle': _keys(
-        ('base_momentum', NUMBER_OR_LIST, 'The lowest momentum.'),
-        ('max_momentum', NUMBER_OR_LIST, 'The highest momentum.'),
+        ('base_momentum', NUMBER_FROM_0_OR_LIST, 'The lowest momentum.'),
+        ('max_momentum', NUMBER_FROM_0_OR_LIST, 'The highest momentum.'),
         *_ONE_CYCLE,
     ),
 }
@@ -82,6 +104,15 @@ POLICIES: dict[str, dict[str, dict[str, Key]]] = {
     'momentum_config': _MOMENTUM_POLICIES,
 }
 """Section -> policy as MMCV spells it -> its own keys, besides the warm-up's. MMCV has no others."""
+REQUIRED: dict[str, dict[str, Any]] = {
+    'Step': dict(step=[8, 11]),
+    'Exp': dict(gamma=0.9),
+    'Inv': dict(gamma=0.1),
+    'CosineRestart': dict(periods=[100]),
+    'OneCycle': dict(max_lr=0.01),
+    'YOLOX': dict(num_last_epochs=15),
+}
+"""Policy -> the keys of ``lr_config`` that it cannot do without, each with an example."""
 
 _HEADS = {
     'lr_config': Section(

@@ -15,6 +15,7 @@ from mmopt.config.values import (
     PHASES,
     POLICY,
     PRECISION,
+    SEED,
     STRICT_SWITCH,
     SWITCH,
     TEXT,
@@ -52,7 +53,7 @@ DIALECT = {
     'model_wrapper': Key(
         choice('ddp', 'fsdp'), 'model_wrapper_cfg', "`'fsdp'` shards the model over the GPUs. mmopt's addition."
     ),
-    'seed': Key(WHOLE, 'randomness.seed', 'Of all random numbers.'),
+    'seed': Key(SEED, 'randomness.seed', 'Of all random numbers.'),
     'deterministic': Key(SWITCH, 'randomness.deterministic', 'Only algorithms that give the same bits (False).'),
     'phases': Key(PHASES, 'train_cfg.phases', "Epochs that freeze modules or have other batches. mmopt's addition."),
 }
@@ -73,6 +74,17 @@ _SHARED = {
     'auto_resume': Key(
         SWITCH, ('resume', 'auto_resume'), "Go on from the work dir's newest checkpoint if there is one."
     ),
+    'resume_optimizer': Key(
+        STRICT_SWITCH, SAME, 'False: a resumed run begins its optimizer afresh; weights, iteration and schedule go on.'
+    ),
+    'allow_partial': Key(
+        STRICT_SWITCH, SAME, 'Resume and test with weights of which a part is left out, which is then listed (False).'
+    ),
+    'strip_prefix': Key(TEXT, SAME, 'Take this off the names of the weights that are loaded.'),
+    'keep_global_batch': Key(
+        STRICT_SWITCH, SAME, 'False: resume on another number of processes with another global batch.'
+    ),
+    'allow_pickle': Key(STRICT_SWITCH, SAME, 'Load checkpoints with any Python objects, if you trust them (False).'),
     'log_level': Key(ANY, 'log_level', "`'INFO'` unless given."),
     'work_dir': Key(TEXT, SAME, 'The folder of the run.'),
     'launcher': Key(TEXT, SAME, "What starts the processes: `'none'`, `'pytorch'` or `'slurm'`."),

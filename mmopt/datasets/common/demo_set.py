@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from tqdm import tqdm
 
 from mmopt.utils.errors import UserError
 
-__all__ = ['MARKER_FILE', 'DemoKind', 'DemoSettings', 'Made', 'write_demo', 'write_demo_image']
+__all__ = ['MARKER_FILE', 'DemoKind', 'DemoSettings', 'FilmSettings', 'Made', 'write_demo', 'write_demo_image']
 
 MARKER_FILE = 'demo.json'
 
@@ -27,22 +28,51 @@ class DemoSettings:
     """What the content of a set depends on.
 
     Attributes:
-        image_size: Height and width; None where nothing is filmed.
         seed: Seed of everything.
-        format: Version of pictures and labels: sets of another one are made anew.
-        video_s: Seconds of each video; None where that cannot be chosen.
+        format: Version of what is written: sets of another one are made anew.
     """
 
     num_train: int
     num_val: int
-    image_size: tuple[int, int] | None
     seed: int
     format: int
-    video_s: float | None = None
 
     def samples(self) -> list[tuple[str, int]]:
         """Return split and number of all samples."""
         return [('train', i) for i in range(self.num_train)] + [('val', i) for i in range(self.num_val)]
+
+    def check(self) -> None:
+        """Refuse what no set can be made of.
+
+        Raises:
+            UserError: If a number is out of range.
+        """
+        if self.num_train < 1 or self.num_val < 1:
+            raise UserError(
+                f'The demo needs at least 1 sample in each split, got num_train={self.num_train} and '
+                f'num_val={self.num_val}.'
+            )
+        if self.seed < 0:
+            raise UserError(f'The demo needs a seed of at least 0, got {self.seed}.')
+
+
+@dataclass(frozen=True)
+class FilmSettings(DemoSettings):
+    """What the content of a set of pictures or videos depends on.
+
+    Attributes:
+        image_size: Height and width.
+    """
+
+    image_size: tuple[int, int]
+
+    def check(self) -> None:
+        super().check()
+        if min(self.image_size) < 64:
+            raise UserError(f'The demo needs images of at least 64x64 pixels, got image_size={self.image_size}.')
+
+
+Settings = TypeVar('Settings', bound=DemoSettings)
 
 
 @dataclass(frozen=True)
@@ -63,7 +93,7 @@ class Made:
 
 
 @dataclass(frozen=True)
-class DemoKind:
+class DemoKind(Generic[Settings]):
     """What a task's set consists of.
 
     Attributes:
@@ -76,15 +106,15 @@ class DemoKind:
     """
 
     files: Callable[[Path, str, int], Sequence[Path]]
-    write_one: Callable[[Path, str, int, DemoSettings], None]
-    finish: Callable[[Path, DemoSettings], None]
+    write_one: Callable[[Path, str, int, Settings], None]
+    finish: Callable[[Path, Settings], None]
     whole_set: tuple[str, ...] = ()
 
 
 def write_demo(
-    kind: DemoKind,
+    kind: DemoKind[Settings],
     out_dir: str | Path,
-    settings: DemoSettings,
+    settings: Settings,
     *,
     num_workers: int = 0,
     force: bool = False,
@@ -111,7 +141,7 @@ def write_demo(
             ``force``.
     """
     started = time.perf_counter()
-    _check(settings)
+    settings.check()
     num_train, num_val = settings.num_train, settings.num_val
     out = Path(out_dir)
     if _is_complete(kind, out, settings, force):
@@ -138,21 +168,9 @@ def write_demo(
     return Made(out, num_train, num_val, time.perf_counter() - started)
 
 
-def _check(settings: DemoSettings) -> None:
-    if settings.num_train < 1 or settings.num_val < 1:
-        raise UserError(
-            f'The demo needs at least 1 sample in each split, got num_train={settings.num_train} and '
-            f'num_val={settings.num_val}.'
-        )
-    if settings.image_size is not None and min(settings.image_size) < 64:
-        raise UserError(f'The demo needs images of at least 64x64 pixels, got image_size={settings.image_size}.')
-    if settings.seed < 0:
-        raise UserError(f'The demo needs a seed of at least 0, got {settings.seed}.')
-
-
 def _as_json(settings: DemoSettings) -> dict:
-    # Through JSON, as it is read back: tuples become lists. What a kind of set does not have is not part of it.
-    return json.loads(json.dumps({key: value for key, value in asdict(settings).items() if value is not None}))
+    # Through JSON, as it is read back: tuples become lists.
+    return json.loads(json.dumps(asdict(settings)))
 
 
 def _read_marker(folder: Path) -> dict | None:

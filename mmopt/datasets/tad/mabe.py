@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mmopt.datasets.common import SeededDataset, find_transform
-from mmopt.datasets.tad.layout import MAX_MICE, Video, read_videos
+from mmopt.datasets.tad.layout import Video, pick_videos, read_videos
 from mmopt.datasets.tad.motion import count_inputs
 from mmopt.datasets.tad.store import TrackStore
 from mmopt.datasets.tad.tables import count_frames, read_annotation, video_length
@@ -123,11 +123,8 @@ class MABeDataset(SeededDataset):
                 raise DataNotFoundError(
                     f'{path} is missing: `python tools/datasets/prepare_mabe.py --data-root {self.data_root}` makes it.'
                 )
-            wanted = set(path.read_text(encoding='utf-8').split())
-            absent = sorted(wanted - {video.video_id for video in known})
-            if absent:
-                raise DataError(f'{path}: {len(absent)} video(s) are not in {self.ann_file}: {", ".join(absent[:5])}.')
-            chosen = [video for video in chosen if video.video_id in wanted]
+            wanted = {video.name for video in pick_videos(path, known)}
+            chosen = [video for video in chosen if video.name in wanted]
         return chosen
 
     def _read_events(self, video: Video, num_tracked: int) -> tuple[np.ndarray, int]:
@@ -193,7 +190,7 @@ class MABeDataset(SeededDataset):
         features = find_transform(config['pipeline'], 'MotionFeatures')
         if features is None:
             raise UserError(f'{cls.__name__}: its pipeline has no MotionFeatures: the input channels are not known.')
-        num_mice = features.get('num_mice', MAX_MICE)
+        num_mice = features.get('num_mice', 4)
         num_keypoints = features.get('num_keypoints') or num_mice * len(features['body_parts'])
         num_pairs = num_mice * (num_mice - 1) // 2 if features.get('use_pair_features') else 0
         channels = count_inputs(num_keypoints, features.get('use_motion_features', True), num_pairs)

@@ -15,6 +15,7 @@ from mmopt.engine.checkpoint_io.folder import (
 from mmopt.engine.checkpoint_io.formats import normalize
 from mmopt.engine.checkpoint_io.optimizer import remap_optimizer_state
 from mmopt.engine.checkpoint_io.plain import message_hub_state, restore_message_hub, to_plain
+from mmopt.engine.checkpoint_io.prefixes import fit_names
 from mmopt.engine.checkpoint_io.published import publish, write_with_hash
 from mmopt.engine.checkpoint_io.read import UnsafeCheckpointError, load
 from mmopt.engine.checkpoint_io.rng import rng_state, set_rng_state
@@ -32,6 +33,7 @@ __all__ = [
     'Store',
     'UnsafeCheckpointError',
     'find_latest',
+    'fit_names',
     'load',
     'load_weights',
     'message_hub_state',

@@ -66,9 +66,10 @@ class EpochBasedTrainLoop(TrainLoop):
     @property
     def max_iters(self) -> int:
         """Iterations of the run."""
-        return self._iters_until(self.max_epochs)
+        return self.iters_until(self.max_epochs)
 
-    def _iters_until(self, epoch: int) -> int:
+    def iters_until(self, epoch: int) -> int:
+        """Return the iterations before an epoch begins."""
         return epoch * len(self.dataloader) if self.timetable is None else self.timetable.iters_until(epoch)
 
     def epoch_lengths(self) -> dict[str, list]:
@@ -108,7 +109,7 @@ class EpochBasedTrainLoop(TrainLoop):
         if len(self.phases) > 1 or phase.freeze:
             # What fits into memory is found anew for each phase, also where a run is resumed just at its beginning.
             start = self.phases[index - 1].until_epoch if index else 0
-            is_begun = self._phase is None and self.iters_done > self._iters_until(start)
+            is_begun = self._phase is None and self.iters_done > self.iters_until(start)
             self._build_step(self._found if is_begun else None)
         if self.timetable is not None or phase.freeze:
             frozen = f'{", ".join(phase.freeze)} frozen' if phase.freeze else 'nothing frozen'
@@ -121,7 +122,7 @@ class EpochBasedTrainLoop(TrainLoop):
     @property
     def iters_since_break(self) -> int:
         """Finished iterations of the running epoch: log lines do not average over two, as in mmcv."""
-        return self.iters_done - self._iters_until(self.epochs_done)
+        return self.iters_done - self.iters_until(self.epochs_done)
 
     def set_position(self, meta: Mapping[str, Any]) -> None:
         """Go on where a checkpoint was; at the beginning of its epoch if epochs had another length there.
@@ -169,7 +170,7 @@ class EpochBasedTrainLoop(TrainLoop):
 
     def _train(self) -> None:
         check_schedulers(self.timetable, self.runner.param_schedulers)
-        self._owes_evaluation &= self.iters_done == self._iters_until(self.epochs_done)
+        self._owes_evaluation &= self.iters_done == self.iters_until(self.epochs_done)
         self._evaluate_at_start(self.epochs_done)
         while self.epochs_done < self.max_epochs and not self.stop_training:
             self._run_epoch()

@@ -140,7 +140,12 @@ class AmpOptimWrapper(OptimWrapper):
         found_inf = self.loss_scaler._per_optimizer_states[id(self.optimizer)]['found_inf_per_device']
         for flag in found_inf.values():
             self._num_skipped += flag.to(self._num_skipped.device, non_blocking=True).clamp(max=1)
+        begun = _without_momentum(self.optimizer)
         self.loss_scaler.step(self.optimizer, **kwargs)
+        if begun and any(flag.item() for flag in found_inf.values()):
+            # The fused kernel has made the buffers and, leaving out the step, not filled them.
+            for param in begun:
+                self.optimizer.state[param].pop('momentum_buffer', None)
         self.loss_scaler.update(self.static_scale)
         scale: Any = self.loss_scaler._scale
         self.step_log |= dict(loss_scale=scale.clone(), num_skipped_steps=self._num_skipped.clone())
@@ -159,6 +164,17 @@ class AmpOptimWrapper(OptimWrapper):
             self.loss_scaler.load_state_dict(scaler_state)
         self._num_skipped.fill_(state_dict.pop('num_skipped_steps', 0))
         super().load_state_dict(state_dict)
+
+
+def _without_momentum(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """List the parameters of a fused SGD whose momentum begins with this step."""
+    return [
+        param
+        for group in optimizer.param_groups
+        if group.get('fused') and group.get('momentum') and 'dampening' in group
+        for param in group['params']
+        if param.grad is not None and optimizer.state[param].get('momentum_buffer') is None
+    ]
 
 
 def evaluation_precision(optim_wrapper: Mapping[str, Any] | None, trained_in: str | None, device_type: str) -> str:

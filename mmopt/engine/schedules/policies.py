@@ -74,7 +74,7 @@ class Policy:
 
     iteration_only: ClassVar[bool] = False
 
-    def check(self, horizon: Horizon) -> None:
+    def check(self, horizon: Horizon, *, by_epoch: bool) -> None:
         """Refuse a horizon that the policy cannot cover."""
 
     def base(self, initial: float, group: int) -> float:
@@ -211,15 +211,21 @@ class CosineRestart(_Towards):
                 'lists of the same length.'
             )
 
+    def check(self, horizon: Horizon, *, by_epoch: bool) -> None:
+        length, unit = (horizon.max_epochs, 'epochs') if by_epoch else (horizon.max_iters, 'iterations')
+        if sum(self.periods) < length:
+            raise ValueError(
+                f'CosineRestart: the periods {list(self.periods)} cover {sum(self.periods)} of {length} {unit}; '
+                'add one.'
+            )
+
     def regular(self, base: float, t: int, total: int, group: int) -> float:
         start = 0
         for period, weight in zip(self.periods, self.restart_weights, strict=True):
             if t < start + period:
                 return _cosine(base, self.target(base), (t - start) / period, weight)
             start += period
-        raise ValueError(
-            f'CosineRestart: the periods {list(self.periods)} cover {start} of {total} epochs or iterations; add one.'
-        )
+        raise AssertionError('check() has found that the periods cover the run')
 
 
 @dataclass(frozen=True)
@@ -233,7 +239,7 @@ class Cyclic(Policy):
     anneal_strategy: str = 'cos'
     gamma: float = 1.0
 
-    def check(self, horizon: Horizon) -> None:
+    def check(self, horizon: Horizon, *, by_epoch: bool) -> None:
         if horizon.max_iters < self.cyclic_times:
             raise ValueError(f'Cyclic: {self.cyclic_times} cycles do not fit into {horizon.max_iters} iterations.')
 
@@ -288,7 +294,7 @@ class OneCycle(Policy):
     final_div_factor: float = 1e4
     three_phase: bool = False
 
-    def check(self, horizon: Horizon) -> None:
+    def check(self, horizon: Horizon, *, by_epoch: bool) -> None:
         if self.total_steps is not None and self.total_steps < horizon.max_iters:
             raise ValueError(
                 f'OneCycle: total_steps={self.total_steps} is shorter than the run of {horizon.max_iters} iterations; '

@@ -87,7 +87,7 @@ class _ClosedForm(_ParamScheduler):
             ValueError: If the policy cannot cover it.
         """
         horizon = Horizon(epoch_length, max_iters, max_epochs, timetable)
-        self.policy.check(horizon)
+        self.policy.check(horizon, by_epoch=self.policy_by_epoch)
         self.horizon = horizon
         self.end = max_iters
         self._apply()

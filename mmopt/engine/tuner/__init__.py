@@ -2,6 +2,6 @@
 
 from mmopt.engine.tuner.cost_model import CostModel
 from mmopt.engine.tuner.search import Outcome, Search, search
-from mmopt.engine.tuner.space import Knob, Setting, Space
+from mmopt.engine.tuner.space import Knob, Point, Space
 
-__all__ = ['CostModel', 'Knob', 'Outcome', 'Search', 'Setting', 'Space', 'search']
+__all__ = ['CostModel', 'Knob', 'Outcome', 'Search', 'Point', 'Space', 'search']

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmopt.engine.tuner.cost_model import CostModel
-from mmopt.engine.tuner.space import Setting, Space
+from mmopt.engine.tuner.space import Point, Space
 
 __all__ = ['Outcome', 'Search', 'search']
 
@@ -21,7 +21,7 @@ class Outcome:
     """What a trial gave.
 
     Attributes:
-        seconds_per_sample: The time; None if the setting cannot be used.
+        seconds_per_sample: The time; None if the point cannot be used.
         reason: Why not: ``'out of memory'``, ``'loss 8.1 % off'``.
         too_large: Whether memory was the reason: larger batches need not be tried.
     """
@@ -39,7 +39,7 @@ class Search:
         space: What was searched.
         trials: Measured settings with their outcomes, in order.
         pruned: Settings that were never tried because they cannot fit in memory.
-        best: The chosen setting.
+        best: The chosen point.
         model: What was learnt.
     """
 
@@ -52,19 +52,19 @@ class Search:
     def __post_init__(self) -> None:
         self.model = CostModel(self.space)
 
-    def outcome(self, setting: Setting) -> Outcome | None:
-        """Return what a setting gave; None if it was not tried."""
-        return next((outcome for tried, outcome in self.trials if tried == setting), None)
+    def outcome(self, point: Point) -> Outcome | None:
+        """Return what a point gave; None if it was not tried."""
+        return next((outcome for tried, outcome in self.trials if tried == point), None)
 
-    def speed(self, setting: Setting) -> float:
-        """Return the throughput of a measured setting over the base's."""
-        return self.seconds(self.space.base) / self.seconds(setting)
+    def speed(self, point: Point) -> float:
+        """Return the throughput of a measured point over the base's."""
+        return self.seconds(self.space.base) / self.seconds(point)
 
-    def seconds(self, setting: Setting) -> float:
-        """Return the seconds per sample of a setting that was measured and can be used."""
-        outcome = self.outcome(setting)
-        assert outcome is not None, f'{setting} was not measured'
-        assert outcome.seconds_per_sample is not None, f'{setting} cannot be used'
+    def seconds(self, point: Point) -> float:
+        """Return the seconds per sample of a point that was measured and can be used."""
+        outcome = self.outcome(point)
+        assert outcome is not None, f'{point} was not measured'
+        assert outcome.seconds_per_sample is not None, f'{point} cannot be used'
         return outcome.seconds_per_sample
 
 
@@ -72,16 +72,16 @@ def search(
     space: Space,
     measure: Callable[[dict[str, Any]], Outcome],
     *,
-    fits: Callable[[Setting], bool] = lambda setting: True,
+    fits: Callable[[Point], bool] = lambda point: True,
     max_trials: int = 24,
     max_share: float = 0.4,
 ) -> Search:
-    """Find the fastest setting.
+    """Find the fastest point.
 
     Args:
         space: The knobs.
         measure: Runs one trial.
-        fits: Whether a setting is expected to fit in memory: others are not tried.
+        fits: Whether a point is expected to fit in memory: others are not tried.
         max_share: Share of all settings at most; a few are always tried.
 
     Returns:
@@ -91,26 +91,26 @@ def search(
         RuntimeError: If no setting at all can be used; the text is the last reason.
     """
     found = Search(space)
-    candidates = [setting for setting in space if setting == space.base or fits(setting)]
+    candidates = [point for point in space if point == space.base or fits(point)]
     found.pruned = len(space) - len(candidates)
     max_trials = min(max_trials, max(_FEW, int(max_share * len(space))))
     model = found.model
     queue = [space.base]
     while len(found.trials) < max_trials:
-        setting = queue.pop() if queue else _most_promising(found, candidates, model)
-        if setting is None:
+        point = queue.pop() if queue else _most_promising(found, candidates, model)
+        if point is None:
             break
-        outcome = measure(setting)
-        found.trials.append((setting, outcome))
+        outcome = measure(point)
+        found.trials.append((point, outcome))
         if outcome.too_large:
-            candidates = [other for other in candidates if not space.takes_more(other, setting)]
+            candidates = [other for other in candidates if not space.takes_more(other, point)]
         _learn(found, model)
     _undo(found, candidates, model, measure, max_trials)
     return found
 
 
 def _usable(found: Search) -> list[tuple[dict[str, Any], float]]:
-    return [(setting, o.seconds_per_sample) for setting, o in found.trials if o.seconds_per_sample is not None]
+    return [(point, o.seconds_per_sample) for point, o in found.trials if o.seconds_per_sample is not None]
 
 
 def _learn(found: Search, model: CostModel) -> None:
@@ -119,8 +119,8 @@ def _learn(found: Search, model: CostModel) -> None:
         model.learn(*zip(*usable, strict=True))
 
 
-def _is_clear(found: Search, setting: Setting) -> bool:
-    """Tell whether nothing is known against a setting: no value that fails, and at most one that may.
+def _is_clear(found: Search, point: Point) -> bool:
+    """Tell whether nothing is known against a point: no value that fails, and at most one that may.
 
     A trial that failed leaves its changes under suspicion, but for those that another trial has cleared. A suspect
     alone among cleared changes is tried; if that fails, too, it is out.
@@ -136,29 +136,29 @@ def _is_clear(found: Search, setting: Setting) -> bool:
     for own, (_, outcome) in zip(changes, found.trials, strict=True):
         if outcome.seconds_per_sample is None and not outcome.too_large:
             left = own - cleared
-            if len(left) == 1 and left <= set(found.space.changes(setting).items()):
+            if len(left) == 1 and left <= set(found.space.changes(point).items()):
                 return False
             suspects |= left
-    changed = set(found.space.changes(setting).items())
+    changed = set(found.space.changes(point).items())
     doubtful = suspects & changed
     return not doubtful or (len(doubtful) == 1 and changed - doubtful <= cleared)
 
 
 def _most_promising(found: Search, candidates: Sequence[dict], model: CostModel) -> dict[str, Any] | None:
-    """Return the untried setting whose time may be the lowest; None if none may beat the best."""
-    untried = [setting for setting in candidates if found.outcome(setting) is None and _is_clear(found, setting)]
+    """Return the untried point whose time may be the lowest; None if none may beat the best."""
+    untried = [point for point in candidates if found.outcome(point) is None and _is_clear(found, point)]
     if not untried:
         return None
 
-    def promise(setting: dict[str, Any]) -> float:
-        mean, doubt = model.predict(setting)
+    def promise(point: dict[str, Any]) -> float:
+        mean, doubt = model.predict(point)
         return mean - _OPTIMISM * doubt
 
     chosen = min(untried, key=promise)
     usable = _usable(found)
     if not usable:  # the base itself does not fit: go where memory is least
-        return min(untried, key=lambda setting: (found.space.memory_rank(setting), promise(setting)))
-    best = min(model.predict(setting)[0] for setting, _ in usable)
+        return min(untried, key=lambda point: (found.space.memory_rank(point), promise(point)))
+    best = min(model.predict(point)[0] for point, _ in usable)
     return chosen if promise(chosen) < best - _WORTHWHILE else None
 
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ['Knob', 'Setting', 'Space']
+__all__ = ['Knob', 'Point', 'Space']
 
-Setting = Mapping[str, Any]
-"""Name of a knob -> its value."""
+
+Point = Mapping[str, Any]
+"""A setting as the search sees it: name of a knob -> its value."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +63,15 @@ class Space:
         for values in itertools.product(*(knob.values for knob in self.knobs)):
             yield dict(zip(names, values, strict=True))
 
-    def memory_rank(self, setting: Setting) -> tuple[float, ...]:
-        """Return the places of a setting's values by memory."""
-        return tuple(knob.memory[setting[knob.name]] for knob in self.knobs if knob.memory)
+    def memory_rank(self, point: Point) -> tuple[float, ...]:
+        """Return the places of a point's values by memory."""
+        return tuple(knob.memory[point[knob.name]] for knob in self.knobs if knob.memory)
 
-    def takes_more(self, setting: Setting, other: Setting) -> bool:
-        """Tell whether a setting takes at least the memory of another, value by value."""
-        pairs = zip(self.memory_rank(setting), self.memory_rank(other), strict=True)
+    def takes_more(self, point: Point, other: Point) -> bool:
+        """Tell whether a point takes at least the memory of another, value by value."""
+        pairs = zip(self.memory_rank(point), self.memory_rank(other), strict=True)
         return all(own >= theirs for own, theirs in pairs)
 
-    def changes(self, setting: Setting) -> dict[str, Any]:
-        """Return what a setting changes of the base."""
-        return {knob.name: setting[knob.name] for knob in self.knobs if setting[knob.name] != knob.base}
+    def changes(self, point: Point) -> dict[str, Any]:
+        """Return what a point changes of the base."""
+        return {knob.name: point[knob.name] for knob in self.knobs if point[knob.name] != knob.base}

@@ -9,10 +9,10 @@ from mmengine.config import Config
 
 from mmopt.apis.bench import command
 from mmopt.apis.bench.bottlenecks import find_bottleneck
-from mmopt.apis.bench.cells import Cell, TrialSettings, make_cells
 from mmopt.apis.bench.report import make_rows, make_sums, write_report
-from mmopt.apis.bench.rounds import CellResult, benchmark, loss_difference
+from mmopt.apis.bench.rounds import SettingResult, benchmark, loss_difference
 from mmopt.apis.bench.schedule import count_schedule, project_hours
+from mmopt.apis.bench.settings import Setting, TrialPlan, make_settings
 from mmopt.apis.bench.tables import Sum, load_table, table_names
 from mmopt.engine.bench import PARTS
 from mmopt.utils.errors import UserError
@@ -42,49 +42,49 @@ def trial(step_s: float, batch: int = 4, losses=(2.0, 1.0), gib: float = 1.0, **
 
 
 @pytest.fixture
-def cells(tmp_path, monkeypatch):
-    monkeypatch.setattr(Cell, 'load', lambda self: Config(toy_config(tmp_path)))
+def pair(tmp_path, monkeypatch):
+    monkeypatch.setattr(Setting, 'load', lambda self: Config(toy_config(tmp_path)))
     claimed = dict(speed=(1.5, 2.5), memory_ratio=(0.4, 0.5))
-    return [Cell('slow', 'x.py'), Cell('fast', 'x.py', ('a=1',), claimed=claimed)]
+    return [Setting('slow', 'x.py'), Setting('fast', 'x.py', ('a=1',), claimed=claimed)]
 
 
 def run_by_plan(plan):
     asked = []
 
-    def run(cell, settings, folder, repeat, *, again):
-        asked.append((cell.name, repeat))
-        return plan[cell.name][repeat]
+    def run(setting, _, folder, repeat, *, again):
+        asked.append((setting.name, repeat))
+        return plan[setting.name][repeat]
 
     run.asked = asked
     return run
 
 
-def test_every_round_measures_every_cell_there_and_back(cells, tmp_path):
+def test_every_round_measures_every_setting_there_and_back(pair, tmp_path):
     run = run_by_plan(dict(slow=[trial(1.0)] * 3, fast=[trial(0.5)] * 3))
-    benchmark(cells, TrialSettings(), tmp_path, rounds=3, run=run)
+    benchmark(pair, TrialPlan(), tmp_path, rounds=3, run=run)
     assert run.asked == [('slow', 0), ('fast', 0), ('fast', 1), ('slow', 1), ('slow', 2), ('fast', 2)]
 
 
-def test_speed_is_a_ratio_within_a_round(cells, tmp_path):
+def test_speed_is_a_ratio_within_a_round(pair, tmp_path):
     # The machine is three times slower in the second round: the ratio stays.
     plan = dict(slow=[trial(1.0), trial(3.0), trial(1.2)], fast=[trial(0.5), trial(1.5), trial(0.5)])
-    slow, fast = benchmark(cells, TrialSettings(), tmp_path, rounds=3, run=run_by_plan(plan))
+    slow, fast = benchmark(pair, TrialPlan(), tmp_path, rounds=3, run=run_by_plan(plan))
     speed = fast.speed_over(slow)
     assert (speed.median, speed.low, speed.high) == pytest.approx((2.0, 2.0, 2.4))
 
 
-def test_a_failed_cell_is_left_out_of_later_rounds_and_named(cells, tmp_path):
+def test_a_failed_setting_is_left_out_of_later_rounds_and_named(pair, tmp_path):
     failed = dict(failed='out of memory', message='tried 2 GiB')
     run = run_by_plan(dict(slow=[trial(1.0)] * 2, fast=[failed]))
-    results = benchmark(cells, TrialSettings(), tmp_path, rounds=2, run=run)
+    results = benchmark(pair, TrialPlan(), tmp_path, rounds=2, run=run)
     assert run.asked.count(('fast', 1)) == 0
     text = write_report(make_rows(results), dict(cpu='a CPU'), tmp_path / 'report', 'Two settings')
     assert 'fast: out of memory: tried 2 GiB' in text
 
 
-def test_losses_compare_on_equal_steps_only(cells, tmp_path):
+def test_losses_compare_on_equal_steps_only(pair, tmp_path):
     plan = dict(slow=[trial(1.0, losses=(2.0, 2.0))], fast=[trial(1.0, losses=(2.0, 2.2))])
-    slow, fast = benchmark(cells, TrialSettings(), tmp_path, rounds=1, run=run_by_plan(plan))
+    slow, fast = benchmark(pair, TrialPlan(), tmp_path, rounds=1, run=run_by_plan(plan))
     assert loss_difference(fast.trials[0], slow.trials[0]) == pytest.approx(0.05)
     fast.trials[0]['batch_size'] = 8
     assert loss_difference(fast.trials[0], slow.trials[0]) is None
@@ -95,9 +95,9 @@ def test_accumulated_losses_compare_step_by_step():
     assert loss_difference(halves, whole) == pytest.approx(0.0)
 
 
-def test_a_report_has_claims_beside_figures_and_a_picture(cells, tmp_path):
+def test_a_report_has_claims_beside_figures_and_a_picture(pair, tmp_path):
     plan = dict(slow=[trial(1.0, gib=2.0)], fast=[trial(0.5, gib=1.2)])
-    rows = make_rows(benchmark(cells, TrialSettings(), tmp_path, rounds=1, run=run_by_plan(plan)))
+    rows = make_rows(benchmark(pair, TrialPlan(), tmp_path, rounds=1, run=run_by_plan(plan)))
     text = write_report(rows, dict(cpu='a CPU'), tmp_path / 'new' / 'report', 'Two settings')
     assert '| fast | 1.50x - 2.50x | **2.00x** | 0.40x - 0.50x | 0.60x, not as claimed |' in text
     assert '| fast | 500 | 125 |' in text
@@ -111,13 +111,13 @@ def settings(**changes) -> dict:
     return dict(device='CPU', precision='float32', num_workers=0, num_cores=4, cache=None, val_interval=4) | changes
 
 
-def test_a_report_says_what_to_change_before_and_after(cells, tmp_path):
+def test_a_report_says_what_to_change_before_and_after(pair, tmp_path):
     """Before, of 1 s a quarter is a wait for data; the fastest setting waits for nothing."""
     busy = dict.fromkeys(PARTS, 0.0) | dict(forward=0.5)
     plan = dict(slow=[trial(1.0, settings=settings())], fast=[trial(0.5, settings=settings(), parts_s=busy)])
     for parts in plan.values():  # 8 iterations and no evaluation
         parts[0] |= dict(val_batch_s=0.0, save_s=0.0, schedule=dict(num_train=24, num_val=6, iters=8, evaluations=2))
-    rows = make_rows(benchmark(cells, TrialSettings(), tmp_path, rounds=1, run=run_by_plan(plan)))
+    rows = make_rows(benchmark(pair, TrialPlan(), tmp_path, rounds=1, run=run_by_plan(plan)))
     text = write_report(rows, dict(cpu='a CPU'), tmp_path / 'report', 'Two settings')
     assert '- Before (slow): 8 s: compute 50.0%, data 25.0%, logging and hooks 25.0%. Change first: --options' in text
     assert '- After (fast): 4 s: compute 100.0%. Change first: nothing around the computation' in text
@@ -135,42 +135,42 @@ def test_what_prepares_a_batch_is_a_copy_to_a_gpu_or_computed_where_there_is_non
     assert found['seconds']['compute'] == pytest.approx(1.0 - waits)
 
 
-def test_a_first_setting_that_is_the_fastest_stands_there_once(cells, tmp_path):
+def test_a_first_setting_that_is_the_fastest_stands_there_once(pair, tmp_path):
     plan = dict(slow=[trial(0.5, settings=settings())], fast=[trial(1.0, settings=settings())])
     for parts in plan.values():
         parts[0] |= dict(schedule=dict(num_train=24, num_val=6, iters=8, evaluations=2))
-    rows = make_rows(benchmark(cells, TrialSettings(), tmp_path, rounds=1, run=run_by_plan(plan)))
+    rows = make_rows(benchmark(pair, TrialPlan(), tmp_path, rounds=1, run=run_by_plan(plan)))
     text = write_report(rows, dict(cpu='a CPU'), tmp_path / 'report', 'Two settings')
     assert '- The fastest (slow): ' in text
     assert 'Before' not in text
 
 
-def test_a_report_says_that_the_speed_of_an_emulated_precision_means_nothing(cells, tmp_path):
+def test_a_report_says_that_the_speed_of_an_emulated_precision_means_nothing(pair, tmp_path):
     plan = dict(slow=[trial(1.0)], fast=[trial(0.5, emulates='fp16')])
-    rows = make_rows(benchmark(cells, TrialSettings(), tmp_path, rounds=1, run=run_by_plan(plan)))
+    rows = make_rows(benchmark(pair, TrialPlan(), tmp_path, rounds=1, run=run_by_plan(plan)))
     text = write_report(rows, dict(cpu='a CPU'), tmp_path / 'report', 'Two settings')
     assert 'says nothing about a device that does not: fast (fp16).' in text
 
 
-def test_rows_for_a_gpu_are_named_and_left_out_where_there_is_none(cells, tmp_path, monkeypatch, capsys):
+def test_rows_for_a_gpu_are_named_and_left_out_where_there_is_none(pair, tmp_path, monkeypatch, capsys):
     asked = []
 
     def run(chosen, *_, **__):
-        asked.append([cell.name for cell in chosen])
-        return [CellResult(cell, [trial(1.0)]) for cell in chosen]
+        asked.append([setting.name for setting in chosen])
+        return [SettingResult(setting, [trial(1.0)]) for setting in chosen]
 
     monkeypatch.setattr(command, 'benchmark', run)
-    cells.append(Cell('pinned', 'x.py', needs_gpu='there is nothing to copy to'))
+    pair.append(Setting('pinned', 'x.py', needs_gpu='there is nothing to copy to'))
     for count in (0, 1):
         monkeypatch.setattr('torch.cuda.device_count', lambda count=count: count)
-        assert command.compare(cells, TrialSettings(), tmp_path, out=tmp_path / 'report', title='Three') == 0
+        assert command.compare(pair, TrialPlan(), tmp_path, out=tmp_path / 'report', title='Three') == 0
     assert asked == [['slow', 'fast'], ['slow', 'fast', 'pinned']]
     assert capsys.readouterr().out.count('Not without a GPU: pinned: there is nothing to copy to.') == 1
 
 
-def test_a_metric_lost_is_a_share_of_the_baselines(cells, tmp_path):
+def test_a_metric_lost_is_a_share_of_the_baselines(pair, tmp_path):
     plan = dict(slow=[trial(1.0)], fast=[trial(1.0)])
-    slow, fast = benchmark(cells, TrialSettings(), tmp_path, rounds=1, run=run_by_plan(plan))
+    slow, fast = benchmark(pair, TrialPlan(), tmp_path, rounds=1, run=run_by_plan(plan))
     for result, value in ((slow, 0.5), (fast, 0.49)):
         result.metrics = [dict(main_metric='mIoU', metrics=dict(mIoU=value))]
     assert make_rows([slow, fast])[1]['metric_loss'] == pytest.approx(0.02)
@@ -197,11 +197,9 @@ def test_a_trial_of_one_phase_says_nothing_of_the_hours_of_two(tmp_path):
     assert project_hours(trial(1.0), cfg) == {}
 
 
-def test_phases_of_one_training_add_up(cells, tmp_path):
+def test_phases_of_one_training_add_up(pair, tmp_path):
     rows = make_rows(
-        benchmark(
-            cells, TrialSettings(), tmp_path, rounds=1, run=run_by_plan(dict(slow=[trial(36.0)], fast=[trial(18.0)]))
-        )
+        benchmark(pair, TrialPlan(), tmp_path, rounds=1, run=run_by_plan(dict(slow=[trial(36.0)], fast=[trial(18.0)])))
     )
     sums = [
         Sum('both', ('slow', 'fast'), validate=True, claimed=dict(hours=(0.1, 0.2))),
@@ -217,10 +215,10 @@ def test_phases_of_one_training_add_up(cells, tmp_path):
 
 
 def test_cells_cross_configs_variants_and_precisions():
-    cells = make_cells(['c/one.py', 'c/two.py'], dict(a=['x=1'], b=['x=2']), ['fp32', 'bf16'], ['y=3'])
-    assert len(cells) == 8
-    assert cells[0] == Cell('one, a, fp32', 'c/one.py', ('y=3', 'x=1'), 'fp32')
-    assert [cell.name for cell in make_cells(['c/one.py'], {})] == ['one']
+    crossed = make_settings(['c/one.py', 'c/two.py'], dict(a=['x=1'], b=['x=2']), ['fp32', 'bf16'], ['y=3'])
+    assert len(crossed) == 8
+    assert crossed[0] == Setting('one, a, fp32', 'c/one.py', ('y=3', 'x=1'), 'fp32')
+    assert [setting.name for setting in make_settings(['c/one.py'], {})] == ['one']
 
 
 def test_a_claim_about_what_nothing_measures_is_refused(tmp_path):
@@ -237,19 +235,19 @@ TABLES = REPO / 'benchmarks' / 'tables'
 @pytest.mark.parametrize('name', table_names(TABLES))
 def test_every_row_of_a_shipped_table_is_a_config_that_can_be_run(name):
     table = load_table(TABLES / f'{name}.py', root=REPO, demo=True)
-    assert any(cell.claimed for cell in table.cells)
-    assert len({cell.name for cell in table.cells}) == len(table.cells)
-    lowered = [cell.load().to_dict() for cell in table.cells]
+    assert any(setting.claimed for setting in table.settings)
+    assert len({setting.name for setting in table.settings}) == len(table.settings)
+    lowered = [setting.load().to_dict() for setting in table.settings]
     assert all(cfg['train_cfg'] and cfg['optim_wrapper'] for cfg in lowered)
     # Two equal rows would be a comparison of nothing.
     unlike = {repr({key: value for key, value in cfg.items() if key != 'work_dir'}) for cfg in lowered}
-    differ_in_evaluation_only = sum(not cell.validate for cell in table.cells)
-    assert len(unlike) + differ_in_evaluation_only >= len(table.cells)
+    differ_in_evaluation_only = sum(not setting.validate for setting in table.settings)
+    assert len(unlike) + differ_in_evaluation_only >= len(table.settings)
 
 
-def test_estimates_stand_beside_the_claims_and_failures_are_named(cells, tmp_path):
+def test_estimates_stand_beside_the_claims_and_failures_are_named(pair, tmp_path):
     run = run_by_plan(dict(slow=[trial(1.0)], fast=[trial(0.5)]))
-    rows = make_rows(benchmark(cells, TrialSettings(), tmp_path, rounds=1, run=run))
+    rows = make_rows(benchmark(pair, TrialPlan(), tmp_path, rounds=1, run=run))
     rows[0]['estimate'] = dict(gpu_gib=4.0, relative=1.0, host_gib=5.25)
     rows[1]['estimate'] = dict(gpu_gib=1.0, relative=0.25, host_gib=3.0)
     text = write_report(rows, dict(cpu='a CPU'), tmp_path / 'report', 'Two settings')

@@ -1,4 +1,4 @@
-"""A setting as changes of a config: both dialects, the same samples, and a file that says so."""
+"""A point as changes of a config: both dialects, the same samples, and a file that says so."""
 
 import pytest
 from mmengine.config import Config
@@ -27,8 +27,8 @@ def native(tmp_path):
     return path
 
 
-def lowered_with(path, setting: dict, effective: int, **kwargs) -> tuple[dict, list]:
-    edits = make_edits(read_config(path).to_dict(), setting, effective=effective, **kwargs)
+def lowered_with(path, point: dict, effective: int, **kwargs) -> tuple[dict, list]:
+    edits = make_edits(read_config(path).to_dict(), point, effective=effective, **kwargs)
     return load_config(path, options=as_options(edits)).to_dict(), edits
 
 
@@ -67,8 +67,8 @@ def test_precision_is_written_in_the_dialect(precision, dtype):
 
 
 def test_a_native_config_is_edited_natively(native):
-    setting = dict(batch=8, precision='fp32', channels_last=True, workers=2, prefetch=4)
-    after, edits = lowered_with(native, setting, 8)
+    point = dict(batch=8, precision='fp32', channels_last=True, workers=2, prefetch=4)
+    after, edits = lowered_with(native, point, 8)
     wrapper = after['optim_wrapper']
     assert (wrapper['type'], 'dtype' in wrapper, 'loss_scale' in wrapper) == ('OptimWrapper', False, False)
     assert wrapper['optimizer']['lr'] == pytest.approx(0.02)
@@ -92,8 +92,8 @@ def test_the_base_is_no_edit(native):
 @pytest.mark.parametrize('name', ['dialect', 'native'])
 def test_the_file_says_what_the_options_say(native, tmp_path, name):
     base = dict(dialect=DIALECT, native=native)[name]
-    setting = dict(batch=2, precision='bf16', channels_last=True, workers=1)
-    lowered, edits = lowered_with(base, setting, 16)
+    point = dict(batch=2, precision='bf16', channels_last=True, workers=1)
+    lowered, edits = lowered_with(base, point, 16)
     out = tmp_path / 'tuned' / 'x.py'
     out.parent.mkdir()
     reasons = dict(

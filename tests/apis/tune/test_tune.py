@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmopt.apis.bench.cells import TrialSettings
+from mmopt.apis.bench.settings import TrialPlan
 from mmopt.apis.config import load_config
 from mmopt.apis.tune import TuneSettings, tune
 from mmopt.apis.tune.memory import make_fits
@@ -23,7 +23,7 @@ def config(tmp_path, monkeypatch):
     del cfg['work_dir']
     path = tmp_path / 'toy.py'
     Config(cfg).dump(path)
-    monkeypatch.setattr('mmopt.apis.tune.command.make_fits', lambda *_: lambda setting: True)
+    monkeypatch.setattr('mmopt.apis.tune.command.make_fits', lambda *_: lambda point: True)
     return path
 
 
@@ -33,8 +33,8 @@ class Trials:
     def __init__(self) -> None:
         self.lowered: list[dict] = []
 
-    def __call__(self, cell, settings, folder, repeat=0, *, again=False) -> dict:
-        cfg = cell.load().to_dict()
+    def __call__(self, setting, plan, folder, repeat=0, *, again=False) -> dict:
+        cfg = setting.load().to_dict()
         self.lowered.append(cfg)
         dtype, batch = cfg['optim_wrapper'].get('dtype'), cfg['train_dataloader']['batch_size']
         if batch >= 8 and dtype is None:
@@ -56,7 +56,7 @@ class Trials:
 
 def tuned(config: Path, out: Path, trials: Trials, **settings):
     asked = TuneSettings(**dict(knobs=('batch', 'precision', 'fused_optimizer')) | settings)
-    return tune(str(config), out, settings=asked, trial=TrialSettings(), folder=out.parent, run=trials)
+    return tune(str(config), out, settings=asked, trial=TrialPlan(), folder=out.parent, run=trials)
 
 
 def test_the_tuned_config_is_the_fastest_that_fits_and_learns(config, tmp_path):
@@ -92,8 +92,8 @@ def test_a_budget_is_kept(config, tmp_path):
 
 def test_without_a_gpu_the_budget_is_of_the_host(config, tmp_path):
     class OnCpu(Trials):
-        def __call__(self, cell, settings, folder, repeat=0, *, again=False):
-            trial = super().__call__(cell, settings, folder, repeat)
+        def __call__(self, setting, plan, folder, repeat=0, *, again=False):
+            trial = super().__call__(setting, plan, folder, repeat)
             return trial | dict(peak_gib=dict(host=trial['batch_size'] / 2)) if 'failed' not in trial else trial
 
     out = tmp_path / 'x.py'
@@ -104,8 +104,8 @@ def test_without_a_gpu_the_budget_is_of_the_host(config, tmp_path):
 
 def test_a_gain_that_the_confirmation_does_not_see_is_none(config, tmp_path):
     class Fickle(Trials):
-        def __call__(self, cell, settings, folder, repeat=0, *, again=False):
-            trial = super().__call__(cell, settings, folder, repeat)
+        def __call__(self, setting, plan, folder, repeat=0, *, again=False):
+            trial = super().__call__(setting, plan, folder, repeat)
             return trial | dict(iter_s=[1.0]) if folder.name == 'confirm' else trial
 
     out = tmp_path / 'x.py'
@@ -146,12 +146,12 @@ def test_the_estimate_rules_out_what_cannot_fit(monkeypatch):
     monkeypatch.setattr('mmopt.apis.tune.memory.estimate_memory', lambda *_, **__: Report)
     space = Space((Knob('batch', 2, (2, 4)), Knob('precision', 'fp32', ('fp32', 'bf16'))))
     fits = make_fits('x.py', (), space, 4, print)
-    assert [fits(setting) for setting in space] == [True, True, False, True]
+    assert [fits(point) for point in space] == [True, True, False, True]
 
     def refuse(*_, **__):
         raise UserError('a loss that reads values')
 
     said = []
     monkeypatch.setattr('mmopt.apis.tune.memory.estimate_memory', refuse)
-    assert all(make_fits('x.py', (), space, 4, said.append)(setting) for setting in space)
+    assert all(make_fits('x.py', (), space, 4, said.append)(point) for point in space)
     assert 'a loss that reads values' in said[0]

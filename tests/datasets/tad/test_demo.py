@@ -111,7 +111,7 @@ def test_missing_files_are_listed_and_can_be_left_out(download):
     with pytest.raises(DataError, match=f'{broken}: not a readable parquet file'):
         prepare(download)
     report = prepare(download, skip_missing=True)
-    assert sorted(report.skipped) == ['100000', '100001', '100003']
+    assert sorted(report.skipped) == ['DemoHeron/100001', 'DemoHeron/100003', 'DemoOtter/100000']
     assert report.num_labeled == 7
 
 

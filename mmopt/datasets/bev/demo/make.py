@@ -8,7 +8,7 @@ import numpy as np
 
 from mmopt.datasets.bev.demo.labels import draw_label
 from mmopt.datasets.bev.demo.sheet import draw_sheet
-from mmopt.datasets.common.demo_set import DemoKind, DemoSettings, Made, write_demo, write_demo_image
+from mmopt.datasets.common.demo_set import DemoKind, FilmSettings, Made, write_demo, write_demo_image
 from mmopt.datasets.common.street import Camera, render, sample_world
 from mmopt.datasets.common.street.camera import CAM_FRONT_SIZE
 
@@ -68,7 +68,7 @@ def make_demo(
             ``force``.
     """
     kind = DemoKind(_files, _write_one, _finish, ('calib.json',))
-    settings = DemoSettings(num_train, num_val, tuple(image_size), seed, _FORMAT)
+    settings = FilmSettings(num_train, num_val, seed, _FORMAT, image_size)
     return write_demo(kind, out_dir, settings, num_workers=num_workers, force=force, say=say)
 
 
@@ -77,14 +77,14 @@ def _files(root: Path, split: str, index: int) -> tuple[Path, Path]:
     return root / 'img_dir' / split / f'{token}.jpg', root / 'ann_bev_dir' / split / f'{token}.png'
 
 
-def _write_one(root: Path, split: str, index: int, settings: DemoSettings) -> None:
+def _write_one(root: Path, split: str, index: int, settings: FilmSettings) -> None:
     image, label = make_sample(split, index, settings.seed, Camera(settings.image_size))
     image_path, label_path = _files(root, split, index)
     write_demo_image(image_path, image, _JPEG_QUALITY)
     write_demo_image(label_path, label)
 
 
-def _finish(root: Path, settings: DemoSettings) -> None:
+def _finish(root: Path, settings: FilmSettings) -> None:
     matrix = Camera(settings.image_size).intrinsics_33.tolist()
     calibration = {_files(root, *sample)[0].stem: matrix for sample in settings.samples()}
     (root / 'calib.json').write_text(json.dumps(calibration))

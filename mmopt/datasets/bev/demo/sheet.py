@@ -8,6 +8,7 @@ import numpy as np
 
 from mmopt.datasets.bev.nuscenes import NuScenesBEVDataset
 from mmopt.datasets.bev.pictures import draw_bev_map
+from mmopt.datasets.common.loading import decode_file
 
 __all__ = ['draw_sheet']
 
@@ -35,8 +36,8 @@ def draw_sheet(files: Sequence[tuple[Path, Path]], num_columns: int = 2, height:
 
 
 def _draw_tile(image_path: Path, label_path: Path, height: int) -> np.ndarray:
-    image = cv2.imread(str(image_path), cv2.IMREAD_COLOR)[..., ::-1]
-    bits_ZX = cv2.imread(str(label_path), cv2.IMREAD_UNCHANGED)
+    image = decode_file(str(image_path), cv2.IMREAD_COLOR)[..., ::-1]
+    bits_ZX = decode_file(str(label_path), cv2.IMREAD_UNCHANGED)
     maps = (bits_ZX >> np.arange(_NUM_CLASSES + 1)[:, None, None] & 1).astype(bool)
     bev = draw_bev_map(maps[:-1], ~maps[-1], NuScenesBEVDataset.METAINFO['palette'])
     width = round(height * image.shape[1] / image.shape[0])

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from mmopt.datasets.common.demo_set import Made
+from mmopt.datasets.common.loading import decode_file
 from mmopt.datasets.common.pictures import contact_sheet
 from mmopt.datasets.detection.demo.scene import Scene, event_frame
 from mmopt.datasets.detection.prepare.fred import FredOptions, prepare_fred
@@ -114,7 +115,8 @@ def _write_preview(root: Path, splits: dict[str, list[str]]) -> None:
         boxes = [line.split(':')[1].split(',')[:4] for line in lines if line.startswith('0.0:')]
         views = []
         for folder in ('PADDED_RGB', 'Event/Frames'):
-            view = cv2.imread(str(min((root / name / folder).iterdir(), key=lambda path: (len(path.name), path.name))))
+            first = min((root / name / folder).iterdir(), key=lambda path: (len(path.name), path.name))
+            view = decode_file(str(first), cv2.IMREAD_COLOR)
             for box in boxes:
                 x1, y1, x2, y2 = (round(float(value)) for value in box)
                 cv2.rectangle(view, (x1, y1), (x2, y2), (90, 220, 90), 1)

@@ -6,7 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmopt.datasets.common.demo_set import DemoKind, DemoSettings, Made, write_demo, write_demo_image
+from mmopt.datasets.common.demo_set import DemoKind, FilmSettings, Made, write_demo, write_demo_image
+from mmopt.datasets.common.loading import decode_file
 from mmopt.datasets.common.pictures import contact_sheet
 from mmopt.datasets.common.street import Camera, render, sample_world
 from mmopt.datasets.segmentation.cityscapes import CITYSCAPES_CLASSES, CITYSCAPES_PALETTE, LABEL_ID_TO_TRAIN_ID
@@ -66,7 +67,7 @@ def make_demo(
         UserError: If a number is out of range, the folder holds something else, or a set of other settings without
             ``force``.
     """
-    settings = DemoSettings(num_train, num_val, tuple(image_size), seed, _FORMAT)
+    settings = FilmSettings(num_train, num_val, seed, _FORMAT, image_size)
     return write_demo(
         DemoKind(_files, _write_one, _finish), out_dir, settings, num_workers=num_workers, force=force, say=say
     )
@@ -80,19 +81,19 @@ def _files(root: Path, split: str, index: int) -> tuple[Path, Path]:
     )
 
 
-def _write_one(root: Path, split: str, index: int, settings: DemoSettings) -> None:
+def _write_one(root: Path, split: str, index: int, settings: FilmSettings) -> None:
     image, label = make_sample(split, index, settings.seed, Camera(settings.image_size))
     image_path, label_path = _files(root, split, index)
     write_demo_image(image_path, image)
     write_demo_image(label_path, label)
 
 
-def _finish(root: Path, settings: DemoSettings) -> None:
+def _finish(root: Path, settings: FilmSettings) -> None:
     table = label_table(len(CITYSCAPES_CLASSES), LABEL_ID_TO_TRAIN_ID)
     tiles = []
     for index in range(min(settings.num_train, 8)):
         image_path, label_path = _files(root, 'train', index)
-        image = np.ascontiguousarray(cv2.imread(str(image_path))[..., ::-1])
-        label = cv2.LUT(cv2.imread(str(label_path), cv2.IMREAD_UNCHANGED), table)
+        image = np.ascontiguousarray(decode_file(str(image_path), cv2.IMREAD_COLOR)[..., ::-1])
+        label = cv2.LUT(decode_file(str(label_path), cv2.IMREAD_UNCHANGED), table)
         tiles.append(np.hstack([image, tint(image, label, CITYSCAPES_PALETTE)]))
     write_demo_image(root / 'preview.jpg', contact_sheet(tiles), 88)

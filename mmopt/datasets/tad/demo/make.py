@@ -6,6 +6,7 @@ are missing now and then, for a few frames or for long. Everything follows from 
 """
 
 import json
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +23,14 @@ __all__ = ['DEMO_LABS', 'make_demo']
 
 _MIN_VIDEO_S = 4.0  # every lab then has an event or the time for one
 _FORMAT = 2  # raise it when tracks or labels change: sets of an older format are made anew
+
+
+@dataclass(frozen=True)
+class _VideoSettings(DemoSettings):
+    """With the seconds of each video."""
+
+    video_s: float
+
 
 DEMO_LABS = (
     DemoLab('DemoOtter', 30.0, 16.0, (50.0, 40.0), tuple(name for name in BODY if name != 'body_center'), (2,)),
@@ -70,7 +79,7 @@ def make_demo(
     """
     if video_s < _MIN_VIDEO_S:
         raise UserError(f'The demo needs videos of at least {_MIN_VIDEO_S:g} s, got video_s={video_s:g}.')
-    settings = DemoSettings(num_train, num_val, None, seed, _FORMAT, video_s)
+    settings = _VideoSettings(num_train, num_val, seed, _FORMAT, video_s)
     whole_set = ('train.csv', 'splits/train.txt', 'splits/val.txt', 'preview.jpg')
     kind = DemoKind(partial(_files, num_train=num_train), _write_video, _finish, whole_set)
     return write_demo(kind, out_dir, settings, num_workers=num_workers, force=force)
@@ -110,7 +119,7 @@ def _files(root: Path, split: str, index: int, *, num_train: int) -> list[Path]:
     return [root / 'train_tracking' / name, root / 'train_annotation' / name]
 
 
-def _write_video(root: Path, split: str, index: int, settings: DemoSettings) -> None:
+def _write_video(root: Path, split: str, index: int, settings: _VideoSettings) -> None:
     """Simulate and write one video."""
     number = _number(split, index, settings.num_train)
     rng = np.random.default_rng((settings.seed, number))
@@ -135,7 +144,7 @@ def _write_video(root: Path, split: str, index: int, settings: DemoSettings) -> 
     )
 
 
-def _finish(root: Path, settings: DemoSettings) -> None:
+def _finish(root: Path, settings: _VideoSettings) -> None:
     """Write what belongs to the set as a whole."""
     numbers = {
         split: [_number(split, index, settings.num_train) for index in range(count)]
@@ -148,7 +157,7 @@ def _finish(root: Path, settings: DemoSettings) -> None:
     _write_preview(root, settings)
 
 
-def _write_preview(root: Path, settings: DemoSettings) -> None:
+def _write_preview(root: Path, settings: _VideoSettings) -> None:
     tracks, annotation = _files(root, 'train', 0, num_train=settings.num_train)
     lab, _ = _cage(0)
     events = read_annotation(annotation, ACTIONS)

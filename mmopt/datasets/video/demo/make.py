@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmopt.datasets.common.demo_set import DemoKind, DemoSettings, Made, write_demo, write_demo_image
+from mmopt.datasets.common.demo_set import DemoKind, FilmSettings, Made, write_demo, write_demo_image
 from mmopt.datasets.video.demo.figure import DIRECTIONS, Driver, act, as_array, pose_points
 from mmopt.datasets.video.demo.render import CAMERAS, Light, render
 from mmopt.datasets.video.frame_index import import_av
@@ -64,7 +64,7 @@ def make_demo(
     if num_train > 2 * (_FIRST_VAL_PERSON - 1):
         raise UserError(f'The demo has at most {2 * (_FIRST_VAL_PERSON - 1)} training recordings, got {num_train}.')
     import_av()  # before anything is written
-    settings = DemoSettings(num_train, num_val, tuple(image_size), seed, _FORMAT)
+    settings = FilmSettings(num_train, num_val, seed, _FORMAT, image_size)
     kind = DemoKind(_files, _write_recording, _finish, ('mini.json', 'preview.jpg'))
     return write_demo(kind, out_dir, settings, num_workers=num_workers, force=force)
 
@@ -81,7 +81,7 @@ def _files(root: Path, split: str, index: int) -> list[Path]:
     return [*map(recording.video_path, CAMERAS), recording.keypoint_path(0), recording.label_path]
 
 
-def _finish(root: Path, settings: DemoSettings) -> None:
+def _finish(root: Path, settings: FilmSettings) -> None:
     """Write what belongs to the set as a whole."""
     annotated: dict[str, dict] = {}
     (root / 'splits').mkdir(exist_ok=True)
@@ -109,7 +109,7 @@ def _plan(rng: np.random.Generator) -> tuple[list[tuple[int, int, str]], int]:
     return segments, place + 8
 
 
-def _write_recording(root: Path, split: str, index: int, settings: DemoSettings) -> None:
+def _write_recording(root: Path, split: str, index: int, settings: FilmSettings) -> None:
     """Film one recording."""
     av = import_av()
     recording = _recording(root, split, index)
@@ -149,7 +149,7 @@ def _write_recording(root: Path, split: str, index: int, settings: DemoSettings)
     recording.label_path.write_text(json.dumps(content), encoding='utf-8')
 
 
-def _write_preview(root: Path, settings: DemoSettings) -> None:
+def _write_preview(root: Path, settings: FilmSettings) -> None:
     """Draw each action as each camera sees it."""
     rng = np.random.default_rng((settings.seed, 3))
     light, rows = _LIGHTS['day_high'], []

@@ -15,12 +15,12 @@ import torch
 from mmopt.apis.config import load_config
 from mmopt.utils.platform import loaded_nvidia_gpus
 
-__all__ = ['Cell', 'TrialSettings', 'folder_name', 'make_cells']
+__all__ = ['Setting', 'TrialPlan', 'folder_name', 'make_settings']
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One setting.
+class Setting:
+    """A config with options and a precision, as it is measured.
 
     Attributes:
         name: Its row in the table.
@@ -45,7 +45,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class TrialSettings:
+class TrialPlan:
     """How a setting is measured.
 
     Attributes:
@@ -68,13 +68,13 @@ class TrialSettings:
     timeout_s: float = 3600.0
     budget_bytes: int | None = None
 
-    def fingerprint(self, cell: Cell) -> str:
+    def fingerprint(self, setting: Setting) -> str:
         """Return what a finished trial is known by: any change of config, length, torch or device changes it."""
-        cfg = cell.load().to_dict()
+        cfg = setting.load().to_dict()
         for key in ('work_dir', 'filename'):
             cfg.pop(key, None)
-        settings = {key: value for key, value in asdict(self).items() if key != 'timeout_s'}
-        text = json.dumps([cfg, settings, torch.__version__, _devices()], sort_keys=True, default=repr)
+        plan = {key: value for key, value in asdict(self).items() if key != 'timeout_s'}
+        text = json.dumps([cfg, plan, torch.__version__, _devices()], sort_keys=True, default=repr)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -83,12 +83,12 @@ def _devices() -> list[str]:
     return [*loaded_nvidia_gpus(), os.environ.get('CUDA_VISIBLE_DEVICES', '')]
 
 
-def make_cells(
+def make_settings(
     configs: Sequence[str],
     variants: Mapping[str, Sequence[str]],
     precisions: Sequence[str] = (),
     common: Sequence[str] = (),
-) -> list[Cell]:
+) -> list[Setting]:
     """Cross configs, variants of options and precisions.
 
     Args:
@@ -97,17 +97,17 @@ def make_cells(
         common: Options of all.
 
     Returns:
-        One cell each; the first is the baseline of the others.
+        One setting each; the first is the baseline of the others.
     """
-    cells = []
+    settings = []
     wanted: Sequence[str | None] = precisions or [None]
     for config, (variant, options), precision in itertools.product(configs, variants.items() or [('', ())], wanted):
         parts = [Path(config).stem] if len(configs) > 1 or not (variant or precision) else []
         parts += [text for text in (variant, precision) if text]
-        cells.append(Cell(', '.join(parts), str(config), (*common, *options), precision))
-    return cells
+        settings.append(Setting(', '.join(parts), str(config), (*common, *options), precision))
+    return settings
 
 
-def folder_name(cell: Cell) -> str:
-    """Return the cell's name as a folder's."""
-    return re.sub(r'[^\w.=+-]+', '_', cell.name).strip('_')
+def folder_name(setting: Setting) -> str:
+    """Return the setting's name as a folder's."""
+    return re.sub(r'[^\w.=+-]+', '_', setting.name).strip('_')
