@@ -12,8 +12,8 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 
 from mmopt.config.precision import resolve_precision
+from mmopt.engine.loading.dataset import build_dataset as engine_build
 from mmopt.engine.optim.half_on_cpu import emulation_cost
-from mmopt.registry import DATASETS
 from mmopt.utils.host import usable_cores
 from mmopt.utils.memory import GIB
 from mmopt.utils.platform import has_gpu_driver
@@ -94,7 +94,7 @@ def build_dataset(cfg: Config, key: str) -> Any:
     if not cfg.get(key):
         return None
     init_default_scope(cfg.get('default_scope', 'mmopt'))
-    return DATASETS.build(cfg[key]['dataset'])
+    return engine_build(cfg[key]['dataset'])
 
 
 def data_folders(dataset: Any) -> dict[str, bool]:

@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmopt.engine import checkpoint_io
+from mmopt.engine.loops.measure import score_of
 from mmopt.registry import HOOKS
 from mmopt.utils.errors import UserError
 from mmopt.utils.score_rule import score_rule
@@ -258,6 +259,8 @@ class CheckpointHook(Hook):
     def _write(self, runner: Runner, path: Path, then: Callable[[], None]) -> None:
         """Save on all ranks (they gather their random states), and let rank 0 do what follows the writing."""
         with runner.time_split.measure('checkpoints'):
+            if (refuse_bad_weights := getattr(runner.train_loop, 'refuse_bad_weights', None)) is not None:
+                refuse_bad_weights()
             if self._writer is None:
                 runner.save_checkpoint(path)
                 if is_main_process():
@@ -373,9 +376,4 @@ def _find_score(metrics: Mapping[str, Any], name: str) -> float:
             f'evaluation.save_best={name!r} is {"ambiguous" if matches else "not"} among the metrics of this '
             f'evaluation: {", ".join(matches or metrics)}.'
         )
-    try:
-        return float(metrics[matches[0]])
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f'evaluation.save_best={name!r}: its value is no single number but {metrics[matches[0]]!r}.'
-        ) from error
+    return score_of(metrics, matches[0], f'evaluation.save_best={name!r}')
