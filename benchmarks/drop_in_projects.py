@@ -117,7 +117,8 @@ model = dict(
     auxiliary_head=dict(in_channels=16, channels=8),
     test_cfg=dict(crop_size=(64, 64), stride=(64, 64)))
 _plain = [
-    dict(type='LoadImageFromFile'), dict(type='Resize', scale=(192, 160), keep_ratio=True), dict(type='LoadAnnotations'),
+    dict(type='LoadImageFromFile'), dict(type='Resize', scale=(192, 160), keep_ratio=True),
+    dict(type='LoadAnnotations'),
     dict(type='PackSegInputs')]
 _set = dict(data_root='{data}')
 _plain_set = dict(data_root='{data}', pipeline=_plain)

@@ -36,8 +36,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     # After the arguments: importing torch takes seconds.
     from mmopt.apis import load_config
+    from mmopt.apis.cli.outputs import check_file
     from mmopt.apis.export.export import export_model
 
+    check_file(args.out, '--out')
     cfg = load_config(args.config, options=args.options)
     cfg.update(weight_arguments(args))
     made = export_model(

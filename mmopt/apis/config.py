@@ -4,15 +4,13 @@ File -> options merged in the dialect the file is written in -> :func:`mmopt.con
 the lowered config, so that they mean the same for dialect and native configs.
 """
 
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import mmengine
 from mmengine.config import Config
-from mmengine.utils import import_modules_from_strings
 
+from mmopt.apis.custom_imports import import_custom_modules
 from mmopt.apis.extension import provide_extension
 from mmopt.config import apply_options, is_native, lower
 from mmopt.config.files import read_file
@@ -96,18 +94,8 @@ def read_config(path: str | Path, options: Sequence[str] = (), preset: str | Non
         source['optimize'] = {**(source.get('optimize') or {}), **read_preset(preset)}
     source = apply_options(source, options)
     provide_extension(source)
-    _import_custom_modules(path, source.get('custom_imports'))
+    import_custom_modules(path, source.get('custom_imports'))
     return Config(source, filename=str(path))
-
-
-def _import_custom_modules(path: Path, custom_imports: Any) -> None:
-    """Import what a config and its options name, so that their types are registered."""
-    if not custom_imports:
-        return
-    try:
-        import_modules_from_strings(**custom_imports)
-    except Exception as error:  # whatever a module of the user's raises
-        raise UserError(_explain_broken(path, error)) from error
 
 
 def read_preset(name: str) -> dict[str, Any]:
@@ -132,17 +120,6 @@ def read_preset(name: str) -> dict[str, Any]:
     if not isinstance(section, dict):
         raise UserError(f'--preset {name}: {path} has no section optimize=dict(...).')
     return section
-
-
-def _explain_broken(path: Path, error: Exception) -> str:
-    """Name the line of a module, imported for a config, that cannot be run."""
-    text = ' '.join(str(error).split())
-    # Neither this file nor mmengine, but what they ran.
-    readers = (Path(__file__), Path(mmengine.__file__).parent)
-    frames = traceback.extract_tb(error.__traceback__)
-    inside = [frame for frame in frames if not any(Path(frame.filename).is_relative_to(reader) for reader in readers)]
-    place = f'{inside[-1].filename}:{inside[-1].lineno}' if inside else str(path)
-    return f'{place}: {type(error).__name__}: {text}'
 
 
 def load_config(

@@ -33,6 +33,7 @@ NAMES: Mapping[str, str] = MappingProxyType(
         'optim_wrapper.optimizer.weight_decay': 'optimizer.weight_decay',
         'optim_wrapper.optimizer.fused': 'optimizer.fused',
         'optim_wrapper.optimizer.foreach': 'optimizer.foreach',
+        'optim_wrapper.paramwise_cfg': 'optimizer.paramwise_cfg',
         'optim_wrapper.clip_grad': 'optimizer_config.grad_clip',
         'optim_wrapper.accumulative_counts': 'runner.accumulative_counts',
         'param_scheduler': 'lr_config',
@@ -48,6 +49,7 @@ NAMES: Mapping[str, str] = MappingProxyType(
         'default_hooks.checkpoint.max_keep_ckpts': 'checkpoint_config.max_keep_ckpts',
         'default_hooks.checkpoint.save_best': 'evaluation.save_best',
         'default_hooks.checkpoint.rule': 'evaluation.rule',
+        'default_hooks.checkpoint.save_optimizer': 'checkpoint_config.save_optimizer',
         'default_hooks.logger.interval': 'log_config.interval',
     }
 )

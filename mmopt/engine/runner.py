@@ -15,9 +15,9 @@ from typing import Any, Self
 import torch
 from mmengine.device import get_device
 from mmengine.dist import broadcast_object_list, get_rank, get_world_size, is_main_process
-from mmengine.hooks import EMAHook, ParamSchedulerHook
+from mmengine.hooks import EMAHook, Hook, ParamSchedulerHook
 from mmengine.logging import MMLogger
-from mmengine.runner import Runner
+from mmengine.runner import Priority, Runner
 from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 from torch.utils.data import DataLoader
@@ -27,6 +27,7 @@ from mmopt.config.spelling import speak, spoken
 from mmopt.engine import checkpoint_io
 from mmopt.engine.checkpoint_io.run_state import collect_state, restore_state
 from mmopt.engine.hooks.checkpoint_hook import CheckpointHook
+from mmopt.engine.hooks.contract import check_points, check_priority, uncalled_points
 from mmopt.engine.hooks.dispatch import calls_at
 from mmopt.engine.hooks.logger_hook import LoggerHook
 from mmopt.engine.hooks.peak_memory_hook import PeakMemoryHook
@@ -219,14 +220,6 @@ class IterBasedRunner(Runner):
             log_processor = LOG_PROCESSORS.resolve({'type': LogProcessor, **log_processor})
         return super().build_log_processor(log_processor)
 
-    def register_hook(self, hook: Any, priority: Any = None) -> None:
-        """Register a hook; of a config's, those of MMEngine that mmopt has as well are mmopt's."""
-        if isinstance(hook, dict):
-            hook = HOOKS.resolve(hook)
-            if isinstance(hook.get('ema_type'), str):
-                hook['ema_type'] = MODELS.resolve(dict(type=hook['ema_type']))['type']
-        super().register_hook(hook, priority)
-
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Move the model to its device, apply `optimize` and, with several processes, wrap it in DDP."""
         device = torch.device(get_device())
@@ -331,6 +324,30 @@ class IterBasedRunner(Runner):
             if merged[name] is None:
                 del merged[name]
         super().register_default_hooks(merged)
+
+    def register_hook(self, hook: Hook | dict, priority: str | int | Priority | None = None) -> None:
+        """Register a hook that the loops can call; of MMEngine's, those that mmopt has as well are mmopt's.
+
+        Args:
+            hook: The hook or its config.
+            priority: Replaces that of the config or of the hook.
+
+        Raises:
+            UserError: If the priority is none, or a method does not take what the loops give it.
+        """
+        if isinstance(hook, dict):
+            cfg = dict(hook)
+            own = cfg.pop('priority', None)
+            check_priority(own, str(cfg.get('type')))
+            priority = own if priority is None else priority
+            if isinstance(cfg.get('ema_type'), str):
+                cfg['ema_type'] = MODELS.resolve(dict(type=cfg['ema_type']))['type']
+            hook = HOOKS.build(cfg)
+        check_priority(priority, type(hook).__name__)
+        check_points(type(hook))
+        for text in uncalled_points(type(hook)):
+            self.logger.warning(text)
+        super().register_hook(hook, priority)
 
     def autocast(self, precision: str | None = None) -> AbstractContextManager:
         """Return the precision of an evaluation: by default what training uses.

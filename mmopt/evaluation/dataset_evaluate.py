@@ -9,6 +9,7 @@ from mmengine.dist import all_gather_object
 from mmengine.logging import MMLogger
 
 from mmopt.registry import METRICS
+from mmopt.utils.numbers import single
 
 __all__ = ['DatasetEvaluateMetric']
 
@@ -75,7 +76,8 @@ class DatasetEvaluateMetric:
         ordered = chain.from_iterable(zip_longest(*parts, fillvalue=_MISSING))
         results = [result for result in ordered if result is not _MISSING][:size]
         measured = self.dataset.evaluate(results, logger=MMLogger.get_current_instance(), **self.arguments)
-        return {key: float(value) for key, value in measured.items() if isinstance(value, Real)}
+        plain = {key: single(value) for key, value in measured.items()}
+        return {key: float(value) for key, value in plain.items() if isinstance(value, Real)}
 
 
 def _to_cpu(part: Any) -> Any:

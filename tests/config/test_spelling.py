@@ -22,7 +22,6 @@ EXEMPT = {
     'apis/cli/flags.py': 'the help of a tool is printed before there is a config',
     'engine/schedules/policies.py': 'looks a table of the dialect up by the name of its section',
     'evaluation/dataset_evaluate.py': 'is what a metric in the wording of mmcv 1.x is lowered to',
-    'datasets/bev/prepare/run.py': "names the command for a config of mmopt's own, which is in the dialect",
 }
 NATIVE = dict(
     train_dataloader=dict(batch_size=2, dataset=dict(type='Data')),

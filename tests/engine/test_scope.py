@@ -304,6 +304,46 @@ def test_mmengines_runner_is_mmopts(name, tmp_path):
     assert type(build(spec_config(tmp_path, runner_type=name))) is IterBasedRunner
 
 
+LAZY_BASE = """
+from mmengine.dataset import DefaultSampler
+from mmengine.hooks import CheckpointHook, LoggerHook
+from mmengine.optim import OptimWrapper
+from mmengine.runner import EpochBasedTrainLoop
+from torch.optim import SGD
+
+from speclib.parts import Head, Line, Pack, Regressor
+
+model = dict(type=Regressor, head=dict(type=Head, in_features=1, out_features=1))
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=0,
+    dataset=dict(type=Line, pipeline=[dict(type=Pack)]),
+    sampler=dict(type=DefaultSampler, shuffle=True),
+)
+optim_wrapper = dict(type=OptimWrapper, optimizer=dict(type=SGD, lr=0.1))
+default_hooks = dict(logger=dict(type=LoggerHook, interval=1), checkpoint=dict(type=CheckpointHook, interval=1))
+train_cfg = dict(type=EpochBasedTrainLoop, max_epochs=1)
+"""
+
+
+def test_a_config_of_classes_and_imported_bases_trains(tmp_path):
+    (tmp_path / 'base.py').write_text(LAZY_BASE)
+    (tmp_path / 'child.py').write_text(
+        'from mmengine.config import read_base\n\nwith read_base():\n    from .base import *\n\n'
+        'train_cfg.update(max_epochs=2)\n'
+    )
+    cfg = load_config(
+        tmp_path / 'child.py', work_dir=str(tmp_path / 'run'), options=['optim_wrapper.optimizer.lr=0.01']
+    )
+    runner = build_runner(cfg)
+    runner.train()
+    assert type(runner.train_loop) is EpochBasedTrainLoop
+    assert type(runner.optim_wrapper) is OptimWrapper
+    assert hook_of(runner, CheckpointHook)
+    assert (tmp_path / 'run' / 'epoch_2.pth').is_file()
+    assert runner.optim_wrapper.param_groups[0]['lr'] == 0.01
+
+
 def test_half_precision_is_asked_for_by_the_name_of_mmengine(tmp_path):
     wrapper = dict(type='AmpOptimWrapper', optimizer=dict(type='SGD', lr=0.1), dtype='bfloat16')
     runner = build(spec_config(tmp_path, optim_wrapper=wrapper))

@@ -31,7 +31,7 @@ def test_a_run_ends_with_a_summary_and_everything_in_its_place(tool, write_confi
         'Done',
         'peak memory',
         'runs/x/best_error.pth',
-        'next: python tools/test.py',
+        'tools/test.py runs/x/toy.py runs/x/best_error.pth --show-dir runs/x/test_pictures',
     ):
         assert text in out
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmopt.apis import run_tool
+from mmopt.apis.cli.outputs import shipped_config, tool_command
 from mmopt.utils.host import usable_cores
 
 
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         shares = {} if args.val_share is None else dict(val_share=args.val_share)
         print(prepare(args.data_root, **shares, skip_missing=args.skip_missing, num_workers=max(args.workers, 0)))
-        print('next: python tools/fit_anchors.py configs/baseline/tad_v7_mabe_5090.py')
+        print(f'next: {tool_command("fit_anchors", shipped_config("configs/baseline/tad_v7_mabe_5090.py"))}')
         return
     from mmopt.datasets.tad.prepare.session import Session, import_session
 
@@ -66,4 +67,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    run_tool(main, goes_on=True)

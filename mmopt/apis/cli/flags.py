@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from mmopt.apis.cli.outputs import check_folder
 from mmopt.utils.errors import UserError
 
 __all__ = [
@@ -98,6 +99,7 @@ def check_launch(args: argparse.Namespace) -> None:
 def prepare_work_dir(args: argparse.Namespace) -> None:
     """Make ``--work-dir`` before anything slow is imported: ``| tee <work-dir>/train.log`` waits for no one."""
     if args.work_dir and Path(args.config).is_file():
+        check_folder(args.work_dir, '--work-dir')
         Path(args.work_dir).mkdir(parents=True, exist_ok=True)
 
 

@@ -14,8 +14,9 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from mmopt.config.precision import resolve_precision
+from mmopt.engine.loading.dataset import build_dataset as engine_build
 from mmopt.engine.optim.half_on_cpu import emulation_cost
-from mmopt.registry import DATASETS, FUNCTIONS, MODELS
+from mmopt.registry import FUNCTIONS, MODELS
 from mmopt.utils.host import usable_cores
 from mmopt.utils.memory import GIB
 from mmopt.utils.platform import has_gpu_driver
@@ -106,7 +107,7 @@ def build_dataset(cfg: Config, key: str) -> Any:
     if not cfg.get(key):
         return None
     init_default_scope(cfg.get('default_scope', 'mmopt'))
-    return DATASETS.build(cfg[key]['dataset'])
+    return engine_build(cfg[key]['dataset'])
 
 
 def collate_of(loader: Mapping[str, Any]) -> Callable[[list], Any]:

@@ -47,7 +47,12 @@ def build_runner(cfg: Config) -> Runner:
 
 
 def set_start(
-    cfg: Config, *, load_from: str | None = None, resume_from: str | None = None, auto_resume: bool = False
+    cfg: Config,
+    *,
+    load_from: str | None = None,
+    resume_from: str | None = None,
+    auto_resume: bool = False,
+    anew: bool = False,
 ) -> None:
     """Choose where a run starts; flags win over the config.
 
@@ -57,10 +62,14 @@ def set_start(
         resume_from: Go on from this checkpoint.
         auto_resume: Go on from the newest checkpoint of the work dir if there is one, else begin with the weights of
             ``load_from``.
+        anew: Do not look for a checkpoint in the work dir, whatever the config says.
 
     Raises:
         UserError: If a checkpoint does not exist.
     """
+    if anew:
+        cfg.pop('auto_resume', None)
+        cfg.resume = bool(cfg.get('resume') and cfg.get('load_from'))
     # The config says so itself: with weights to begin with, or without (MMEngine's wording).
     auto_resume = auto_resume or cfg.pop('auto_resume', False) or bool(cfg.get('resume') and not cfg.get('load_from'))
     if load_from is not None:
@@ -73,6 +82,8 @@ def set_start(
             cfg.load_from, cfg.resume = str(newest), True
         elif not cfg.get('load_from'):
             cfg.resume = False
+        # A run that was killed before its first checkpoint is gone on with, too.
+        cfg.auto_resume = True
     if cfg.get('load_from'):
         check_there(cfg.load_from)
 

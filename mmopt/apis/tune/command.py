@@ -13,6 +13,7 @@ from mmopt.apis.bench.command import describe_trial
 from mmopt.apis.bench.launch import run_fresh
 from mmopt.apis.bench.rounds import Spread, benchmark, loss_difference, peak_gib
 from mmopt.apis.bench.settings import Setting, TrialPlan
+from mmopt.apis.cli.outputs import check_file
 from mmopt.apis.config import load_config, read_config, samples_per_step
 from mmopt.apis.doctor.machine import look_at_machine
 from mmopt.apis.run.facts import model_skeleton
@@ -155,6 +156,7 @@ def tune(
     Raises:
         UserError: If the config does not run, or no setting fits in the budget.
     """
+    check_file(out, '--out')
     settings = settings or TuneSettings()
     trial = replace(trial or TrialPlan(), val_batches=0, flops=False, budget_bytes=settings.budget_bytes)
     with tqdm(desc='tuning', unit='trial', disable=None, leave=False) as bar:

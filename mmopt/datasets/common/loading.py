@@ -41,7 +41,7 @@ def decode_file(path: str, flags: int) -> np.ndarray:
     try:
         encoded = Path(path).read_bytes()
     except FileNotFoundError as error:
-        raise DataNotFoundError(f'{path}: no such file. It was there when the data set was listed.') from error
+        raise DataNotFoundError(f'{path}: no such file. Are data_root and data_prefix right?') from error
     except OSError as error:
         raise DataError(f'{path}: cannot be read: {error.strerror}.') from error
     if not encoded:

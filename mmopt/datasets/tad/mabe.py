@@ -21,6 +21,7 @@ from mmopt.datasets.tad.tables import count_frames, read_annotation, video_lengt
 from mmopt.registry import DATASETS
 from mmopt.structures import DataSample
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError
+from mmopt.utils.terminal import nearest
 from mmopt.utils.timeline import draw_timeline
 
 __all__ = ['MABeDataset', 'window_starts']
@@ -116,7 +117,18 @@ class MABeDataset(SeededDataset):
             )
 
     def _choose(self, known: Sequence[Video]) -> list[Video]:
+        labs = sorted({video.lab_id for video in known})
+        if unknown := sorted((self.labs or set()) - set(labs)):
+            near = nearest(unknown[0], labs)
+            hint = f'Did you mean {" or ".join(near)}? ' if near else ''
+            raise DataError(f'labs: {self.ann_file} has no {", ".join(unknown)}. {hint}There are: {", ".join(labs)}.')
         chosen = [video for video in known if video.labeled and (self.labs is None or video.lab_id in self.labs)]
+        if not chosen:
+            raise DataError(
+                f'{self.ann_file}: none of the {len(known)} videos'
+                + (f' of labs={sorted(self.labs)}' if self.labs is not None else '')
+                + ' has behaviors_labeled, so there is nothing to learn or to measure.'
+            )
         if self.split_file:
             path = Path(self.data_root or '.') / self.split_file
             if not path.is_file():
@@ -124,7 +136,15 @@ class MABeDataset(SeededDataset):
                     f'{path} is missing: `python tools/datasets/prepare_mabe.py --data-root {self.data_root}` makes it.'
                 )
             wanted = {video.name for video in pick_videos(path, known)}
-            chosen = [video for video in chosen if video.name in wanted]
+            here = [video for video in chosen if video.name in wanted]
+            if not here:
+                raise DataError(
+                    f'{path}: none of its {len(wanted)} videos is chosen: labeled'
+                    + (f' and of labs={sorted(self.labs)}' if self.labs is not None else '')
+                    + f' are {", ".join(video.name for video in chosen[:5])}'
+                    + (f' and {len(chosen) - 5} more.' if len(chosen) > 5 else '.')
+                )
+            chosen = here
         return chosen
 
     def _read_events(self, video: Video, num_tracked: int) -> tuple[np.ndarray, int]:

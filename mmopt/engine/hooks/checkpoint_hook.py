@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 
 from mmopt.config.spelling import spelled
 from mmopt.engine import checkpoint_io
+from mmopt.engine.loops.measure import score_of
 from mmopt.registry import HOOKS
 from mmopt.utils.errors import UserError
 from mmopt.utils.score_rule import score_rule
@@ -260,6 +261,8 @@ class CheckpointHook(Hook):
     def _write(self, runner: Runner, path: Path, then: Callable[[], None]) -> None:
         """Save on all ranks (they gather their random states), and let rank 0 do what follows the writing."""
         with runner.time_split.measure('checkpoints'):
+            if (refuse_bad_weights := getattr(runner.train_loop, 'refuse_bad_weights', None)) is not None:
+                refuse_bad_weights()
             if self._writer is None:
                 runner.save_checkpoint(path)
                 if is_main_process():
@@ -380,10 +383,4 @@ def _find_score(metrics: Mapping[str, Any], name: str) -> float:
             'the metrics of this '
             f'evaluation: {", ".join(matches or metrics)}.'
         )
-    try:
-        return float(metrics[matches[0]])
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f'{spelled("default_hooks.checkpoint.save_best")}={name!r}: its value is no single number but '
-            f'{metrics[matches[0]]!r}.'
-        ) from error
+    return score_of(metrics, matches[0], f'{spelled("default_hooks.checkpoint.save_best")}={name!r}')

@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmopt.engine.loops.measure import score_of
 from mmopt.registry import HOOKS
 from mmopt.utils.errors import UserError
 from mmopt.utils.score_rule import score_rule
@@ -93,7 +94,7 @@ class EarlyStoppingHook(Hook):
                 raise UserError(text)
             runner.logger.warning(f'{text} It does not count.')
             return
-        score = float(metrics[self.monitor])
+        score = score_of(metrics, self.monitor, f'EarlyStoppingHook: monitor={self.monitor!r}')
         state = runner.message_hub.get_info(_STATE)
         best, waited = None, 0
         if state is not None and state['monitor'] == self.monitor:

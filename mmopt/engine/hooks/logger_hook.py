@@ -16,6 +16,8 @@ __all__ = ['LoggerHook', 'logs_now']
 class LoggerHook(_LoggerHook):
     """Write a line every ``interval`` iterations (inside each epoch in epoch-based runs) and at the run's end.
 
+    Epochs that are shorter than the interval get a line each, at their end.
+
     It comes after the other hooks of an iteration, as in mmcv: what they log is in the line of that iteration.
 
     Args:
@@ -54,8 +56,12 @@ class LoggerHook(_LoggerHook):
         count = batch_idx + 1 if self.by_epoch else iters
         if count % self.interval == 0:
             return True
-        by_epoch = not self.ignore_last and getattr(runner.train_loop, 'unit', 'iter') == 'epoch'
-        return by_epoch and self.end_of_epoch(runner.train_dataloader, batch_idx)
+        if getattr(runner.train_loop, 'unit', 'iter') != 'epoch':
+            return False
+        # mmcv logs nothing of an epoch that is shorter than its interval, so nothing at all until the run's end.
+        loader = runner.train_dataloader
+        fits = not self.by_epoch or self.interval <= len(loader)
+        return not (self.ignore_last and fits) and self.end_of_epoch(loader, batch_idx)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None

@@ -9,17 +9,18 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from mmengine.dist import get_rank
 from mmengine.logging import print_log
 from mmengine.runner import Runner
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from mmopt.config.spelling import spelled
 from mmopt.engine.guards.signals import end_workers_at_exit, outlive_first_signal
 from mmopt.engine.loading.bad_samples import skip_bad_samples
+from mmopt.engine.loading.dataset import build_dataset
+from mmopt.engine.loading.guarded import GuardedLoader
 from mmopt.engine.loading.shared_memory import warning_for
 from mmopt.engine.loading.workers import plan_for
-from mmopt.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
+from mmopt.registry import DATA_SAMPLERS, FUNCTIONS
 from mmopt.utils.distributed import local_world_size
 from mmopt.utils.errors import UserError
 from mmopt.utils.malloc import keep_freed_pages
@@ -27,21 +28,21 @@ from mmopt.utils.malloc import keep_freed_pages
 __all__ = ['build_dataloader', 'init_worker']
 
 
-def init_worker(worker_id: int, *, num_workers: int, rank: int, seed: int) -> None:
+def init_worker(worker_id: int) -> None:
     """Prepare a worker process: one OpenCV thread, seeded global generators, an allocator that keeps its pages.
 
-    Its parent's signals do not end it.
-
-    Data sets of mmopt draw from a generator per sample and seed the global ones for transforms of other libraries; this
-    seed is for data sets of other libraries.
+    Its parent's signals do not end it. The loader's guard seeds the generators for each sample anew; the seed given
+    here, another one in each epoch, is for iterable data sets.
     """
     outlive_first_signal()
     cv2.setNumThreads(0)
     keep_freed_pages()
-    worker_seed = (num_workers * rank + worker_id + seed) % 2**32
-    random.seed(worker_seed)
-    np.random.seed(worker_seed)
-    torch.manual_seed(worker_seed)
+    worker = get_worker_info()
+    assert worker is not None, 'torch calls this in a worker alone'
+    seed = worker.seed % 2**32
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
 
 
 def build_dataloader(loader_cfg: DataLoader | Mapping[str, Any], seed: int) -> DataLoader:
@@ -74,11 +75,7 @@ def build_dataloader(loader_cfg: DataLoader | Mapping[str, Any], seed: int) -> D
             f"{spelled('train_dataloader.on_bad_sample')}='skip' and {spelled('train_dataloader.cache')} exclude "
             'each other: a cache takes good samples only; drop one.'
         )
-    dataset = cfg['dataset']
-    if isinstance(dataset, Mapping):
-        dataset = cfg['dataset'] = DATASETS.build(dataset)
-        if hasattr(dataset, 'full_init'):
-            dataset.full_init()
+    dataset = cfg['dataset'] = build_dataset(cfg['dataset'])
     if cache is not None:
         _prepare_cache(dataset, cache, cache_dir)
     plan = None
@@ -105,7 +102,7 @@ def build_dataloader(loader_cfg: DataLoader | Mapping[str, Any], seed: int) -> D
         if isinstance(cfg.get(name), Mapping):
             cfg[name] = dict(cfg[name], type=_function(name, cfg[name]['type']))
     if 'worker_init_fn' not in cfg:
-        cfg['worker_init_fn'] = dict(type=init_worker, num_workers=num_workers, rank=get_rank(), seed=seed)
+        cfg['worker_init_fn'] = dict(type=init_worker)
     loader = Runner.build_dataloader(_Config(cfg), seed=seed)
     if plan is not None:
         loader.plan = plan
@@ -113,7 +110,23 @@ def build_dataloader(loader_cfg: DataLoader | Mapping[str, Any], seed: int) -> D
     if on_bad_sample == 'skip':
         skip_bad_samples(loader)
     loader.generator = torch.Generator().manual_seed(seed)
-    return loader
+    _check_length(loader)
+    return GuardedLoader.guard(loader, seed)
+
+
+def _check_length(loader: DataLoader) -> None:
+    """Refuse what has no length: epochs, schedules and evaluations count by it."""
+    if not hasattr(loader.dataset, '__len__'):
+        raise UserError(
+            f'{type(loader.dataset).__name__} has no __len__, by which epochs, schedules and evaluations are counted: '
+            'let it return the number of samples in an epoch.'
+        )
+    for part, what in ((loader.sampler, 'indices'), (loader.batch_sampler, 'batches')):
+        if part is not None and not isinstance(loader.dataset, IterableDataset) and not hasattr(part, '__len__'):
+            raise UserError(
+                f'{type(part).__name__} has no __len__, by which epochs are counted: let it return the number of '
+                f'{what} that one process draws in an epoch.'
+            )
 
 
 class _Config(dict):

@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
 from mmopt.engine.loading.worker_death import worker_deaths_explained
+from mmopt.engine.loops.measure import measure
 from mmopt.engine.loops.step import unwrap
 from mmopt.engine.micro_batch import Predictor
 from mmopt.engine.parallel.fsdp import gathered
@@ -112,7 +113,7 @@ class EvaluationLoop(BaseLoop):
                 runner.call_hook(f'after_{self.mode}_iter', batch_idx=batch_idx, data_batch=batch, outputs=outputs)
                 if poll is not None and batch_idx < num_polls and (name := poll()) is not None:
                     self._abandon(name)
-            self.metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
+            self.metrics = measure(self.evaluator, len(self.dataloader.dataset), runner.logger.warning)
         runner.call_hook(f'after_{self.mode}_epoch', metrics=self.metrics)
         runner.call_hook(f'after_{self.mode}')
         return self.metrics

@@ -48,8 +48,10 @@ class IterBasedTrainLoop(TrainLoop):
         self.max_epochs = 1  # MMEngine's hooks read it; an iteration-based run is one epoch to them
 
     def _stream(self) -> Iterator:
-        batches = self._open(0, self.iters_done, self.samples_done)
-        epoch = 0
+        epoch, first = 0, self.iters_done
+        if not hasattr(self.dataloader.sampler, 'set_position'):
+            epoch, first = divmod(first, len(self.dataloader))
+        batches = self._open(epoch, first, self.samples_done)
         while True:
             yield from batches
             # Only a foreign, finite sampler gets here: ours is endless.

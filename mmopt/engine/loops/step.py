@@ -18,6 +18,7 @@ from torch import Tensor, distributed, nn
 
 from mmopt.engine.guards.bad_numbers import BadNumberGuard
 from mmopt.engine.optim import OptimWrapper
+from mmopt.engine.parallel.unused_parameters import check_all_used, unused_parameters_explained
 from mmopt.structures import batch_size, move_to, split_batch
 
 __all__ = ['TrainStep', 'forward_losses', 'sum_losses', 'unwrap']
@@ -83,6 +84,7 @@ class TrainStep:
         # Asked once: a module that lacks an attribute takes long to say so.
         self._has_normalizers = hasattr(self.module, 'loss_normalizers')
         # GANs and the like drive several optimizers themselves; MMEngine's BaseModel.train_step is what we replace.
+        self._is_checked = False  # whether all parameters got a gradient, in the first iteration that exchanged them
         own_step = getattr(type(self.module), 'train_step', None)
         self.model_owns_step = own_step is not None and own_step is not BaseModel.train_step
         if not self.model_owns_step and not isinstance(optim_wrapper, OptimWrapper):
@@ -100,8 +102,12 @@ class TrainStep:
         Returns:
             Scalars for the log, still on the device. Only the loss is read back, by the guard.
         """
-        if self.model_owns_step:
-            return self.model.train_step(batch, optim_wrapper=self.optim_wrapper)
+        with unused_parameters_explained(self.model):
+            if self.model_owns_step:
+                return self.model.train_step(batch, optim_wrapper=self.optim_wrapper)
+            return self._run(batch)
+
+    def _run(self, batch: Any) -> dict[str, Tensor]:
         batch = self._preprocess(batch)
         if self.guard is not None:
             self.guard.begin()
@@ -109,7 +115,11 @@ class TrainStep:
         if self.before_first is not None:
             self.before_first(self, batch, normalizers)
             self.before_first = None
+        exchanges = self.optim_wrapper.should_sync()
         log = self._backward(batch, normalizers)
+        if exchanges and not self._is_checked:
+            check_all_used(self.model)
+            self._is_checked = True
         if self.guard is not None and self.guard.is_bad():
             # Not through the distributed wrapper: the other ranks may not be here.
             self.guard.act(log, batch, lambda: forward_losses(self.module, batch, normalizers))

@@ -19,7 +19,9 @@ from torch.utils.data import DataLoader
 from mmopt.config.spelling import spelled
 from mmopt.engine.guards.bad_numbers import BadNumberError, BadNumberGuard, BadNumberPolicy, RollBack
 from mmopt.engine.guards.signals import StopSignals, TrainingStopped
+from mmopt.engine.guards.weights import bad_weights, describe_bad_weights
 from mmopt.engine.loading.bad_samples import BadSamples
+from mmopt.engine.loading.guarded import GuardedLoader
 from mmopt.engine.loading.prefetch import BatchSource, batch_source
 from mmopt.engine.loading.worker_death import worker_deaths_explained
 from mmopt.engine.loading.workers import LoaderTuner
@@ -27,6 +29,7 @@ from mmopt.engine.logging.time_split import DeviceTime, TimeSplit
 from mmopt.engine.loops.evaluation_loops import EvaluationStopped
 from mmopt.engine.loops.evaluation_points import should_evaluate
 from mmopt.engine.loops.phases import Freezer
+from mmopt.engine.loops.step import unwrap
 from mmopt.engine.micro_batch import AutoMicroBatchStep, MicroBatchState, build_step
 from mmopt.engine.parallel.fsdp import is_sharded
 from mmopt.utils.distributed import largest_of_all
@@ -223,6 +226,22 @@ class TrainLoop(BaseLoop):
         self.runner.roll_back(path, factor)
         self._step_end = self._split.switch('data')
 
+    def refuse_bad_weights(self) -> None:
+        """Refuse weights that are not finite; called before a checkpoint is written. All ranks must call it.
+
+        Raises:
+            BadNumberError: If there are any.
+            RollBack: In its place, where ``bad_numbers`` says so.
+        """
+        module, group = unwrap(self.runner.model), self._signals.shared_by_all
+        bad = bad_weights(module)
+        if is_sharded(module) and group is not None and largest_of_all(int(bool(bad)), group):
+            bad = bad or ['those of another process']
+        if not bad:
+            return
+        text = describe_bad_weights(bad, self.iters_done)
+        raise RollBack(text, lambda: text) if self.bad_numbers.action == 'rollback' else BadNumberError(text)
+
     def _make_guard(self) -> BadNumberGuard:
         group = self._signals.shared_by_all
         if self.bad_numbers.action == 'raise' and not is_sharded(self.step.module):
@@ -284,6 +303,8 @@ class TrainLoop(BaseLoop):
             iters_into_epoch = 0
         elif hasattr(sampler, 'set_epoch'):
             sampler.set_epoch(epoch)
+        if isinstance(self.dataloader, GuardedLoader):
+            self.dataloader.passes = epoch  # so that samples draw what they would have drawn
         batches = self._loader_iter = iter(self.dataloader)
         if iters_into_epoch:
             self.runner.logger.warning(

@@ -58,6 +58,9 @@ class BEVIoU:
         prefix: Put before every key, with a slash.
     """
 
+    metric_keys = ('mIoU', 'mIoUv1', 'mIoUv2', 'IoU.*')
+    """Names of the metrics without the prefix; ``*`` stands for a class."""
+
     def __init__(self, classes: Sequence[str] | None = None, prefix: str | None = None) -> None:
         self.classes = tuple(classes) if classes else None
         self.prefix = prefix

@@ -123,6 +123,12 @@ class TemporalDetection:
         self.dataset_meta: dict | None = None  # the evaluator sets it
         self._videos: dict[str, _Video] = {}
 
+    @property
+    def metric_keys(self) -> tuple[str, ...]:
+        """Names of the metrics without the prefix; ``*`` stands for a class."""
+        tious = [f'mAP.tIoU{round(100 * tiou)}' for tiou in self.tious]
+        return ('F1', 'precision', 'recall', 'mAP', *tious, 'kaggle_F', 'F1.*', 'frame_F1.*')
+
     def process(self, data_batch: Any, data_samples: Sequence) -> None:
         """Note the rows of one batch.
 

@@ -287,6 +287,26 @@ def test_an_overlap_as_long_as_the_window_is_refused(build):
         build(overlap=200)
 
 
+def test_a_laboratory_that_does_not_exist_is_named_with_those_that_do(build):
+    known = sorted({video.lab_id for video in build().videos})
+    with pytest.raises(DataError, match=rf'labs: .*train.csv has no Typo. .*There are: .*{known[0]}'):
+        build(labs=['Typo'])
+    with pytest.raises(DataError, match=rf'has no {known[0]}x. Did you mean {known[0]}'):
+        build(labs=[known[0], f'{known[0]}x'])
+
+
+def test_a_selection_without_a_labeled_video_says_which_are_labeled(build, copy):
+    (copy / 'splits' / 'none.txt').write_text('')
+    with pytest.raises(DataError, match=r'none.txt: none of its 0 videos is chosen: labeled are '):
+        build(data_root=str(copy), split_file='splits/none.txt')
+    path = copy / 'train.csv'
+    with path.open(newline='') as file:
+        rows = list(csv.DictReader(file))
+    write_videos(path, [row | dict(behaviors_labeled='[]') for row in rows])
+    with pytest.raises(DataError, match=r'train.csv: none of the 6 videos has behaviors_labeled'):
+        build(data_root=str(copy), split_file='')
+
+
 TRACKS = dict(video_frame=[0, 1], mouse_id=[1, 1], bodypart=['nose', 'nose'], x=[0.0, 1.0], y=[0.0, 1.0])
 
 

@@ -139,6 +139,14 @@ def test_a_split_file_chooses_recordings(root, tmp_path):
         make(root, split_file='empty.txt')
 
 
+def test_recordings_without_a_labeled_segment_are_named(root, tmp_path):
+    copy = shutil.copytree(root, tmp_path / 'copy')
+    for person in ('person_01', 'person_02'):
+        write_labels(copy / 'label' / f'{person}_day_high.json', [])
+    with pytest.raises(DataError, match=r'the 2 chosen recordings have no labeled segment \(.*01_day_high'):
+        make(copy)
+
+
 @pytest.fixture
 def small(root, tmp_path):
     """A copy of one recording to break."""

@@ -193,3 +193,42 @@ def test_the_first_host_of_a_slurm_list(node_list, host):
 def test_an_empty_slurm_list_is_refused_with_what_to_set():
     with pytest.raises(ValueError, match="no host in SLURM_JOB_NODELIST=''; set MASTER_ADDR"):
         first_host('')
+
+
+@MODELS.register_module(force=True)
+class LazyToyModel(ToyModel):
+    """Has a layer that no loss uses, from the first or from the third iteration on."""
+
+    def __init__(self, uses: int = 0, **kwargs) -> None:
+        super().__init__(dropout=0.0, **kwargs)
+        self.spare = nn.Linear(2, 2)
+        self.uses = uses
+        self.calls = 0
+
+    def forward(self, inputs, data_samples=None, mode='tensor', normalizers=None):
+        self.calls += 1
+        if self.calls <= self.uses:
+            inputs = inputs + self.spare(inputs)
+        return super().forward(inputs, data_samples, mode, normalizers)
+
+
+@pytest.mark.parametrize('uses', [0, 2])
+def test_parameters_that_no_loss_uses_are_named_with_the_remedy(tmp_path, uses):
+    cfg = config(tmp_path, 2)
+    cfg['model'] = dict(type='LazyToyModel', uses=uses)
+    cfg['optim_wrapper'].pop('accumulative_counts')
+    children = [
+        Child(tmp_path / f'output{rank}.txt', cfg, target=train, environment=environment)
+        for rank, environment in enumerate(ranks_of(2))
+    ]
+    assert 2 in [child.finish() for child in children]
+    text = ''.join(child.text for child in children)
+    assert 'No loss depends on 2 parameters (spare.weight, spare.bias)' in text
+    assert 'find_unused_parameters=True' in text
+    assert 'Traceback' not in text
+
+
+def test_find_unused_parameters_trains_on(tmp_path):
+    cfg = config(tmp_path, 2, find_unused_parameters=True)
+    cfg['model'] = dict(type='LazyToyModel')
+    run_ranks(cfg)

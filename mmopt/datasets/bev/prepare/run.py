@@ -34,7 +34,6 @@ class Options:
 
     Args:
         source: nuScenes folder, or a key frame's.
-        out: Folder of the layout.
         version: Folder of nuScenes' tables; None if there is only one.
         split_file: Scenes for training and validation; None for the official ones.
         cameras: Cameras; None for CAM_FRONT of nuScenes, all of a key frame.
@@ -209,12 +208,11 @@ def _draw_previews(layout: Layout, views: list[View], num: int) -> list[Path]:
     return paths
 
 
-def summarize(summary: Summary, out: Path) -> str:
+def summarize(summary: Summary) -> str:
     """Write the summary as text.
 
     Args:
         summary: What came out.
-        out: Folder of the layout.
 
     Returns:
         Some lines: counts, a table of the classes, pictures, notes, and the next command.
@@ -236,5 +234,4 @@ def summarize(summary: Summary, out: Path) -> str:
     lines += ['', *(f'note: {note}' for note in summary.notes)]
     if summary.previews:
         lines.append(f'look at {summary.previews[0]}' + (' and the others there' if len(summary.previews) > 1 else ''))
-    lines.append(f'next: python tools/train.py configs/baseline/lss_swin_nuscenes.py --options data.data_root={out}')
     return '\n'.join(lines)

@@ -75,7 +75,8 @@ def prepare(root: str | Path, val_share: float = 0.2, *, skip_missing: bool = Fa
 
     Args:
         root: Folder with train.csv, train_tracking and train_annotation.
-        val_share: Share of each laboratory's videos for validation; at least one where there are two.
+        val_share: Share of each laboratory's videos for validation; at least one where there are two. Where no
+            laboratory has two, the share of all videos.
         skip_missing: Leave out videos whose files are missing or broken instead of stopping.
         num_workers: Processes; 0 works in this one.
 
@@ -119,11 +120,19 @@ def prepare(root: str | Path, val_share: float = 0.2, *, skip_missing: bool = Fa
         raise DataError(
             f'{root / "train.csv"}: none of its {len(videos)} videos has behaviors_labeled: nothing to train on.'
         )
-    for of_lab in by_lab.values():
-        of_lab.sort(key=lambda video: hashlib.sha256(video.video_id.encode()).hexdigest())
-        num_val = min(max(round(len(of_lab) * val_share), 1), len(of_lab) - 1)
-        report.splits['val'] += [video.name for video in of_lab[:num_val]]
-        report.splits['train'] += [video.name for video in of_lab[num_val:]]
+    groups = list(by_lab.values())
+    if max(map(len, groups)) == 1:  # else nothing would be left to validate on
+        groups = [[video for of_lab in groups for video in of_lab]]
+        if len(groups[0]) == 1:
+            raise DataError(
+                f'{root / "train.csv"}: video {groups[0][0].name} is the only labeled one; training and validation '
+                'need one each.'
+            )
+    for group in groups:
+        group.sort(key=lambda video: hashlib.sha256(video.video_id.encode()).hexdigest())
+        num_val = min(max(round(len(group) * val_share), 1), len(group) - 1)
+        report.splits['val'] += [video.name for video in group[:num_val]]
+        report.splits['train'] += [video.name for video in group[num_val:]]
     (root / 'splits').mkdir(exist_ok=True)
     for split, names in report.splits.items():
         (root / 'splits' / f'{split}.txt').write_text(''.join(f'{n}\n' for n in sorted(names)), encoding='utf-8')
