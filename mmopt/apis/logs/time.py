@@ -149,7 +149,7 @@ def _faster_data(settings: Mapping[str, Any], waited: str) -> tuple[str, str]:
     workers, cores = settings.get('num_workers') or 0, settings.get('num_cores') or 1
     if not workers and cores > 1:
         return more, f'the loop loads itself and {waited}'
-    if not settings.get('cache'):
+    if not settings.get('cache') and settings.get('can_cache', True):
         have = f'{workers} workers on {cores} cores' if workers else 'one core'
         return f"--options {name('train_dataloader.cache')}='disk'", f'{have}, no cache, and the loop {waited}'
     if workers < cores - 1:

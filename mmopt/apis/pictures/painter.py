@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +18,8 @@ from mmopt.registry import VISUALIZERS
 from mmopt.utils.errors import UserError
 
 __all__ = ['Painter', 'find_painter', 'locate', 'require_painter']
+
+_numbers = itertools.count()
 
 
 class Painter(Protocol):
@@ -126,8 +129,9 @@ def _takes_meta(visualizer: Any) -> bool:
 
 class _VisualizerPainter:
     def __init__(self, dataset: Any, cfg: Mapping[str, Any]) -> None:
-        # A name of its own: visualizers are kept by name, and the run's has the run's backends.
-        section = dict(cfg['visualizer'], name='mmopt_pictures', vis_backends=None, save_dir=None)
+        # A name of its own: MMEngine keeps visualizers by name, and the run's has the run's backends.
+        name = f'mmopt_pictures_{next(_numbers)}'
+        section = dict(cfg['visualizer'], name=name, vis_backends=None, save_dir=None)
         self.visualizer: Any = VISUALIZERS.build(copy.deepcopy(section))
         self.method = _drawing_method(type(self.visualizer))
         self.collector = _Collector()

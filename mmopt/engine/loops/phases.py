@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from mmopt.config.spelling import spelled
 from mmopt.engine.schedules.schedulers import ClosedFormLR
 from mmopt.engine.schedules.timetable import Span, Timetable
+from mmopt.structures import samples_per_batch
 from mmopt.utils.errors import UserError
 from mmopt.utils.numbers import is_whole
 from mmopt.utils.terminal import nearest
@@ -124,7 +125,7 @@ def make_timetable(phases: Sequence[Phase], loaders: Sequence[DataLoader], base_
     """
     return Timetable(
         tuple(
-            Span(phase.until_epoch, len(loader), (loader.batch_size or base_batch) / base_batch)
+            Span(phase.until_epoch, len(loader), samples_per_batch(loader) / base_batch)
             for phase, loader in zip(phases, loaders, strict=True)
         )
     )

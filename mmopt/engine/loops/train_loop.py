@@ -32,6 +32,7 @@ from mmopt.engine.loops.phases import Freezer
 from mmopt.engine.loops.step import unwrap
 from mmopt.engine.micro_batch import AutoMicroBatchStep, MicroBatchState, build_step
 from mmopt.engine.parallel.fsdp import is_sharded
+from mmopt.structures import samples_per_batch
 from mmopt.utils.distributed import largest_of_all
 
 __all__ = ['TrainLoop', 'no_batch']
@@ -123,7 +124,7 @@ class TrainLoop(BaseLoop):
     @property
     def global_batch(self) -> int:
         """Samples of one iteration over all ranks."""
-        return (self.dataloader.batch_size or 1) * get_world_size()
+        return samples_per_batch(self.dataloader) * get_world_size()
 
     @property
     def iters_since_break(self) -> int:
