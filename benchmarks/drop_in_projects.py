@@ -8,14 +8,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-__all__ = ['PROJECTS', 'WHEELS', 'Project']
+__all__ = ['PROJECTS', 'TORCHVISION', 'WHEELS', 'Project']
 
 WHEELS = (
     'mmsegmentation==1.2.2', 'mmpretrain==1.2.0', 'mmdet==3.3.0', 'mmcv-lite==2.1.0', 'terminaltables==3.1.10',
-    'prettytable==3.18.0', 'wcwidth==0.9.4', 'ftfy==6.3.1', 'regex==2026.11.19', 'einops==0.8.2', 'mat4py==0.6.0',
-    'modelindex==0.0.2', 'ordered-set==4.1.0', 'shapely==2.1.2', 'pycocotools==2.0.11',
+    'prettytable==3.18.0', 'wcwidth==0.9.4', 'ftfy==6.3.1', 'regex', 'einops==0.8.2', 'mat4py==0.6.0', 'scipy==1.17.1',
+    'model-index==0.1.11', 'ordered-set==4.1.0', 'importlib_metadata==8.7.0', 'zipp', 'six', 'rich==15.0.0',
 )  # fmt: skip
-"""The libraries and what they import; torch, numpy, OpenCV, SciPy and matplotlib come with mmopt."""
+"""The libraries and what they import beside the packages that mmopt brings."""
+TORCHVISION = 'torchvision==0.28.0'
+"""For MMPretrain: the one for torch 2.13."""
 
 _NUM_TRAIN, _NUM_VAL = 16, 4
 
@@ -29,17 +31,14 @@ class Project:
         child: What the child config says beside its base: paths of the data, a narrow model, a short run. ``{data}`` is
             the data's folder.
         make_data: Writes the data into a folder.
-        unit: What the run counts: ``max_iters`` or ``max_epochs``.
-        micro_batch: Samples per part of a batch that is split.
-        extension: Whether the library imports mmcv's compiled extension.
+        torchvision: Whether the library imports it.
     """
 
     name: str
     base: str
     child: str
     make_data: Callable[[Path], None]
-    micro_batch: int
-    extension: bool = False
+    torchvision: bool = False
 
 
 def _rng(name: str) -> np.random.Generator:
@@ -104,11 +103,12 @@ def _detection(folder: Path) -> None:
         (folder / f'{split}.json').write_text(text, encoding='utf-8')
 
 
-_RUN = """
+def _saving(interval: int, by_epoch: bool) -> str:
+    return f"""
 default_hooks = dict(logger=dict(interval=2), checkpoint=dict(interval={interval}, by_epoch={by_epoch}))
 randomness = dict(seed=3)
-work_dir = '{work_dir}'
 """
+
 
 _SEGMENTATION = """
 model = dict(
@@ -185,14 +185,14 @@ train_cfg = dict(max_epochs=2)
 PROJECTS = (
     Project(
         'mmseg', 'unet/unet-s5-d16_fcn_4xb4-40k_chase-db1-128x128.py',
-        _SEGMENTATION + _RUN.replace('{interval}', '4').replace('{by_epoch}', 'False'), _segmentation, 2,
+        _SEGMENTATION + _saving(4, by_epoch=False), _segmentation,
     ),
     Project(
         'mmpretrain', 'resnet/resnet18_8xb32_in1k.py',
-        _CLASSIFICATION + _RUN.replace('{interval}', '1').replace('{by_epoch}', 'True'), _classification, 2,
+        _CLASSIFICATION + _saving(1, by_epoch=True), _classification, torchvision=True,
     ),
     Project(
         'mmdet', 'retinanet/retinanet_r18_fpn_1x_coco.py',
-        _DETECTION + _RUN.replace('{interval}', '1').replace('{by_epoch}', 'True'), _detection, 2, extension=True,
+        _DETECTION + _saving(1, by_epoch=True), _detection,
     ),
 )  # fmt: skip
