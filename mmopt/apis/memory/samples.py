@@ -45,7 +45,13 @@ class SampleSource:
         self._ranked: list | None = None
 
     def take(self, count: int) -> list:
-        """Return samples, the largest first; more than there are repeat them.
+        """Take samples, the largest first; more than there are repeat them.
+
+        Args:
+            count: How many.
+
+        Returns:
+            Samples of their own, which may be written to.
 
         Raises:
             UserError: If the data set gives no example, its data cannot be read, and nothing can be made up for it.

@@ -76,7 +76,14 @@ def find_painter(dataset: Any, cfg: Mapping[str, Any]) -> Painter | None:
 
 
 def require_painter(dataset: Any, cfg: Mapping[str, Any]) -> Painter:
-    """Return what draws the samples of a data set.
+    """Find what draws the samples of a data set.
+
+    Args:
+        dataset: See :func:`find_painter`.
+        cfg: See :func:`find_painter`.
+
+    Returns:
+        The painter.
 
     Raises:
         UserError: If nobody does.
