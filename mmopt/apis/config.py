@@ -4,6 +4,7 @@ File -> options merged in the dialect the file is written in -> :func:`mmopt.con
 the lowered config, so that they mean the same for dialect and native configs.
 """
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,18 @@ from mmengine.config import Config
 
 from mmopt.apis.custom_imports import import_custom_modules
 from mmopt.apis.extension import provide_extension
-from mmopt.config import apply_options, is_native, lower
+from mmopt.config import is_native, lower
 from mmopt.config.files import read_file
+from mmopt.config.options.effect import apply_with_effect
 from mmopt.config.precision import with_precision
+from mmopt.config.ranges import check_ranges, check_seed
 from mmopt.config.spelling import speak
+from mmopt.config.words.names import lookalikes
 from mmopt.engine.switches.scale_lr import samples_per_step
-from mmopt.utils.errors import UserError
+from mmopt.mmcv1.prepare import lower_repository
+from mmopt.mmcv1.prepare import prepare as prepare_mmcv1
+from mmopt.mmcv1.recognize import Repository
+from mmopt.utils.errors import ConfigWarning, UserError
 from mmopt.utils.terminal import nearest
 
 __all__ = [
@@ -86,16 +93,32 @@ def read_config(path: str | Path, options: Sequence[str] = (), preset: str | Non
     Raises:
         UserError: If the file or one of its bases is missing or broken, or an option names an unknown key.
     """
+    return _read(path, options, preset)[0]
+
+
+def _read(path: str | Path, options: Sequence[str], preset: str | None) -> tuple[Config, Repository | None]:
+    """Read a config and import what it names; also return that where it is code written for mmcv 1.x."""
     path = Path(path)
     if not path.is_file():
         raise missing_file(path, 'config', suffix='.py')
     source = read_file(path)
     if preset is not None:
         source['optimize'] = {**(source.get('optimize') or {}), **read_preset(preset)}
-    source = apply_options(source, options)
+    if options:
+        source = apply_with_effect(source, list(options), path, native=is_native(source))
     provide_extension(source)
-    import_custom_modules(path, source.get('custom_imports'))
-    return Config(source, filename=str(path))
+    repository = prepare_mmcv1(source, path)
+    if repository is None:
+        import_custom_modules(path, source.get('custom_imports'))
+    return Config(source, filename=str(path)), repository
+
+
+def _read_lowered(path: str | Path, options: Sequence[str] = (), preset: str | None = None) -> dict[str, Any]:
+    config, repository = _read(path, options, preset)
+    source = config.to_dict()
+    _warn_of_lookalikes(source, path)
+    speak('mmengine' if repository is None and is_native(source) else 'mmcv1')
+    return lower(source) if repository is None else lower_repository(source, repository)
 
 
 def read_preset(name: str) -> dict[str, Any]:
@@ -150,13 +173,12 @@ def load_config(
     Returns:
         A native config; its ``filename`` is the file's.
     """
-    source = read_config(path, options, preset).to_dict()
-    lowered = lower(source)
-    speak('mmengine' if is_native(source) else 'mmcv1')
+    lowered = _read_lowered(path, options, preset)
     lowered['work_dir'] = work_dir or lowered.get('work_dir') or str(Path('work_dirs', Path(path).stem))
     lowered['launcher'] = launcher
     randomness: dict[str, Any] = dict(seed=None) | dict(lowered.get('randomness') or {})  # MMEngine asks for the key
     if seed is not None:
+        check_seed('--seed', seed)
         randomness['seed'] = seed
     if deterministic:
         randomness['deterministic'] = True
@@ -166,10 +188,19 @@ def load_config(
     lowered.setdefault('runner_type', 'IterBasedRunner')
     if options:
         _note_base_batch(lowered, path)
+    check_ranges(lowered)
     cfg = Config(lowered, filename=str(path))
     if precision is not None:
         set_precision(cfg, precision)
     return cfg
+
+
+def _warn_of_lookalikes(source: dict[str, Any], path: str | Path) -> None:
+    near = {} if is_native(source) else lookalikes(source)
+    if near:
+        names = ', '.join(f'{name} (the section is called {section})' for name, section in near.items())
+        text = f'{path}: variables that are called almost like sections, which the file does not have: {names}.'
+        warnings.warn(text, ConfigWarning, stacklevel=3)
 
 
 def set_precision(cfg: Config, precision: str) -> None:
@@ -206,7 +237,7 @@ def _note_base_batch(lowered: dict, path: str | Path) -> None:
     """Where options changed the batch and left the learning rate, note the batch that the rate was written for."""
     if lowered.get('auto_scale_lr'):
         return
-    before = lower(read_config(path).to_dict())
+    before = _read_lowered(path)
     batch = samples_per_step(before)
     if batch is not None and batch != samples_per_step(lowered) and _lr(before) == _lr(lowered):
         lowered['auto_scale_lr'] = dict(base_batch_size=batch, enable=False)

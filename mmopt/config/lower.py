@@ -12,7 +12,6 @@ from mmopt.config.data_root import replace_data_root
 from mmopt.config.evaluation import lower_evaluator, lower_validation
 from mmopt.config.hooks import lower_checkpoint, lower_custom_hooks, lower_logging
 from mmopt.config.keys import SAME, SECTIONS, TOP_LEVEL, passed_on
-from mmopt.config.names import missing_sections, resemblance
 from mmopt.config.native import is_native
 from mmopt.config.on_device import move_to_device
 from mmopt.config.optimize import check_optimize, check_optimize_name, merge_optimize
@@ -22,6 +21,8 @@ from mmopt.config.phases import lower_phases
 from mmopt.config.runtime import check_workflow, lower_model, lower_runtime
 from mmopt.config.schedule import RunLength, lower_run_length, lower_schedules
 from mmopt.config.schema import ConfigError, check_keys, check_value
+from mmopt.config.words.foreign import word_of
+from mmopt.config.words.names import missing_sections, resemblance
 
 __all__ = ['lower']
 
@@ -134,5 +135,7 @@ def _check_top_level(cfg: Mapping[str, Any]) -> None:
             check_value(key, TOP_LEVEL.keys[key], value)
             continue
         found = resemblance(key, value, missing)
+        if found is not None and (word := word_of(key)) is not None:
+            raise ConfigError(f'{key} is a word of {word.framework}; {word.remedy(value)}.')
         if found is not None and found.is_slip:
             raise ConfigError(f'{key}: did you mean {found.key}?')

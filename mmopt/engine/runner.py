@@ -4,7 +4,6 @@ Only what MMEngine 0.10.7 cannot do is replaced: it fails to resume on today's t
 the loader, asserts a GPU for AMP and calls CUDA when it starts a process group on a CPU.
 """
 
-import copy
 import logging
 import warnings
 from collections.abc import Callable, Mapping
@@ -17,12 +16,12 @@ from mmengine.device import get_device
 from mmengine.dist import broadcast_object_list, get_rank, get_world_size, is_main_process
 from mmengine.hooks import EMAHook, Hook, ParamSchedulerHook
 from mmengine.logging import MMLogger
+from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Priority, Runner
 from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmopt.config.optimize import check_optimize, merge_optimize
 from mmopt.config.spelling import speak, spoken
 from mmopt.engine import checkpoint_io
 from mmopt.engine.checkpoint_io.run_state import collect_state, restore_state
@@ -36,12 +35,14 @@ from mmopt.engine.hooks.runtime_info_hook import IterTimerHook, RuntimeInfoHook
 from mmopt.engine.hooks.time_split_hook import TimeSplitHook
 from mmopt.engine.loading.build import build_dataloader
 from mmopt.engine.logging.log_processor import LogProcessor
+from mmopt.engine.logging.message_hub import MessageHub
 from mmopt.engine.logging.time_split import TimeSplit
 from mmopt.engine.loops.epoch_loop import EpochBasedTrainLoop
 from mmopt.engine.loops.evaluation_loops import TestLoop, ValLoop
 from mmopt.engine.loops.iter_loop import IterBasedTrainLoop
 from mmopt.engine.loops.step import unwrap
 from mmopt.engine.loops.train_loop import TrainLoop
+from mmopt.engine.native_config import native_config
 from mmopt.engine.optim import OptimWrapper
 from mmopt.engine.optim.half_on_cpu import autocast
 from mmopt.engine.optim.precision import evaluation_precision
@@ -89,6 +90,8 @@ class IterBasedRunner(Runner):
     default_train_loop: type[TrainLoop] = IterBasedTrainLoop
     # MMEngine's, which carry no types there.
     model: nn.Module
+    optim_wrapper: Any
+    param_schedulers: Any
     _resume: bool
     _has_loaded: bool
 
@@ -106,7 +109,7 @@ class IterBasedRunner(Runner):
         self._trained_in: str | None = None  # the precision of the checkpoint that was loaded
         self._evaluation_precision: str | None = None
         self.config_text: str | None = None
-        self._hook_calls: dict[str, tuple[int, list[Callable]]] = {}
+        self._hook_calls: dict[str, tuple[list[Hook], list[Callable]]] = {}
         prepare_determinism(kwargs.get('randomness'))
         super().__init__(*args, **kwargs)
         # While building, the console shows warnings only: environment, config and hooks are for the log file.
@@ -114,10 +117,12 @@ class IterBasedRunner(Runner):
 
     @classmethod
     def from_cfg(cls, cfg: dict) -> Self:
-        """Build a runner.
+        """Build a runner, in a script of one's own as ``tools/train.py`` does.
 
         Args:
-            cfg: A lowered or native config; what its `optimize` section says about other sections is put there.
+            cfg: A config: a native one, or one of MMCV 1.x, which is lowered here; it is not changed. What its
+                ``optimize`` section says about other sections is put there. Without ``work_dir`` the run goes to
+                ``work_dirs/<name of the config's file>``.
 
         Returns:
             The runner.
@@ -125,11 +130,7 @@ class IterBasedRunner(Runner):
         if spoken() is None:  # no tool has read a file: the config is the user's own, and MMEngine's
             speak('mmengine')
         prepare_determinism(cfg.get('randomness'))  # the first line that is logged looks for a GPU
-        cfg = copy.deepcopy(cfg)
-        check_optimize(cfg.get('optimize'))
-        merge_optimize(cfg)
-        cfg['randomness'] = dict(seed=None) | dict(cfg.get('randomness') or {})  # MMEngine asks for the key
-        return super().from_cfg(cfg)
+        return super().from_cfg(native_config(cfg))
 
     # ---------------------------------------------------------------- environment
     def setup_env(self, env_cfg: dict) -> None:
@@ -178,6 +179,12 @@ class IterBasedRunner(Runner):
         self._console_level(logging.WARNING)
         return logger
 
+    def build_message_hub(self, message_hub: dict | None = None) -> MessageHub:
+        """Build the message hub: MMEngine's, with scalars that are fetched when they are read."""
+        if message_hub is not None and not isinstance(message_hub, dict):
+            return super().build_message_hub(message_hub)  # says what it may be
+        return MessageHub.get_instance(**dict(name=self._experiment_name) | (message_hub or {}))
+
     def _console_level(self, level: int) -> None:
         if get_rank() != 0:
             return
@@ -191,9 +198,9 @@ class IterBasedRunner(Runner):
         dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
     ) -> DataLoader:
         """Build a loader; see :func:`mmopt.engine.loading.build.build_dataloader`."""
-        # The sampler needs one seed on all ranks; what differs per rank is derived from it.
-        del diff_rank_seed
-        return build_dataloader(dataloader, seed or 0)
+        seed = seed or 0
+        # The sampler needs one seed on all ranks; of a run whose ranks differ, MMEngine gives that of this rank.
+        return build_dataloader(dataloader, seed - get_rank() if diff_rank_seed else seed)
 
     def use_datasets(self, datasets: Mapping[str, Any]) -> None:
         """Take data sets that are built already, so that listing their samples is done once.
@@ -251,7 +258,8 @@ class IterBasedRunner(Runner):
         )
 
     def _init_model_weights(self) -> None:
-        if not is_sharded(self.model):
+        # What load_checkpoint() or resume() has brought before train() stays; MMEngine would begin anew.
+        if not is_sharded(self.model) and not self._has_loaded:
             super()._init_model_weights()
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
@@ -261,6 +269,8 @@ class IterBasedRunner(Runner):
             report(effects, self.logger)
             if 'optimizer' in optim_wrapper:  # several optimizers are the business of a constructor
                 optim_wrapper = OPTIM_WRAPPERS.resolve({'type': OptimWrapper, **optim_wrapper})
+        elif isinstance(optim_wrapper, OptimWrapper):
+            return optim_wrapper
         built = super().build_optim_wrapper(optim_wrapper)
         if (choice := getattr(built, 'choice', None)) is not None:
             self.logger.info(f'precision: {choice}')
@@ -399,8 +409,8 @@ class IterBasedRunner(Runner):
             **kwargs: Passed on to the hooks.
         """
         cached = self._hook_calls.get(fn_name)
-        if cached is None or cached[0] != len(self._hooks):  # a hook was registered since
-            cached = self._hook_calls[fn_name] = (len(self._hooks), calls_at(self._hooks, fn_name))
+        if cached is None or cached[0] != self._hooks:  # one was registered or replaced since
+            cached = self._hook_calls[fn_name] = (list(self._hooks), calls_at(self._hooks, fn_name))
         for call in cached[1]:
             call(self, **kwargs)
 
@@ -425,13 +435,41 @@ class IterBasedRunner(Runner):
         """Return the message hub as plain types."""
         return checkpoint_io.message_hub_state(self.message_hub)
 
-    def save_checkpoint(self, path: str | Path) -> None:
-        """Save everything that a bit-for-bit continuation needs. All ranks must call it; rank 0 writes."""
+    def save_checkpoint(
+        self,
+        out_dir: str | Path,
+        filename: str | None = None,
+        file_client_args: dict | None = None,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        meta: Mapping[str, Any] | None = None,
+        by_epoch: bool = True,
+        backend_args: dict | None = None,
+    ) -> None:
+        """Save everything that a bit-for-bit continuation needs. All ranks must call it; rank 0 writes.
+
+        Args:
+            out_dir: The folder, which may be an address such as ``s3://...``; without ``filename`` the file itself.
+            filename: The file in it.
+            file_client_args: The older word for ``backend_args``.
+            save_optimizer: Whether the file can be resumed.
+            save_param_scheduler: Whether the file holds the state of the schedules.
+            meta: Entries to add to the file's own ``meta``.
+            by_epoch: MMEngine asks whether an epoch or an iteration has just ended; the loop knows it.
+            backend_args: How to reach ``out_dir`` where it is no folder of this machine.
+        """
+        del by_epoch
         state = collect_state(self)
         if state is None:
             return
+        state['meta'] |= meta or {}
+        left_out = (() if save_optimizer else ('optimizer', 'partial_grads')) + (
+            () if save_param_scheduler else ('param_schedulers',)
+        )
+        for key in left_out:
+            state.pop(key, None)
         self.call_hook('before_save_checkpoint', checkpoint=state)
-        checkpoint_io.save(Path(path), state)
+        checkpoint_io.save_to(out_dir, filename, state, backend_args or file_client_args)
 
     def save_now(self) -> Path:
         """Save where the run is, off its intervals, and wait until the file is complete. All ranks must call it.
@@ -544,6 +582,7 @@ class IterBasedRunner(Runner):
             resume_param_scheduler: Whether to restore the schedulers.
             map_location: Where tensors go first.
         """
+        self._build_for_resuming()
         if self.fresh_groups is None:
             self.fresh_groups = fresh_groups(self.optim_wrapper)
         self._needs_optimizer = resume_optimizer
@@ -559,6 +598,13 @@ class IterBasedRunner(Runner):
             self, checkpoint, optimizer=resume_optimizer, param_scheduler=resume_param_scheduler
         )
         self.logger.info(f'Resumed {filename} after {self.iter} iterations.')
+
+    def _build_for_resuming(self) -> None:
+        """Build what a checkpoint restores, where resume() is called before train()."""
+        if isinstance(self.optim_wrapper, Mapping) and not isinstance(self.optim_wrapper, OptimWrapperDict):
+            self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
+        if self.param_schedulers is not None:
+            self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
 
     def _read(self, filename: str | Path, map_location: Any) -> dict:
         checkpoint = checkpoint_io.load(

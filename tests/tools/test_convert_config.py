@@ -15,7 +15,7 @@ from tests.config.samples import make_config
 from tests.conftest import REPO
 
 # Wheels that carry their configs, with the number of configs outside _base_.
-PUBLISHED = {'mmsegmentation==0.30.0': 630, 'mmdet==2.28.2': 600, 'mmaction2==0.24.1': 200}
+PUBLISHED = {'mmsegmentation==0.30.0': 630, 'mmdet==2.28.2': 600, 'mmaction2==0.24.1': 200, 'mmpose==0.29.0': 400}
 # Wheels of MMEngine's libraries, and what becomes of their configs outside _base_; the rest cannot be read.
 NATIVE = {
     'mmsegmentation==1.2.2': dict(native=681),

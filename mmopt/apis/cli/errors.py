@@ -12,12 +12,13 @@ import logging
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Collection
-from typing import NoReturn, TextIO, cast
+from typing import Any, NoReturn, TextIO, cast
 
 from mmopt.apis.cli.pipe import LastingStream
 from mmopt.apis.cli.resume_command import resume_command
-from mmopt.utils.errors import UserError
+from mmopt.utils.errors import ConfigWarning, UserError
 from mmopt.utils.terminal import nearest, paint
 from mmopt.utils.user_code import describe, place_in_user_code, raised_in_worker
 
@@ -38,6 +39,7 @@ def run_tool(main: Callable[[], int | None], *, goes_on: bool = False) -> NoRetu
         main: Returns the exit code, or None for 0.
         goes_on: Whether it goes on when nobody reads its output any more; see :mod:`mmopt.apis.cli.pipe`.
     """
+    warnings.formatwarning = _formatted
     farewell = 'Nobody reads the output any more. The work goes on; its files and logs are written as before.'
     streams = sys.stdout, sys.stderr
     sys.stdout = cast(TextIO, LastingStream(sys.stdout, goes_on=goes_on, farewell=farewell if goes_on else ''))
@@ -84,6 +86,16 @@ def _run(main: Callable[[], int | None]) -> NoReturn:
         sys.exit(EXIT_USER_ERROR)
     _leave_process_group()
     sys.exit(code or 0)
+
+
+_format_warning = warnings.formatwarning
+
+
+def _formatted(message: Warning | str, category: type[Warning], *place: Any, **line: Any) -> str:
+    """Write what a config says in vain without the line of code that found it; all other warnings as Python does."""
+    if issubclass(category, ConfigWarning):
+        return f'{paint("warning:", "yellow", sys.stderr)} {message}\n'
+    return _format_warning(message, category, *place, **line)
 
 
 def _leave_process_group() -> None:
@@ -228,13 +240,18 @@ def _unregistered(name: str, registry: str) -> str:
 
 
 def _unexpected(call: str, name: str) -> str | None:
+    from mmopt.config.words.foreign import word_of  # loaded by now, where a config was read
+
     registered = [target for members in _known_types().values() for target in members.values()]
     for target in registered:
         # A base that is not registered itself complains about what its registered child handed on.
         for part in inspect.getmro(target) if inspect.isclass(target) else [target]:
             if getattr(part, '__name__', None) == call:
                 known = _arguments(part)
-                return f'{call} has no argument {name!r}. {_did_you_mean(nearest(name, known), known)}'
+                near = nearest(name, known)
+                if not near and (word := word_of(name)) is not None:
+                    return f'{call} has no argument {name!r}: it is a word of {word.framework}; {word.remedy(True)}.'
+                return f'{call} has no argument {name!r}. {_did_you_mean(near, known)}'
     return None
 
 

@@ -13,6 +13,8 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from mmopt.apis.run.check_data import check_targets
+from mmopt.apis.run.check_model import check_model
 from mmopt.config.precision import resolve_precision
 from mmopt.engine.loading.dataset import build_dataset as engine_build
 from mmopt.engine.optim.half_on_cpu import emulation_cost
@@ -68,6 +70,7 @@ class Facts:
         emulation_cost: How many times as long as in fp32 the precision of the config takes; None unless a CPU
             emulates it.
         start: What the checkpoint that is resumed says; None for a new run.
+        notes: Warnings from a look at the model.
         datasets: The data sets that were built to count their samples, by loader: the run takes them over.
     """
 
@@ -84,6 +87,7 @@ class Facts:
     compute: ComputeDevice
     emulation_cost: float | None = None
     start: Start | None = None
+    notes: tuple[str, ...] = ()
     datasets: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
@@ -169,8 +173,12 @@ def collect_facts(cfg: Config, start: Start | None = None) -> Facts:
 
     Returns:
         The facts.
+
+    Raises:
+        UserError: If the data has nothing to learn from, or classes that the model has no outputs for.
     """
     train, val = build_dataset(cfg, 'train_dataloader'), build_dataset(cfg, 'val_dataloader')
+    check_targets(train)
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         gpu = torch.cuda.get_device_properties(torch.cuda.current_device())
@@ -194,5 +202,6 @@ def collect_facts(cfg: Config, start: Start | None = None) -> Facts:
         compute=compute,
         emulation_cost=emulation_cost(DTYPES[precision]) if is_emulated else None,
         start=start,
+        notes=check_model(cfg, train),
         datasets=dict(train_dataloader=train, val_dataloader=val),
     )

@@ -241,6 +241,7 @@ def _warnings(cfg: Mapping, facts: Facts, length: _Length) -> Iterator[str]:
     yield from _device_warnings(cfg, facts)
     yield from _batch_warnings(cfg, facts, length)
     yield from _schedule_warnings(cfg, facts, length)
+    yield from facts.notes
 
 
 def _device_warnings(cfg: Mapping, facts: Facts) -> Iterator[str]:

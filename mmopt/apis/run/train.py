@@ -119,7 +119,8 @@ def _train(cfg: Config, num_pictures: int) -> Summary:
             raise (with_estimates(error, cfg, estimate_memory) if is_main_process() else error) from None
         except Exception:
             if _is_trained(runner):  # what ended it came after the last iteration: a hook, the last evaluation
-                _finish(cfg, runner, start.iter if start else 0, time.perf_counter() - started, [], 0)
+                done = start.iter if start else 0, time.perf_counter() - started
+                run_optional('summary', runner.logger.warning, _finish, cfg, runner, *done, [], 0)
             raise
     return _finish(cfg, runner, start.iter if start else 0, time.perf_counter() - started, expectations, num_pictures)
 
@@ -142,7 +143,7 @@ def _finish(
     log = run_optional('curves', tell, _read_log, work_dir) or RunLog(work_dir.name)
     summary = Summary(
         metrics=metrics,
-        best=log.best(main, rule) if main else None,
+        best=run_optional('best score', tell, log.best, main, rule) if main else None,
         main_metric=main,
         iters=runner.iter - start_iter,
         seconds_per_iter=run_optional('time per iteration', tell, _median_of_this_session, runner, start_iter),
@@ -173,7 +174,7 @@ def _finish(
     )
     if is_main_process():
         summary.save(work_dir / 'summary.json')
-        print(f'\n{summary}', flush=True)
+        run_optional('printed summary', tell, lambda: print(f'\n{summary}', flush=True))
     return summary
 
 

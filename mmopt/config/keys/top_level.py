@@ -3,11 +3,13 @@
 from mmopt.config.keys.section import SAME, Key, Section
 from mmopt.config.values import (
     ANY,
+    BF16,
     CHECKPOINTING,
     COMPILE,
     COUNT,
     COUNT_OR_AUTO,
     DICT,
+    FP16,
     HOOKS,
     LIST,
     NUMBER,
@@ -19,12 +21,13 @@ from mmopt.config.values import (
     STRICT_SWITCH,
     SWITCH,
     TEXT,
+    TEXT_OR_LIST,
     WHOLE,
     WHOLE_FROM_0,
     choice,
 )
 
-__all__ = ['DIALECT', 'SECTIONS', 'TOP_LEVEL']
+__all__ = ['DIALECT', 'EXTRAS', 'NATIVE', 'SECTIONS', 'TOP_LEVEL']
 
 _EVALUATORS = ('val_evaluator', 'test_evaluator')
 
@@ -32,8 +35,8 @@ DIALECT = {
     'data': Key(DICT, '*_dataloader', 'Data sets and loaders.'),
     'optimizer': Key(DICT, 'optim_wrapper', 'The optimizer; without one the config only predicts.'),
     'optimizer_config': Key(DICT, 'optim_wrapper', 'Clipping and accumulation.'),
-    'fp16': Key(DICT, 'optim_wrapper', 'Train in float16.'),
-    'bf16': Key(DICT, 'optim_wrapper', "Train in bfloat16. mmopt's addition."),
+    'fp16': Key(FP16, 'optim_wrapper', 'Train in float16.'),
+    'bf16': Key(BF16, 'optim_wrapper', "Train in bfloat16. mmopt's addition."),
     'lr_config': Key(POLICY, 'param_scheduler', 'The schedule of the learning rate: `ClosedFormLR`.'),
     'momentum_config': Key(POLICY, 'param_scheduler', 'The schedule of the momentum: `ClosedFormMomentum`.'),
     'runner': Key(DICT, ('runner_type', 'train_cfg', 'optim_wrapper'), 'Length of the run.'),
@@ -71,6 +74,12 @@ _SHARED = {
     'custom_imports': Key(DICT, SAME, 'Modules to import first.'),
     'mmcv_extension': Key(
         choice('torch'), SAME, "`'torch'`: mmcv's compiled functions in PyTorch, for mmcv-lite. mmopt's addition."
+    ),
+    'mmcv1': Key(
+        ANY,
+        SAME,
+        'The code that the config names is written for mmcv 1.x: a dict as below, or False to leave the layer off. '
+        "Usually found out by itself. mmopt's addition.",
     ),
     'load_from': Key(TEXT, 'load_from', 'Begin with the weights of this checkpoint.'),
     'resume_from': Key(TEXT, ('load_from', 'resume'), 'Go on where this checkpoint stopped.'),
@@ -120,6 +129,20 @@ TOP_LEVEL = Section(
     {**DIALECT, **_SHARED, **_REFUSED}, 'Any other name is a variable and stays as it is.', is_open=True
 )
 
+EXTRAS = ('expect', 'runner_type')
+"""Names that a run reads at the top level of any config, though no section of MMCV 1.x or MMEngine is called so."""
+
+NATIVE = (
+    *('model', 'data_preprocessor', 'train_dataloader', 'val_dataloader', 'test_dataloader'),
+    *('train_cfg', 'val_cfg', 'test_cfg', 'optim_wrapper', 'param_scheduler'),
+    *('val_evaluator', 'test_evaluator', 'tta_model', 'tta_pipeline', 'default_hooks', 'custom_hooks'),
+    *('default_scope', 'load_from', 'resume', 'auto_resume'),
+    *('env_cfg', 'randomness', 'log_processor', 'log_level', 'visualizer', 'experiment_name'),
+    *('model_wrapper_cfg', 'sync_bn', 'cfg'),
+    *(key for key, entry in _SHARED.items() if entry.to == SAME),
+)
+"""The sections of a native config, and what a run reads in any config."""
+
 SECTIONS = {
     'phases': Section(
         {
@@ -128,6 +151,14 @@ SECTIONS = {
             'samples_per_gpu': Key(COUNT, 'train_cfg.phases.batch_size', 'Samples per iteration and GPU.'),
         },
         'A list of dicts, each with:',
+    ),
+    'mmcv1': Section(
+        {
+            'package': Key(TEXT_OR_LIST, SAME, 'The package, or several, to import for model and data sets.'),
+            'root': Key(TEXT_OR_LIST, SAME, 'The folder, or several, in which packages lie that are not installed.'),
+            'version': Key(TEXT, SAME, 'The mmcv version to report, where the package names no range.'),
+        },
+        '[Code written for mmcv 1.x](migrating_from_mmcv1.md).',
     ),
     'dist_params': Section(
         {

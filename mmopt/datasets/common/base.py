@@ -45,10 +45,14 @@ class SeededDataset(BaseDataset):
     Args:
         *args: Passed on to :class:`mmengine.dataset.BaseDataset`.
         pipeline: Transforms or their configs. Names are looked up in mmopt's registry first, then in mmcv's.
+        allow_no_targets: Train also where :meth:`nothing_to_learn` gives a reason not to.
         **kwargs: Passed on to :class:`mmengine.dataset.BaseDataset`.
     """
 
-    def __init__(self, *args, pipeline: Sequence[dict | Callable] = (), **kwargs) -> None:
+    def __init__(
+        self, *args, pipeline: Sequence[dict | Callable] = (), allow_no_targets: bool = False, **kwargs
+    ) -> None:
+        self.allow_no_targets = allow_no_targets
         # Built here: MMEngine's Compose asks the root registry, which without a default scope never sees mmopt's.
         built = [TRANSFORMS.build(transform) if isinstance(transform, dict) else transform for transform in pipeline]
         self.on_bad_sample = 'raise'
@@ -147,6 +151,14 @@ class SeededDataset(BaseDataset):
                 f'({self.get_data_info(idx)}). A transform that rejects samples must raise with the reason.'
             )
         return sample
+
+    def nothing_to_learn(self) -> str:
+        """Tell why no sample has anything to find: no box, no segment; asked of the training set before a run.
+
+        Returns:
+            A sentence that names the file; empty if there is something.
+        """
+        return ''
 
     def draw(self, sample: DataSample, image: Any) -> np.ndarray:
         """Draw one sample for people: here the image alone; tasks add labels and predictions (``pred_*``).

@@ -138,6 +138,16 @@ class CocoDataset(SeededDataset):
             )
         )
 
+    def nothing_to_learn(self) -> str:
+        """Tell whether no image has a box that counts."""
+        self.full_init()
+        if any(len(self.get_data_info(index)['boxes']) for index in range(len(self))):
+            return ''
+        return (
+            f'{self.ann_file}: none of its {len(self)} images has a box of {", ".join(self.metainfo["classes"])} that '
+            f'is no crowd, at least {self.min_side:g} pixels wide and high, and inside its image.'
+        )
+
     def get_cat_ids(self, idx: int) -> list[int]:
         """Return the classes of an image's boxes, for ``ClassBalancedDataset``."""
         return super().get_data_info(idx)['truth'][:, 4].astype(int).tolist()

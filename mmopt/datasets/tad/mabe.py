@@ -179,6 +179,17 @@ class MABeDataset(SeededDataset):
             test_mode=self.test_mode,
         )
 
+    def nothing_to_learn(self) -> str:
+        """Tell whether no video has an event of a labeled behavior."""
+        self.full_init()
+        if any(len(events) for events in self.events):
+            return ''
+        folder = self.data_prefix.get('annotations') or 'no folder of annotations'
+        return (
+            f'{self.ann_file}: none of the {len(self.videos)} chosen videos has a segment of a behavior in '
+            f'behaviors_labeled ({folder}).'
+        )
+
     def anchor_sizes(self) -> np.ndarray:
         """Return the lengths of all events as windows show them, in frames, shape (N, 1): for tools/fit_anchors.py."""
         self.full_init()

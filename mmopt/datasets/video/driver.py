@@ -9,10 +9,10 @@ import numpy as np
 from mmengine.logging import print_log
 
 from mmopt.datasets.common import SeededDataset
+from mmopt.datasets.common.film.frame_index import count_frames
 from mmopt.datasets.common.pictures import text_size, write_text
 from mmopt.datasets.video.chunks import cut_chunks, sample_frames, segments_in_chunk
 from mmopt.datasets.video.example import example_driver, host_bytes_driver
-from mmopt.datasets.video.frame_index import count_frames
 from mmopt.datasets.video.layout import (
     DRIVER_ACTIONS,
     DRIVER_VIEWS,

@@ -3,8 +3,8 @@
 ``videos_split/<person>/<environment>/{front,left,right}.mp4``; ``label/<person>_<environment>.json`` (Label Studio);
 ``keypoints/<person>/<environment>/<frame>.npz`` (six digits, from 0); ``mini.json``: start, mid and end frame that were
 annotated; ``splits/fold_<k>_{train,val}.txt``: a recording per line; ``index/...``: see
-:class:`~mmopt.datasets.video.frame_index.FrameIndex`. A person is ``person_01`` (a folder ``01`` is taken as that), an
-environment ``day_high``, ``day_low``, ``night_high`` or ``night_low``.
+:class:`~mmopt.datasets.common.film.frame_index.FrameIndex`. A person is ``person_01`` (a folder ``01`` is taken as
+that), an environment ``day_high``, ``day_low``, ``night_high`` or ``night_low``.
 """
 
 import io

@@ -17,13 +17,13 @@ from mmopt.engine.checkpoint_io.optimizer import remap_optimizer_state
 from mmopt.engine.checkpoint_io.plain import message_hub_state, restore_message_hub, to_plain
 from mmopt.engine.checkpoint_io.prefixes import fit_names
 from mmopt.engine.checkpoint_io.published import publish, write_with_hash
-from mmopt.engine.checkpoint_io.read import UnsafeCheckpointError, load
+from mmopt.engine.checkpoint_io.read import UnsafeCheckpointError, allow_harmless_types, load
 from mmopt.engine.checkpoint_io.rng import rng_state, set_rng_state
 from mmopt.engine.checkpoint_io.store import Store, open_store
 from mmopt.engine.checkpoint_io.tensor_file import write_tensor_file
 from mmopt.engine.checkpoint_io.verify import CorruptCheckpointError, verify
 from mmopt.engine.checkpoint_io.weights import LoadReport, load_weights
-from mmopt.engine.checkpoint_io.write import CheckpointWriteError, replace_file, save
+from mmopt.engine.checkpoint_io.write import CheckpointWriteError, replace_file, save, save_to
 
 __all__ = [
     'BackgroundWriter',
@@ -32,6 +32,7 @@ __all__ = [
     'LoadReport',
     'Store',
     'UnsafeCheckpointError',
+    'allow_harmless_types',
     'find_latest',
     'fit_names',
     'load',
@@ -47,6 +48,7 @@ __all__ = [
     'restore_message_hub',
     'rng_state',
     'save',
+    'save_to',
     'set_rng_state',
     'switch_link',
     'to_plain',

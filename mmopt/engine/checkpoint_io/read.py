@@ -20,7 +20,7 @@ from mmopt.engine.checkpoint_io.tensor_file import read_tensor_file
 from mmopt.engine.checkpoint_io.verify import CorruptCheckpointError, verify
 from mmopt.utils.errors import UserError
 
-__all__ = ['UnsafeCheckpointError', 'load']
+__all__ = ['UnsafeCheckpointError', 'allow_harmless_types', 'load']
 
 _UNSAFE = re.compile(r"GLOBAL (\S+)|unrecognized function (.+?)(?: which|\n|$)|but got <class '(.+?)'>")
 # A Path has made one slash of the two.
@@ -82,6 +82,14 @@ _SAFE_TYPES = [
     (OrderedDict, 'mmengine.config.config.ConfigDict'),
     (OrderedDict, 'addict.addict.Dict'),
 ]
+
+
+def allow_harmless_types() -> None:
+    """Let every ``torch.load`` of this process take the harmless types of older checkpoints; nothing else is allowed.
+
+    For code of others that reads weights itself.
+    """
+    torch.serialization.add_safe_globals(_SAFE_TYPES)
 
 
 def load(path: Path | str, map_location: Any = 'cpu', allow_pickle: bool = False, *, for_resume: bool = False) -> dict:

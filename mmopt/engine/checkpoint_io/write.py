@@ -9,14 +9,16 @@ import errno
 import os
 import re
 import shutil
+import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
+from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.logging import print_log
 from torch import Tensor
 
@@ -27,7 +29,7 @@ from mmopt.utils.errors import UserError
 from mmopt.utils.memory import GIB
 from mmopt.utils.platform import sync_folder
 
-__all__ = ['FOOTER', 'FOOTER_LENGTH', 'TEMPORARY', 'CheckpointWriteError', 'replace_file', 'save']
+__all__ = ['FOOTER', 'FOOTER_LENGTH', 'TEMPORARY', 'CheckpointWriteError', 'replace_file', 'save', 'save_to']
 
 FOOTER = re.compile(rb'mmopt1 crc32 ([0-9a-f]{8}) size (\d{16})')
 FOOTER_LENGTH = len(b'mmopt1 crc32 ') + 8 + len(b' size ') + 16
@@ -66,6 +68,33 @@ def save(path: Path, state: dict) -> None:
         _write_plain(path, _plain_state(path, state, copy=False))
     else:
         deferred.append(partial(_write_plain, path, _plain_state(path, state, copy=True)))
+
+
+def save_to(
+    out_dir: str | Path, filename: str | None, state: dict, backend_args: Mapping[str, Any] | None = None
+) -> None:
+    """Write a checkpoint where MMEngine's ``save_checkpoint`` would.
+
+    Args:
+        out_dir: A folder, or an address that one of MMEngine's file backends knows, such as ``s3://...``.
+        filename: The file in it; None: ``out_dir`` is a file of this machine.
+        state: See :func:`save`.
+        backend_args: Arguments of the backend; None: told from the address.
+    """
+    if filename is None:
+        save(Path(out_dir), state)
+        return
+    args = dict(backend_args or {})
+    if args.get('backend') == 'disk':  # the older word
+        args['backend'] = 'local'
+    backend: Any = get_file_backend(str(out_dir), backend_args=args or None)
+    if isinstance(backend, LocalBackend):
+        save(Path(out_dir, filename), state)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, filename)
+        save(path, state)
+        backend.put(path.read_bytes(), backend.join_path(str(out_dir), filename))
 
 
 def _plain_state(path: Path, state: dict, *, copy: bool) -> dict:

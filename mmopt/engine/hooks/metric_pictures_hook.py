@@ -1,17 +1,22 @@
 """Pictures that metrics draw of an evaluation: confusion matrices and the like."""
 
+import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from mmopt.registry import HOOKS
 from mmopt.utils.optional import run_optional
 
 __all__ = ['MetricPicturesHook']
+
+_warn = partial(print_log, logger='current', level=logging.WARNING)
 
 
 @HOOKS.register_module()
@@ -36,7 +41,7 @@ class MetricPicturesHook(Hook):
         for metric in metrics:
             if hasattr(metric, 'draw'):
                 what = f'pictures of {type(metric).__name__}'
-                run_optional(what, runner.logger.warning, self._draw, metric, Path(runner.work_dir), suffix)
+                run_optional(what, _warn, self._draw, metric, Path(runner.work_dir), suffix)
 
     @staticmethod
     def _draw(metric: Any, folder: Path, suffix: str) -> None:

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_in
 
 from mmopt.structures import Substitute, describe_samples
 from mmopt.utils.errors import DataError
+from mmopt.utils.numbers import is_whole
 from mmopt.utils.seeding import SampleIndex, generators_kept, seed_globals
 from mmopt.utils.user_code import place_in_user_code
 
@@ -51,7 +52,9 @@ class GuardedLoader(DataLoader):
     """torch's loader, whose iterators read through a guard; see the module. Made of one by :meth:`guard`."""
 
     seed: int
+    _pass: int
     passes: int
+    """Iterators begun: the epoch of the next one, where the sampler knows none. Loops set it where they jump."""
 
     @classmethod
     def guard(cls, loader: DataLoader, seed: int) -> 'GuardedLoader':
@@ -65,16 +68,24 @@ class GuardedLoader(DataLoader):
             The same object.
         """
         loader.__class__ = cls  # built by MMEngine, which names torch's class
-        loader.__dict__.update(seed=seed, passes=0)
+        loader.__dict__.update(seed=seed, passes=0, _pass=0)
         return cast(GuardedLoader, loader)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the iterator that was begun last."""
+        known = getattr(self.sampler, 'epoch', None)
+        return known if is_whole(known) else self._pass
+
+    def __iter__(self) -> Any:
+        self._pass, self.passes = self.passes, self.passes + 1
+        return super().__iter__()
 
     def _get_iterator(self) -> Any:
         rank, world_size = get_dist_info()
-        first_pass, self.passes = self.passes, self.passes + 1
-        epoch = getattr(self.sampler, 'epoch', first_pass)
         # The base seed of the workers, from which those without indices (iterable data sets) draw.
         if self.generator is not None:
-            self.generator.manual_seed((self.seed + rank * _STRIDE + epoch) & _MASK >> 1)
+            self.generator.manual_seed((self.seed + rank * _STRIDE + self.epoch) & _MASK >> 1)
         if isinstance(self.dataset, IterableDataset):
             return super()._get_iterator()
         view = copy.copy(self)
@@ -82,7 +93,7 @@ class GuardedLoader(DataLoader):
         view.__dict__ |= {
             'dataset': _GuardedDataset(self.dataset, _may_draw(self.dataset)),
             'collate_fn': _GuardedCollate(self.collate_fn),
-            name: _SeededIndices(getattr(self, name), self.sampler, self.seed, rank, world_size, first_pass),
+            name: _SeededIndices(getattr(self, name), self, rank, world_size),
         }
         return DataLoader._get_iterator(view)
 
@@ -94,28 +105,24 @@ class _SeededIndices:
     depends on the place in the order, not on the number.
     """
 
-    def __init__(self, indices: Any, sampler: Any, seed: int, rank: int, world_size: int, first_pass: int) -> None:
+    def __init__(self, indices: Any, loader: GuardedLoader, rank: int, world_size: int) -> None:
         self._indices = indices
-        self._sampler = sampler
-        self._seed = seed
+        self._loader = loader  # persistent workers stay with this object over all epochs
         self._rank = rank
         self._world_size = world_size
-        self._passes = first_pass  # persistent workers stay with this object
 
     def __len__(self) -> int:
         return len(self._indices)
 
     def __iter__(self) -> Iterator:
-        epoch = getattr(self._sampler, 'epoch', self._passes)
-        self._passes += 1
-        place = self._rank + 1
+        seed, epoch, place = self._loader.seed, self._loader.epoch, self._rank + 1
 
         def seeded(index: Any) -> Any:
             nonlocal place
             if isinstance(index, SampleIndex) or type(index) is bool or not isinstance(index, int | np.integer):
                 return index
             place += self._world_size
-            return SampleIndex(int(index), (self._seed + place * _STRIDE) & _MASK, epoch)
+            return SampleIndex(int(index), (seed + place * _STRIDE) & _MASK, epoch)
 
         for item in self._indices:
             yield [seeded(index) for index in item] if isinstance(item, list) else seeded(item)

@@ -44,9 +44,10 @@ class LogProcessor(_LogProcessor):
         if mode != 'train':
             return super().get_log_after_iter(runner, batch_idx, mode)
         usual = self.window_size, self.mean_pattern
-        # mmcv empties its buffer there.
-        since = getattr(runner.train_loop, 'iters_since_break', self.window_size)
-        self.window_size, self.mean_pattern = max(min(self.window_size, since), 1), self._train_pattern
+        # mmcv empties its buffer there. Loops of other libraries do not count.
+        since = getattr(runner.train_loop, 'iters_since_break', None)
+        window = max(min(self.window_size, since), 1) if isinstance(since, int) else self.window_size
+        self.window_size, self.mean_pattern = window, self._train_pattern
         try:
             return super().get_log_after_iter(runner, batch_idx, mode)
         finally:

@@ -51,8 +51,8 @@ class EpochBasedTrainLoop(TrainLoop):
         super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals, **kwargs)
         if int(max_epochs) != max_epochs or max_epochs < 1:
             raise ValueError(f'max_epochs must be a positive whole number, got {max_epochs!r}.')
-        self.max_epochs = int(max_epochs)
-        self.phases = parse_phases(phases, self.max_epochs)
+        self._max_epochs = int(max_epochs)
+        self.phases = parse_phases(phases, self._max_epochs)
         self.loaders = make_loaders(self.phases, self.dataloader, dataloader, runner)
         for loader in self.loaders:
             if not len(loader):
@@ -65,9 +65,18 @@ class EpochBasedTrainLoop(TrainLoop):
         self._phase: Phase | None = None
 
     @property
+    def max_epochs(self) -> int:
+        """Epochs of the run."""
+        return self._max_epochs
+
+    @property
     def max_iters(self) -> int:
         """Iterations of the run."""
-        return self.iters_until(self.max_epochs)
+        return self.iters_until(self._max_epochs)
+
+    @property
+    def _max_iters(self) -> int:
+        return self.max_iters  # what MMEngine's loop calls it
 
     def iters_until(self, epoch: int) -> int:
         """Return the iterations before an epoch begins."""
@@ -174,11 +183,22 @@ class EpochBasedTrainLoop(TrainLoop):
         self._owes_evaluation &= self.iters_done == self.iters_until(self.epochs_done)
         self._evaluate_at_start(self.epochs_done)
         while self.epochs_done < self.max_epochs and not self.stop_training:
-            self._run_epoch()
+            self.run_epoch()
             self._stop_if_asked()
             self._evaluate_if_due(self.epochs_done)
+        self._evaluate_at_end()
 
-    def _run_epoch(self) -> None:
+    def run_iter(self, idx: int, data_batch: Any) -> None:
+        """Run one iteration with its hooks.
+
+        Args:
+            idx: Its place in the epoch.
+            data_batch: A batch as the loader gives it.
+        """
+        self._run_iter(idx, data_batch, is_last=False)  # the source knows where the epoch ends
+
+    def run_epoch(self) -> None:
+        """Run what is left of the epoch."""
         runner = self.runner
         self._enter_phase()
         runner.call_hook('before_train_epoch')
@@ -188,7 +208,7 @@ class EpochBasedTrainLoop(TrainLoop):
         self._read(self._open(self._epoch, first, self._epoch * length + first * self.global_batch))
         batch_idx = first
         while (batch := self._next()) is not None:
-            self._run_iter(batch_idx, batch, is_last=False)  # the source knows where the epoch ends
+            self.run_iter(batch_idx, batch)
             batch_idx += 1
             if batch_idx < len(self.dataloader):  # else the epoch's end is done first
                 self._stop_if_asked()

@@ -6,7 +6,7 @@ its gradient. Models without ``loss_normalizers`` return means, which are weight
 every sample counts alike.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
@@ -20,6 +20,7 @@ from mmopt.engine.guards.bad_numbers import BadNumberGuard
 from mmopt.engine.optim import OptimWrapper
 from mmopt.engine.parallel.unused_parameters import check_all_used, unused_parameters_explained
 from mmopt.structures import batch_size, move_to, split_batch
+from mmopt.utils.errors import UserError
 
 __all__ = ['TrainStep', 'forward_losses', 'sum_losses', 'unwrap']
 
@@ -41,9 +42,14 @@ def sum_losses(losses: dict[str, Tensor | list[Tensor]]) -> tuple[Tensor, dict[s
         The loss, and everything as detached scalars for the log; the total under ``loss``, unless a part is named so.
 
     Raises:
-        TypeError: If an entry is neither a tensor nor a list of tensors.
+        TypeError: If it is no dict, or an entry is neither a tensor nor a list of tensors.
         ValueError: If no entry has ``loss`` in its name.
     """
+    if not isinstance(losses, Mapping):
+        raise TypeError(
+            f"The model returned a {type(losses).__name__} in mode 'loss': it must return a dict, whose entries with "
+            "'loss' in their name are added up."
+        )
     scalars: dict[str, Tensor] = {}
     for name, value in losses.items():
         if isinstance(value, Tensor):
@@ -155,6 +161,11 @@ class TrainStep:
             with optim_wrapper.autocast(self._device_type):
                 losses = forward_losses(self.model, part, normalizers)
             loss, scalars = sum_losses(losses)
+            if not loss.requires_grad:
+                raise UserError(
+                    f'No parameter of {type(self.module).__name__} can learn from its loss: all are frozen '
+                    '(requires_grad is False), or the loss was detached from them.'
+                )
             if self.guard is not None:
                 self.guard.watch(loss)
             optim_wrapper.accumulate(loss if weight == 1 else loss * weight)

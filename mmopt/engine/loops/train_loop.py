@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from mmopt.config.spelling import spelled
 from mmopt.engine.guards.bad_numbers import BadNumberError, BadNumberGuard, BadNumberPolicy, RollBack
+from mmopt.engine.guards.classes import check_classes
 from mmopt.engine.guards.signals import StopSignals, TrainingStopped
 from mmopt.engine.guards.weights import bad_weights, describe_bad_weights
 from mmopt.engine.loading.bad_samples import BadSamples
@@ -27,9 +28,9 @@ from mmopt.engine.loading.worker_death import worker_deaths_explained
 from mmopt.engine.loading.workers import LoaderTuner
 from mmopt.engine.logging.time_split import DeviceTime, TimeSplit
 from mmopt.engine.loops.evaluation_loops import EvaluationStopped
-from mmopt.engine.loops.evaluation_points import should_evaluate
+from mmopt.engine.loops.evaluation_points import interval_at, should_evaluate
 from mmopt.engine.loops.phases import Freezer
-from mmopt.engine.loops.step import unwrap
+from mmopt.engine.loops.step import TrainStep, unwrap
 from mmopt.engine.micro_batch import AutoMicroBatchStep, MicroBatchState, build_step
 from mmopt.engine.parallel.fsdp import is_sharded
 from mmopt.structures import samples_per_batch
@@ -57,7 +58,6 @@ class TrainLoop(BaseLoop):
 
     unit: str
     dataloader: DataLoader
-    _batches: BatchSource  # _read() sets it before the first iteration
 
     def __init__(
         self,
@@ -97,6 +97,8 @@ class TrainLoop(BaseLoop):
         self._signals = StopSignals()
         self._resumed_at = (0, 0)  # iterations and samples
         self._loader_iter: Iterator | None = None
+        self._batches: BatchSource | None = None  # _read() sets it before the first iteration
+        self._step: TrainStep | None = None
         self._freezer: Freezer | None = None
         self._step_end = 0.0
         self._data_s = 0.0
@@ -115,6 +117,23 @@ class TrainLoop(BaseLoop):
     def epoch(self) -> int:
         """Running epoch, from 0."""
         return self._epoch
+
+    @property
+    def val_interval(self) -> int:
+        """Iterations (epochs) between two evaluations, where the run is."""
+        return interval_at(self.units_done, self._val_interval, self.dynamic_intervals)
+
+    @val_interval.setter
+    def val_interval(self, interval: int) -> None:
+        self._val_interval = interval
+
+    @property
+    def step(self) -> TrainStep:
+        """What runs an iteration; built when it is first asked for, also by a loop that replaces :meth:`run`."""
+        if self._step is None:
+            self._build_step(self._found)
+        assert self._step is not None
+        return self._step
 
     @property
     def units_done(self) -> int:
@@ -139,8 +158,7 @@ class TrainLoop(BaseLoop):
 
     def micro_batch_found(self) -> dict[str, Any] | None:
         """Return what a checkpoint keeps of the size that was found; None where the config gives it."""
-        step = getattr(self, 'step', None)
-        return step.state.to_dict() if isinstance(step, AutoMicroBatchStep) else None
+        return self._step.state.to_dict() if isinstance(self._step, AutoMicroBatchStep) else None
 
     def set_position(self, meta: Mapping[str, Any]) -> None:
         """Go on where a checkpoint was.
@@ -176,9 +194,6 @@ class TrainLoop(BaseLoop):
                         pass
             finally:
                 self._split.switch('hooks')
-            is_owed = self.evaluated_at != self.iters_done and self.units_done >= self.val_begin
-            if self.val_at_end and is_owed and self.runner.val_loop is not None:
-                self._evaluate()
         if (guard := getattr(self.step, 'guard', None)) is not None and guard.num_skipped:
             verb = 'iteration was' if guard.num_skipped == 1 else 'iterations were'
             self.runner.logger.warning(f'{guard.num_skipped} {verb} skipped: their losses were not finite (see above).')
@@ -266,11 +281,12 @@ class TrainLoop(BaseLoop):
         raise TrainingStopped(signal_name, self.iters_done, str(path))
 
     def _build_step(self, found: MicroBatchState | None) -> None:
-        self.step = build_step(self.runner, self.micro_batch, found)
+        self._step = build_step(self.runner, self.micro_batch, found)
         if not self.step.model_owns_step:
             self.step.guard = self._make_guard()
 
     def _begin(self) -> None:
+        check_classes(unwrap(self.runner.model), self.dataloader.dataset)
         self._build_step(self._found)
         self.runner.call_hook('before_train')
         self._step_end = self._split.switch('data')
@@ -284,7 +300,7 @@ class TrainLoop(BaseLoop):
         """Let the next batches come from this iterator."""
         self._batches = batch_source(
             batches,
-            self.step.module,
+            unwrap(self.runner.model),
             num_workers=self.dataloader.num_workers,
             enabled=self.device_prefetch,
             device_time=self._device_time,
@@ -292,6 +308,7 @@ class TrainLoop(BaseLoop):
 
     def _next(self) -> Any:
         """Take a batch, or None at the end of the epoch."""
+        assert self._batches is not None, '_read() comes first'
         self._split.switch('data')
         # Counted when it is taken, not when it is fetched ahead: a checkpoint counts what was trained on.
         return self.bad_samples.unpack(self._batches.take())
@@ -328,7 +345,9 @@ class TrainLoop(BaseLoop):
 
     def _run_iter(self, batch_idx: int, batch: Any, *, is_last: bool) -> None:
         runner, split, device_time = self.runner, self._split, self._device_time
-        split.switch('hooks')
+        now = split.switch('hooks')
+        if not self._step_end:  # a loop that replaces run() begins here
+            self._step_end = now
         runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=batch)
         split.switch('compute')
         start = None if device_time is None else device_time.mark()
@@ -336,7 +355,7 @@ class TrainLoop(BaseLoop):
         if device_time is not None:
             device_time.add('compute', start)
         self.iters_done += 1
-        if not is_last:
+        if not is_last and self._batches is not None:
             split.switch('data')
             self._batches.advance()
         # From one step's end to the next: hooks and the wait for data are part of an iteration, evaluations are not.
@@ -376,6 +395,13 @@ class TrainLoop(BaseLoop):
             done, self.val_interval, self.val_start, self.dynamic_intervals
         )
         if due and self.runner.val_loop is not None:
+            self._evaluate()
+
+    def _evaluate_at_end(self) -> None:
+        """Evaluate what the run ends with, unless that has been done; the loader's workers are no longer needed."""
+        is_owed = self.evaluated_at != self.iters_done and self.units_done >= self.val_begin
+        if self.val_at_end and is_owed and self.runner.val_loop is not None:
+            self._close()
             self._evaluate()
 
     def _evaluate(self) -> None:

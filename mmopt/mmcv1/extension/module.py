@@ -17,7 +17,10 @@ import torch
 from torch import Tensor
 
 from mmopt.mmcv1.extension.boxes import BOX_FUNCTIONS
+from mmopt.mmcv1.extension.convolutions import CONVOLUTION_FUNCTIONS
+from mmopt.mmcv1.extension.layers import LAYER_FUNCTIONS
 from mmopt.mmcv1.extension.losses import LOSS_FUNCTIONS
+from mmopt.mmcv1.extension.points import POINT_FUNCTIONS
 from mmopt.mmcv1.extension.regions import REGION_FUNCTIONS
 
 __all__ = ['EXTENSION_FUNCTIONS', 'install_extension']
@@ -25,7 +28,16 @@ __all__ = ['EXTENSION_FUNCTIONS', 'install_extension']
 _NAME = 'mmcv._ext'
 
 # Our functions under the extension's names, as `mmcv.ops` calls them: results are written into arguments.
-EXTENSION_FUNCTIONS: dict[str, Callable] = BOX_FUNCTIONS | LOSS_FUNCTIONS | REGION_FUNCTIONS
+EXTENSION_FUNCTIONS: dict[str, Callable] = (
+    BOX_FUNCTIONS
+    | CONVOLUTION_FUNCTIONS
+    | LAYER_FUNCTIONS
+    | LOSS_FUNCTIONS
+    | POINT_FUNCTIONS
+    | REGION_FUNCTIONS
+    # What an environment report asks the extension about itself.
+    | {name: lambda: 'none: ops in PyTorch by mmopt' for name in ('get_compiler_version', 'get_compiling_cuda_version')}
+)
 
 
 def install_extension() -> bool:

@@ -4,7 +4,15 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from mmopt.ops.mmcv.roi_align import RoIGrid, roi_align, roi_align_backward, roi_align_max, roi_align_max_backward
+from mmopt.ops.mmcv.regions.roi_align import (
+    RoIGrid,
+    roi_align,
+    roi_align_backward,
+    roi_align_max,
+    roi_align_max_backward,
+)
+from mmopt.ops.mmcv.regions.roi_align_rotated import roi_align_rotated, roi_align_rotated_backward
+from mmopt.ops.mmcv.regions.roi_pool import roi_pool, roi_pool_backward
 
 __all__ = ['REGION_FUNCTIONS']
 
@@ -56,7 +64,67 @@ def _roi_align_backward(
     grad_input.copy_(gradient)
 
 
+def _roi_pool_forward(
+    input: Tensor,
+    rois: Tensor,
+    output: Tensor,
+    argmax: Tensor,
+    pooled_height: int,
+    pooled_width: int,
+    spatial_scale: float,
+) -> None:
+    best, pixel = roi_pool(input, rois, (pooled_height, pooled_width), spatial_scale)
+    output.copy_(best)
+    argmax.copy_(pixel)
+
+
+def _roi_pool_backward(
+    grad_output: Tensor,
+    rois: Tensor,
+    argmax: Tensor,
+    grad_input: Tensor,
+    pooled_height: int,
+    pooled_width: int,
+    spatial_scale: float,
+) -> None:
+    grad_input.copy_(roi_pool_backward(grad_output, argmax, rois, grad_input.shape))
+
+
+def _roi_align_rotated_forward(
+    input: Tensor,
+    rois: Tensor,
+    output: Tensor,
+    pooled_height: int,
+    pooled_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    aligned: bool,
+    clockwise: bool,
+) -> None:
+    grid = RoIGrid(pooled_height, pooled_width, spatial_scale, sampling_ratio, aligned)
+    output.copy_(roi_align_rotated(input, rois, grid, clockwise))
+
+
+def _roi_align_rotated_backward(
+    grad_output: Tensor,
+    rois: Tensor,
+    grad_input: Tensor,
+    pooled_height: int,
+    pooled_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    aligned: bool,
+    clockwise: bool,
+) -> None:
+    grid = RoIGrid(pooled_height, pooled_width, spatial_scale, sampling_ratio, aligned)
+    grad_input.copy_(roi_align_rotated_backward(grad_output, rois, grid, clockwise, grad_input.shape))
+
+
 REGION_FUNCTIONS: dict[str, Callable] = {
     'roi_align_forward': _roi_align_forward,
     'roi_align_backward': _roi_align_backward,
+    'roi_pool_forward': _roi_pool_forward,
+    'roi_pool_backward': _roi_pool_backward,
+    'roi_align_rotated_forward': _roi_align_rotated_forward,
+    'roi_align_rotated_backward': _roi_align_rotated_backward,
 }

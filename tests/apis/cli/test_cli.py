@@ -1,10 +1,12 @@
+import warnings
+
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mmopt.apis.cli.errors import explain, run_tool
 from mmopt.registry import MODELS
-from mmopt.utils.errors import UserError
+from mmopt.utils.errors import ConfigWarning, UserError
 
 
 def raised(function, *args, **kwargs) -> BaseException:
@@ -80,6 +82,24 @@ def test_a_type_of_another_registry_is_recognized():
 def test_an_unknown_argument_names_the_nearest_of_all_bases():
     error = raised(MODELS.build, dict(type='CliToyModel', chanels=1))
     assert explain(error) == "CliToyBase has no argument 'chanels'. Did you mean channels?"
+
+
+def test_an_argument_that_is_another_frameworks_word_names_the_key_here():
+    text = explain(raised(MODELS.build, dict(type='CliToyModel', use_gradient_checkpointing=True)))
+    assert text == (
+        "CliToyBase has no argument 'use_gradient_checkpointing': it is a word of Hugging Face; write "
+        'optimize.checkpointing=blocks.'
+    )
+
+
+def test_what_a_config_says_in_vain_is_one_line_and_other_warnings_are_pythons(monkeypatch):
+    monkeypatch.setattr(warnings, 'formatwarning', warnings.formatwarning)  # put back afterwards
+    leave(lambda: None)
+    place = dict(filename='file.py', lineno=1)
+    assert warnings.formatwarning(ConfigWarning('a=1 sets a name.'), ConfigWarning, **place) == (
+        'warning: a=1 sets a name.\n'
+    )
+    assert warnings.formatwarning(UserWarning('x'), UserWarning, **place).startswith('file.py:1: UserWarning: x')
 
 
 def test_a_missing_file_is_named():

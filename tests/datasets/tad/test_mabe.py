@@ -168,6 +168,13 @@ def test_the_timeline_has_a_row_for_truth_and_one_for_the_prediction(build):
     assert both.shape[0] > alone.shape[0]
 
 
+def test_videos_without_a_labeled_segment_are_nothing_to_learn_from(build):
+    dataset = build()
+    assert dataset.nothing_to_learn() == ''
+    dataset.events = [events[:0] for events in dataset.events]
+    assert 'has a segment of a behavior in behaviors_labeled' in dataset.nothing_to_learn()
+
+
 def test_anchor_sizes_are_what_windows_show(build):
     sizes = build(window=60, overlap=0).anchor_sizes()
     assert sizes.shape[1] == 1

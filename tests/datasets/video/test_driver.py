@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from mmopt.datasets.common.film.reader import VideoReader
 from mmopt.datasets.video import DriverActionDataset, LoadDriverClip, ShiftDriverClip
 from mmopt.datasets.video.layout import DRIVER_ACTIONS
 from mmopt.datasets.video.prepare.driver import prepare
-from mmopt.datasets.video.reader import VideoReader
 from mmopt.utils.errors import DataError, DataNotFoundError
 from tests.datasets.video.conftest import SEGMENTS, SIZE, number_of, write_labels, write_video
 

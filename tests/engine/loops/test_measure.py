@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.evaluator import Evaluator
 
-from mmopt.engine.loops.measure import measure, score_of
+from mmopt.engine.loops.measure import check_predictions, measure, score_of
 from mmopt.registry import METRICS, RUNNERS
 from mmopt.utils.errors import UserError
 from tests.engine.toy import ToyError, toy_config
@@ -47,7 +47,7 @@ def test_an_array_of_one_is_a_number(value):
 def test_what_is_no_number_may_be_measured_but_decides_nothing(value):
     metrics, _ = measured(GivenMetric(dict(acc=value)))
     assert metrics['acc'] is value
-    with pytest.raises(UserError, match="evaluation.save_best='acc': acc is no single number but"):
+    with pytest.raises(UserError, match="evaluation.save_best='acc': its value is no single number but"):
         score_of(metrics, 'acc', "evaluation.save_best='acc'")
 
 
@@ -57,10 +57,19 @@ def test_a_metric_that_gives_no_dict_is_named(given, prefix):
         measured(GivenMetric(given, prefix=prefix))
 
 
-def test_a_metric_that_gives_nothing_is_told_and_a_nan_stays():
+def test_an_evaluation_that_gives_nothing_is_told_and_a_nan_stays():
+    assert measured(GivenMetric({})) == ({}, ['GivenMetric gave no metric for 4 samples.'])
     metrics, warnings = measured(GivenMetric({}), GivenMetric(dict(acc=math.nan)))
     assert math.isnan(metrics['acc'])
-    assert warnings == ['GivenMetric gave no metric for 4 samples.']
+    assert warnings == []
+
+
+@pytest.mark.parametrize('outputs', [None, dict(pred=[1]), 0.5])
+def test_predictions_that_are_no_list_of_samples_name_the_model(outputs):
+    with pytest.raises(UserError, match=rf"GivenMetric returned a {type(outputs).__name__} in mode 'predict'"):
+        check_predictions(outputs, GivenMetric(), Evaluator([]))
+    check_predictions([1], GivenMetric(), Evaluator([]))
+    check_predictions(outputs, GivenMetric(), object())  # an evaluator of the user's may take it
 
 
 def test_one_name_of_two_metrics_is_refused_with_the_remedy():

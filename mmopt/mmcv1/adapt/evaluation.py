@@ -1,0 +1,49 @@
+"""Evaluation by the repository's own data set: ``pre_eval``, ``evaluate`` and ``format_results``."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.dist import get_dist_info
+
+from mmopt.evaluation import DatasetEvaluateMetric
+from mmopt.registry import METRICS
+
+__all__ = ['MMCV1Evaluation']
+
+
+@METRICS.register_module()
+class MMCV1Evaluation(DatasetEvaluateMetric):
+    """Let the data set measure what was predicted.
+
+    Args:
+        pre_eval: Reduce each batch to its part of the score at once (``dataset.pre_eval``), which keeps no maps.
+        format_only: Write files by ``dataset.format_results`` in the place of measuring.
+        **arguments: For ``dataset.evaluate`` or ``format_results``.
+    """
+
+    def __init__(self, *, pre_eval: bool = False, format_only: bool = False, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.pre_eval = pre_eval
+        self.format_only = format_only
+        self._num_seen = 0
+
+    def process(self, data_batch: Any, data_samples: Sequence) -> None:
+        """Keep one batch of results, or what the data set makes of them."""
+        if not self.pre_eval or not hasattr(self.dataset, 'pre_eval'):
+            super().process(data_batch, data_samples)
+            return
+        rank, world_size = get_dist_info()
+        # The sampler of evaluations gives every process each world_size-th sample, in order.
+        indices = [rank + world_size * (self._num_seen + place) for place in range(len(data_samples))]
+        self._num_seen += len(data_samples)
+        measured = self.dataset.pre_eval(list(data_samples), indices)
+        self._results += measured if isinstance(measured, list) else [measured]
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Measure or write all results and forget them."""
+        self._num_seen = 0
+        if self.format_only:
+            results, self._results = self._results, []
+            self.dataset.format_results(results, **self.arguments)
+            return {}
+        return super().evaluate(size)

@@ -1,0 +1,71 @@
+"""Several optimizers, one per part of a model, as generative models of mmcv 1.x have them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.optim import OptimWrapperDict
+from torch import nn
+
+from mmopt.engine.optim import OptimWrapper
+from mmopt.mmcv1.standins.optimizers import build_optimizer
+from mmopt.registry import OPTIM_WRAPPER_CONSTRUCTORS
+
+__all__ = ['MMCV1OptimizersConstructor', 'MMCV1RepositoryConstructor']
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class MMCV1OptimizersConstructor:
+    """Build one optimizer per named part of the model.
+
+    Args:
+        optim_wrapper_cfg: ``optimizers``: name of a part -> the optimizer's config.
+        paramwise_cfg: Must be None: each optimizer's config has its own.
+    """
+
+    def __init__(self, optim_wrapper_cfg: Mapping[str, Any], paramwise_cfg: Any = None) -> None:
+        del paramwise_cfg  # MMEngine's signature
+        self.optimizers = optim_wrapper_cfg['optimizers']
+
+    def __call__(self, model: nn.Module) -> OptimWrapperDict:
+        """Build them.
+
+        Args:
+            model: Without or with a wrapper.
+
+        Returns:
+            A wrapper of wrappers, by part.
+        """
+        model = getattr(model, 'module', model)
+        built = {name: build_optimizer(getattr(model, name), cfg) for name, cfg in self.optimizers.items()}
+        return OptimWrapperDict(**{name: OptimWrapper(optimizer) for name, optimizer in built.items()})
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class MMCV1RepositoryConstructor:
+    """Let a constructor of the repository make the parameter groups.
+
+    Args:
+        optim_wrapper_cfg: mmopt's section, with the constructor's name as ``repository_constructor``.
+        paramwise_cfg: For that constructor.
+    """
+
+    def __init__(self, optim_wrapper_cfg: Mapping[str, Any], paramwise_cfg: Mapping[str, Any] | None = None) -> None:
+        self.cfg = dict(optim_wrapper_cfg)
+        self.constructor = self.cfg.pop('repository_constructor')
+        self.optimizer = dict(self.cfg.pop('optimizer'))
+        self.paramwise_cfg = paramwise_cfg
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """Build the optimizer and mmopt's wrapper around it.
+
+        Args:
+            model: Without or with a wrapper.
+
+        Returns:
+            The wrapper.
+        """
+        from mmopt.registry import OPTIM_WRAPPERS
+
+        cfg = self.optimizer | dict(constructor=self.constructor, paramwise_cfg=self.paramwise_cfg)
+        optimizer = build_optimizer(getattr(model, 'module', model), cfg)
+        return OPTIM_WRAPPERS.build({'type': 'OptimWrapper', **self.cfg, 'optimizer': optimizer})

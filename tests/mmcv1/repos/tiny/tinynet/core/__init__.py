@@ -1,0 +1,25 @@
+from mmcv.runner import HOOKS, Hook, LrUpdaterHook
+
+
+@HOOKS.register_module()
+class NoteHook(Hook):
+    """Notes what it sees, for the test."""
+
+    seen = []
+
+    def before_run(self, runner):
+        self.seen.append(('run', type(runner.model.module).__name__, runner.max_iters, runner.rank))
+
+    def after_train_iter(self, runner):
+        lr = runner.optimizer.param_groups[0]['lr']
+        self.seen.append((runner.iter, float(runner.outputs['loss']), lr))
+        runner.log_buffer.update(dict(noted=1.0))
+
+    def after_run(self, runner):
+        self.seen.append(('end', runner.work_dir))
+
+
+@HOOKS.register_module()
+class ZigzagLrUpdaterHook(LrUpdaterHook):
+    def get_lr(self, runner, base_lr):
+        return base_lr * (1 if runner.iter % 2 else 0.5)
