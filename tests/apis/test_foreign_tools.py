@@ -82,6 +82,22 @@ class Fit:
         return dict(results, img=cv2.resize(results['img'], (round(share * width), round(share * height))))
 
 @TRANSFORMS.register_module()
+class SideBySide:
+    def get_indexes(self, dataset):
+        return [np.random.randint(len(dataset))]
+
+    def __call__(self, results):
+        assert len(results['mix_results']) == 1
+        return dict(results, img=np.hstack([results['img'], results['mix_results'][0]['img']]))
+
+@DATASETS.register_module()
+class Mixed:
+    '''A wrapper with a pipeline of its own, as MMDetection has one.'''
+
+    def __init__(self, dataset, pipeline):
+        self.dataset = DATASETS.build(dataset)
+
+@TRANSFORMS.register_module()
 class NeedsLidar:
     def __call__(self, results):
         return results['lidar_points']
@@ -232,6 +248,14 @@ def test_without_the_files_the_pipeline_runs_on_made_up_data(cfg, tmp_path):
     assert sample['data_samples'].gt_instances.bboxes.shape == (3, 4)
     assert source.note.startswith('made-up data: an image of 32x24 with 3 labels, through the pipeline of the config; ')
     assert 'nowhere' in source.note
+
+
+def test_a_wrapper_that_mixes_samples_is_followed_to_its_end(cfg, tmp_path):
+    *inner, pack = cfg.train_dataloader.dataset.pipeline
+    data = dict(cfg.train_dataloader.dataset, data_root=str(tmp_path / 'nowhere'), pipeline=inner)
+    cfg.train_dataloader.dataset = dict(type='Mixed', dataset=data, pipeline=[dict(type='SideBySide'), pack])
+    (sample,) = SampleSource(cfg).take(1)
+    assert sample['inputs'].shape == (3, 24, 64)
 
 
 def test_where_nothing_can_be_made_up_either_all_reasons_are_said(cfg, tmp_path):

@@ -5,7 +5,9 @@ transforms are run on a dict with the keys that the loading transforms of those 
 written for them. What leaves the pipeline has the types and shapes that it gives.
 """
 
-from collections.abc import Iterator, Mapping
+import copy
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +17,58 @@ from mmengine.dataset import Compose
 
 from mmopt.utils.numbers import is_whole
 
-__all__ = ['NUM_ITEMS', 'made_up_sample']
+__all__ = ['NUM_ITEMS', 'made_up_samples']
 
 NUM_ITEMS = 16
 """Labels of a made-up sample, where nobody asks for another number."""
+NUM_DRAWS = 8
 _DEFAULT_SIZE = (1333, 800)
 _SIZES = ('scale', 'img_scale', 'scales', 'crop_size', 'size')
 
 
-def made_up_sample(part: Mapping[str, Any], folder: Path, max_items: int | None = None) -> tuple[Any, str]:
+def made_up_samples(dataset: Mapping[str, Any], folder: Path, max_items: int | None = None) -> tuple[list, str]:
     """Run a data set's pipeline on made-up files.
 
     Args:
-        part: The data set's part of a lowered config, with a ``pipeline``.
+        dataset: The data set's part of a lowered config, with a ``pipeline`` or around one that has it.
         folder: Where the files go.
         max_items: Labels; None: :data:`NUM_ITEMS`.
 
     Returns:
-        The sample, and what it is in words.
+        Samples, since pipelines draw sizes at random, and what they are in words.
     """
-    width, height = _image_size(part['pipeline'])
+    steps = _steps(dataset)
+    if not steps:
+        raise ValueError('the data set has no pipeline')
+    width, height = _image_size(steps)
     count = NUM_ITEMS if max_items is None else max_items
-    sample = Compose(list(part['pipeline']))(_what_loaders_read(folder, width, height, count))
-    return sample, f'made-up data: an image of {width}x{height} with {count} labels, through the pipeline of the config'
+    listed = _what_loaders_read(folder, width, height, count)
+    # A sample says what its data set told the loader, which MMSegmentation compares with the loader's own argument.
+    listed['reduce_zero_label'] = any(step.get('reduce_zero_label') for step in steps if isinstance(step, Mapping))
+    transforms = Compose(steps).transforms
+    samples = [functools.reduce(_apply, transforms, copy.deepcopy(listed)) for _ in range(NUM_DRAWS)]
+    return (
+        samples,
+        f'made-up data: an image of {width}x{height} with {count} labels, through the pipeline of the config',
+    )
+
+
+def _steps(dataset: Mapping[str, Any]) -> list:
+    """Return the transforms of a data set and of those around it, the inner ones first."""
+    inner = dataset.get('dataset') or (dataset.get('datasets') or [None])[0]
+    return (_steps(inner) if inner is not None else []) + list(dataset.get('pipeline') or ())
+
+
+def _apply(sample: Any, transform: Any) -> Any:
+    """Apply a transform; one that mixes samples (mosaic, mix-up) gets copies of this one as the others."""
+    indices_of = getattr(transform, 'get_indexes', None) or getattr(transform, 'get_indices', None)
+    if indices_of is None:
+        return transform(sample)
+    indices = indices_of([sample] * 8)  # it asks for a length, or for a sample with labels
+    count = len(indices) if isinstance(indices, Sequence) else 1
+    mixed = transform(sample | dict(mix_results=[copy.deepcopy(sample) for _ in range(count)]))
+    mixed.pop('mix_results', None)
+    return mixed
 
 
 def _image_size(pipeline: Any) -> tuple[int, int]:
@@ -99,6 +130,5 @@ def _what_loaders_read(folder: Path, width: int, height: int, count: int) -> dic
         instances=instances,
         seg_map_path=str(labels),
         label_map=None,
-        reduce_zero_label=False,
         seg_fields=[],
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.data import IterableDataset
 
-from mmopt.apis.memory.made_up import made_up_sample
+from mmopt.apis.memory.made_up import made_up_samples
 from mmopt.apis.run.facts import build_dataset, collate_of
 from mmopt.datasets.common import example_dataset
 from mmopt.utils.errors import UserError
@@ -74,14 +74,14 @@ class SampleSource:
             reason = f'{type(error).__name__}: {" ".join(str(error).split())}'.rstrip(': ')
             if self.scan:
                 raise UserError(f'a scan needs the data, and the data cannot be read: {reason}') from error
-            return [self._made_up(reason)]
+            return self._made_up(reason)
         self.note = f'the largest of {len(samples)} samples of the data'
         return samples
 
-    def _made_up(self, reason: str) -> Any:
+    def _made_up(self, reason: str) -> list:
         try:
             with tempfile.TemporaryDirectory(prefix='mmopt-made-up-') as folder:
-                sample, what = made_up_sample(self.part, Path(folder), self.max_items)
+                samples, what = made_up_samples(self.cfg.train_dataloader['dataset'], Path(folder), self.max_items)
         except Exception as error:
             raise UserError(
                 f'{self.kind.__name__} has no example_sample(), its data cannot be read ({reason}), and its pipeline '
@@ -89,7 +89,7 @@ class SampleSource:
                 'class an example_sample (docs/memory.md).'
             ) from error
         self.note = f'{what}; the data cannot be read ({reason})'
-        return sample
+        return sorted(samples, key=bytes_of, reverse=True)[:1]
 
 
 def batch_maker(
