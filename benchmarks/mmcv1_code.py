@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         make_data(work / 'data')
         results = []
         for part in args.parts:
-            names = TRAINED if part == 'train' else ('all',) if part == 'step' else PACKAGES
+            names = TRAINED if part == 'train' else PACKAGES
             for name in names:
                 if args.only and name not in args.only:
                     continue

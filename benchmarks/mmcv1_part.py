@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from mmcv1_cases import cut_config, literal_lr
+from mmcv1_steps import step_all
 from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
 
@@ -198,6 +199,10 @@ def main() -> None:
         content = import_all(name)
     elif part == 'build':
         content = build_models(name, Path(packages), int(number))
+    elif part == 'step':
+        install(name)
+        importlib.import_module(f'{name}.models')
+        content = step_all(name, Path(packages))
     else:
         content = train(name, Path(packages), Path(work))
     Path(result).write_text(json.dumps(content), encoding='utf-8')

@@ -237,7 +237,9 @@ def _note_base_batch(lowered: dict, path: str | Path) -> None:
     """Where options changed the batch and left the learning rate, note the batch that the rate was written for."""
     if lowered.get('auto_scale_lr'):
         return
-    before = _read_lowered(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', ConfigWarning)  # it has warned when it was read first
+        before = _read_lowered(path)
     batch = samples_per_step(before)
     if batch is not None and batch != samples_per_step(lowered) and _lr(before) == _lr(lowered):
         lowered['auto_scale_lr'] = dict(base_batch_size=batch, enable=False)

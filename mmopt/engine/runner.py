@@ -49,9 +49,9 @@ from mmopt.engine.optim.precision import evaluation_precision
 from mmopt.engine.parallel.fsdp import check_sharding, is_sharded, scatter_like
 from mmopt.engine.parallel.model_wrapper import needs_mmengine, wrap_distributed
 from mmopt.engine.parallel.sync_batch_norm import fit_sync_batch_norm
-from mmopt.engine.resume.changes import check_resumable
+from mmopt.engine.resume.changes import check_resumable, keeps_optimizer
 from mmopt.engine.resume.optimizer_settings import AFRESH
-from mmopt.engine.resume.optimizers import fresh_groups
+from mmopt.engine.resume.optimizers import forget_state, fresh_groups
 from mmopt.engine.resume.schedulers import scale_learning_rate
 from mmopt.engine.scope import resolve_evaluator, resolve_schedulers, without_own_loop
 from mmopt.engine.switches import (
@@ -501,7 +501,8 @@ class IterBasedRunner(Runner):
                 hook.forget()
         self.optim_wrapper.zero_grad()
         started_anew, self._resume = self._resume, True  # MMEngine's EMA hook restores its average only then
-        self.resume(path)
+        forget_state(self.optim_wrapper)
+        self.resume(path, resume_optimizer=self.cfg.get('resume_optimizer', True))
         self._resume = started_anew
         self.optim_wrapper.initialize_count_status(self.model, self.iter, self.max_iters)
         scale_learning_rate(self.optim_wrapper.optimizer, self.param_schedulers or [], lr_factor)
@@ -588,6 +589,7 @@ class IterBasedRunner(Runner):
         self._needs_optimizer = resume_optimizer
         try:
             checkpoint = self.load_checkpoint(filename, map_location, strict=True)
+            resume_optimizer = self._needs_optimizer
         finally:
             self._needs_optimizer = None
         if self._is_partial and resume_optimizer:
@@ -615,6 +617,8 @@ class IterBasedRunner(Runner):
             for_resume=self._resume and any(isinstance(hook, EMAHook) for hook in self.hooks),
         )
         if self._needs_optimizer is not None:
+            if not self.cfg.get('resume_optimizer', True) and keeps_optimizer(checkpoint, self.cfg, get_world_size()):
+                self._needs_optimizer = True
             check_resumable(checkpoint, filename, self.cfg, get_world_size(), optimizer=self._needs_optimizer)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         return checkpoint

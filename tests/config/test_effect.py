@@ -94,6 +94,7 @@ def load(path: Path, *options: str) -> dict:
         # the other dialect's
         ('train_dataloader.batch_size=3', r'is MMEngine wording, .*: write data.samples_per_gpu=3'),
         ('optim_wrapper.optimizer.lr=3', r'write optimizer.lr=3'),
+        ('resume=True', r'is no key of MMCV 1.x: write --resume-from FILE or --auto-resume'),
         ('param_scheduler.0.gamma=3', r'write the key of MMCV 1.x'),
         # written too high
         ('data.pipeline.0.size=1', r'no pipeline, but data.train.pipeline.0.size, data.val.pipeline.0.size are there'),
@@ -192,8 +193,9 @@ def test_native_configs_are_told_their_own_key(configs, name, option, message):
 
 
 def test_scalars_of_native_configs_are_followed_too(configs):
-    with pytest.raises(ConfigError, match=r'batch is a variable .*; write train_dataloader.batch_size=8\.$'):
-        load(configs['native'], 'batch=8')
+    for name in ('native', 'lazy'):
+        with pytest.raises(ConfigError, match=r'batch is a variable .*; write train_dataloader.batch_size=8\.$'):
+            load(configs[name], 'batch=8')
     assert load(configs['native'], 'train_dataloader.batch_size=8')['train_dataloader']['batch_size'] == 8
     with pytest.warns(ConfigWarning, match='my_flag'):
         load(configs['native'], 'my_flag=1')
@@ -208,7 +210,7 @@ def test_the_text_of_a_file_is_told_the_same_where_it_is_refused():
 
 def test_a_variable_that_is_called_like_a_section_warns_once(configs):
     with pytest.warns(ConfigWarning, match=r'total_epoch \(the section is called total_epochs\)') as caught:
-        load_config(configs['dialect'])
+        load_config(configs['dialect'], options=['data.samples_per_gpu=8'])
     assert len(caught) == 1
 
 

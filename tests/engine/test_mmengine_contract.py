@@ -123,7 +123,7 @@ def config(work_dir, loop: dict, **changes) -> Config:
             test_dataloader=dict(loader, sampler=dict(type='DefaultSampler', shuffle=False)),
             test_evaluator=dict(type='Count'),
             test_cfg=dict(),
-            optim_wrapper=dict(type='mmopt.OptimWrapper', optimizer=dict(type='SGD', lr=0.5)),
+            optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.5)),
             param_scheduler=dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=4),
             custom_hooks=[dict(type='Record')],
             log_processor=dict(by_epoch=loop['by_epoch']),
@@ -135,9 +135,7 @@ def config(work_dir, loop: dict, **changes) -> Config:
 
 def run(kind: type, work_dir, loop: dict, **changes):
     forget_mmengine_globals()
-    cfg = config(work_dir, loop, **changes)
-    cfg.optim_wrapper.type = 'OptimWrapper' if kind is Runner else 'mmopt.OptimWrapper'
-    runner = kind.from_cfg(cfg)
+    runner = kind.from_cfg(config(work_dir, loop, **changes))
     runner.train()
     return runner
 
@@ -222,7 +220,9 @@ METHODS = [
     (mine, name)
     for mine, stock in PAIRS.items()
     for name, value in vars(stock).items()
-    if callable(getattr(stock, name)) and not name.startswith('_') and not isinstance(value, property | type)
+    if callable(getattr(stock, name))
+    and (name == '__init__' or not name.startswith('_'))
+    and not isinstance(value, property | type)
 ]
 
 

@@ -6,6 +6,8 @@ from torch import nn
 
 from mmopt.mmcv1.standins.precision import auto_fp16, cast_tensor_type, force_fp32, wrap_fp16_model
 
+_SCALE = torch.ones(1)
+
 
 class Probe(nn.Module):
     def __init__(self):
@@ -14,7 +16,7 @@ class Probe(nn.Module):
         self.linear = nn.Linear(2, 2)
 
     @auto_fp16(apply_to=('x',), out_fp32=True)
-    def half(self, x, y, z=None, scale=torch.ones(1)):
+    def half(self, x, y, z=None, scale=_SCALE):
         return x, y, self.linear(y), self.loss(dict(a=[x]), z), scale
 
     @force_fp32()

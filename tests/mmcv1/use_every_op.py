@@ -39,6 +39,11 @@ rois = torch.tensor([[0, 0.5, 1, 6, 7], [1, 2, 2, 3, 8.5]])
 for mode in ('avg', 'max'):
     check(f'RoIAlign({mode})', ops.RoIAlign(2, pool_mode=mode)(features, rois), features)
 check('RoIPool', ops.RoIPool(2)(features, rois), features)
+moves = draw(2, 2, 2, 2)
+check('DeformRoIPool', ops.DeformRoIPool(2)(features, rois, moves), features, moves)
+ops.DeformRoIPool(2)(features, rois[:0]).sum().backward()  # what a picture without objects gives
+for kind in (ops.DeformRoIPoolPack, ops.ModulatedDeformRoIPoolPack):
+    check(kind.__name__, kind(2, 4, 8)(features, rois), features)
 turned = torch.tensor([[0, 4, 4, 5, 3, 0.5], [1, 4, 4, 3, 3, -2.0]])
 check('RoIAlignRotated', ops.RoIAlignRotated(2, 1.0)(features, turned), features)
 

@@ -166,3 +166,12 @@ def test_an_output_that_is_a_folder_is_refused_before_anything_is_computed(tool,
     }.items():
         with pytest.raises(UserError, match='--out results is a folder: name a file in it'):
             tool(name).main(argv)
+
+
+@pytest.mark.parametrize('scope', ['mmopt', 'mmengine'])
+def test_a_dry_run_knows_the_hooks_of_every_scope_with_all_their_arguments(tool, write_config, scope):
+    hooks = dict(logger=dict(type='LoggerHook', interval=2, by_epoch=False), peak=dict(type='PeakMemoryHook'))
+    config = write_config(default_hooks=hooks, default_scope=scope)
+    assert tool('train').main([str(config), '--dry-run']) == 0
+    with pytest.raises(TypeError, match="PeakMemoryHook.* got an unexpected keyword argument 'no'"):
+        tool('train').main([str(config), '--dry-run', '--options', 'default_hooks.peak.no=1'])

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from mmengine.registry import HOOKS, METRICS, Registry, init_default_scope
+from mmengine.registry import init_default_scope
 
 from mmopt.config.spelling import spelled
 from mmopt.engine.hooks.contract import check_points, check_priority
+from mmopt.registry import HOOKS, METRICS, Node
 from mmopt.utils.errors import UserError
 from mmopt.utils.terminal import nearest
 
@@ -38,11 +39,10 @@ def check_hooks(cfg: Mapping[str, Any]) -> None:
             check_points(found)
 
 
-def _look_up(registry: Registry, name: Any) -> Any:
+def _look_up(registry: Node, name: Any) -> Any:
     if not isinstance(name, str):
-        return name
-    with registry.switch_scope_and_registry(None) as scoped:
-        found = scoped.get(name)
+        return registry.instead_of(name)
+    found = registry.get(name)
     if found is None:
         raise KeyError(f'{name} is not in the {registry.scope}::{registry.name} registry.')
     return found

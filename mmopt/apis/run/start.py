@@ -11,7 +11,7 @@ from torch import distributed
 from mmopt.apis.config import missing_file
 from mmopt.apis.run.facts import Start, world_size_of
 from mmopt.engine import IterBasedRunner, checkpoint_io
-from mmopt.engine.resume.changes import changes_since, check_resumable
+from mmopt.engine.resume.changes import changes_since, check_resumable, keeps_optimizer
 from mmopt.registry import RUNNERS
 from mmopt.utils.distributed import init_distributed
 from mmopt.utils.seeding import prepare_determinism
@@ -122,6 +122,7 @@ def start_of(cfg: Config) -> Start | None:
         Path(cfg.load_from), map_location='cpu', allow_pickle=cfg.get('allow_pickle', False)
     )
     world_size = world_size_of(cfg.get('launcher', 'none'))
-    check_resumable(checkpoint, cfg.load_from, cfg, world_size, optimizer=cfg.get('resume_optimizer', True))
+    keeps = keeps_optimizer(checkpoint, cfg, world_size)
+    check_resumable(checkpoint, cfg.load_from, cfg, world_size, optimizer=keeps)
     meta = checkpoint['meta']
     return Start(meta['iter'], meta.get('precision'), str(changes_since(checkpoint, cfg, world_size)))

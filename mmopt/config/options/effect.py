@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmopt.config.files import places_of
+from mmopt.config.files import is_lazy, places_of
 from mmopt.config.keys import EXTRAS, NATIVE, TOP_LEVEL
 from mmopt.config.options.look import NUM_PLACES, at, leaves, listed, same, text_of
 from mmopt.config.options.merge import ROOTS, apply_parsed, merge_options, nest_options
@@ -67,7 +67,9 @@ def _check_new_name(cfg: Mapping[str, Any], key: str, value: Any, *, native: boo
             f'{option} has no effect in a native MMEngine config; write {in_native(key)}={text_of(value)}.'
         )
     if not native and name in NATIVE:
-        ours = in_dialect(key)
+        ours, word = in_dialect(key), word_of(key)
+        if word is not None:
+            raise ConfigError(f'{option} is no key of MMCV 1.x: {word.remedy(value)}.')
         remedy = f'write {ours}={text_of(value)}' if ours else 'write the key of MMCV 1.x (docs/config_reference.md)'
         raise ConfigError(f'{option} is MMEngine wording, and the config is written for MMCV 1.x: {remedy}.')
     keys = [known for known, _ in entries() if '.' in known and known.rpartition('.')[2] == key]
@@ -134,14 +136,13 @@ def _check_variable(
 
 def _places(cfg: Mapping[str, Any], name: str, given: Mapping[str, Any], path: str | Path) -> list[tuple[str, Any]]:
     edit = _edit(name, given)
-    found = places_of(path, {name: edit})
-    if found:
-        return found
-    # A lazy config cannot be run with another value: look for the old one, where it is too much to be there by chance.
+    if not is_lazy(Path(path)):
+        return places_of(path, {name: edit})
+    # MMEngine cannot be told another value: look for the old one, which most likely is there on purpose.
     old = cfg[name]
-    if isinstance(old, Mapping | list | tuple) and old:
-        return list(_replaced(cfg, name, old, edit(old)))
-    return []
+    if old is None or isinstance(old, bool) or old in ('', [], {}, ()):
+        return []
+    return list(_replaced(cfg, name, old, edit(old)))
 
 
 def _edit(name: str, given: Mapping[str, Any]) -> Callable[[Any], Any]:

@@ -19,7 +19,7 @@ _CLIPPING = 'optimizer_config.grad_clip.max_norm={}'
 _CHECKPOINTING = 'optimize.checkpointing=blocks'
 _COMPILE = 'optimize.compile={}'
 _WEIGHTS = 'load_from={}'
-_RESUME = '--resume-from {} or --auto-resume'
+_RESUME = '--resume-from FILE or --auto-resume'
 _FOLDER = '--work-dir {}'
 _EVALUATION = 'evaluation.interval={}'
 _SAVING = 'checkpoint_config.interval={}'
@@ -183,6 +183,28 @@ FOREIGN: dict[str, dict[str, str]] = {
         batch_size=_BATCH,
         batchsize=_BATCH,
         bs=_BATCH,
+        micro_batch_size='optimize.micro_batch={}',
+        val_batch_size='data.val_dataloader.samples_per_gpu={}',
+        eval_batch_size='data.val_dataloader.samples_per_gpu={}',
+        test_batch_size='data.test_dataloader.samples_per_gpu={}',
+        init_lr=_RATE,
+        base_learning_rate=_RATE,
+        use_amp=_PRECISION,
+        enable_amp=_PRECISION,
+        dtype=_PRECISION,
+        half_precision=_PRECISION,
+        gradient_clip=_CLIPPING,
+        clip_grad_norm=_CLIPPING,
+        activation_checkpointing=_CHECKPOINTING,
+        use_checkpoint=_CHECKPOINTING,
+        max_epoch=_EPOCHS,
+        nepochs=_EPOCHS,
+        pretrained_weights=_WEIGHTS,
+        weights_path=_WEIGHTS,
+        checkpoint_path=_WEIGHTS,
+        nproc_per_node=_DEVICES,
+        world_size=_DEVICES,
+        ngpus=_DEVICES,
         accumulation_steps=_ACCUMULATION,
         accum_iter=_ACCUMULATION,
         grad_accum=_ACCUMULATION,

@@ -206,7 +206,7 @@ class CheckpointHook(Hook):
     def _save(self, runner: Runner, step: int, iters_done: int) -> None:
         path = Path(self.folder(runner), self.filename_tmpl.format(step))
         runner.logger.info(f'Saving checkpoint at {step} {self.unit}s')
-        runner.message_hub.update_info('last_ckpt', path.name)
+        runner.message_hub.update_info('last_ckpt', str(path))
         self._left_out = (() if self.save_optimizer else ('optimizer', 'partial_grads')) + (
             () if self.save_param_scheduler else ('param_schedulers',)
         )
@@ -322,6 +322,9 @@ class CheckpointHook(Hook):
         path = Path(self.folder(runner), f'best_{label}_{unit}_{step}.pth')
         best[name] = dict(score=score, file=path.name)
         runner.message_hub.update_info('best_checkpoints', best)
+        # Where MMEngine has them, for hooks of other libraries.
+        suffix = '' if len(self.rules) == 1 else f'_{name}'
+        runner.message_hub.update_info_dict({f'best_score{suffix}': score, f'best_ckpt{suffix}': str(path)})
         self._write(runner, path, partial(self._switch, Path(runner.work_dir), path, label, runner.iter, previous))
         runner.logger.info(f'Best {name} so far: {score:.4f} at {step} {unit}s, saved as {path.name}.')
 

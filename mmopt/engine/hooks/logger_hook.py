@@ -42,7 +42,7 @@ class LoggerHook(_LoggerHook):
         by_epoch: bool = True,
         **kwargs,
     ) -> None:
-        if interval < 1:
+        if isinstance(interval, int) and interval < 1:  # MMEngine refuses what is no whole number
             raise ValueError(f'{spelled("default_hooks.logger.interval")} must be at least 1, got {interval}.')
         super().__init__(interval, ignore_last, interval_exp_name, **kwargs)
         self.by_epoch = by_epoch

@@ -48,11 +48,9 @@ class RuntimeInfoHook(_RuntimeInfoHook):
         runner.config_text = runner.message_hub.get_info('cfg')
 
     def before_train(self, runner: Runner) -> None:
-        """Note where the run begins and ends, and be there for who reads its scalars."""
+        """Note where the run begins and ends, and keep what its log lines average over."""
         super().before_train(runner)
         self.max_history = max(self.max_history, _longest_window(runner))
-        if isinstance(runner.message_hub, LazyMessageHub):
-            runner.message_hub.before_read = partial(self._show, runner.message_hub)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Note the iteration and the learning rate that it uses: of the first group, as in mmcv."""
@@ -63,7 +61,7 @@ class RuntimeInfoHook(_RuntimeInfoHook):
         else:
             rates = dict(lr=wrapper.optimizer.param_groups[0]['lr'])
         self._pending.append(rates)
-        self._show_at_once(runner)
+        self._serve(runner.message_hub)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
@@ -72,7 +70,7 @@ class RuntimeInfoHook(_RuntimeInfoHook):
         if not self._pending:  # of a loop that leaves out what comes before an iteration
             self._pending.append({})
         self._pending[-1] |= outputs or {}
-        self._show_at_once(runner)
+        self._serve(runner.message_hub)
         if logs_now(runner, batch_idx):
             self.flush(runner)
 
@@ -106,10 +104,12 @@ class RuntimeInfoHook(_RuntimeInfoHook):
             runner.message_hub.update_info('eta', self._seconds / self._iters * (runner.max_iters - runner.iter - 1))
         self.forget()
 
-    def _show_at_once(self, runner: Runner) -> None:
-        """Bring each value as it comes where the hub was made by others and asks for none."""
-        if not isinstance(runner.message_hub, LazyMessageHub):
-            self._show(runner.message_hub)
+    def _serve(self, hub: MessageHub) -> None:
+        """Be there for who reads the scalars; a hub that others have made does not ask, and gets each as it comes."""
+        if not isinstance(hub, LazyMessageHub):
+            self._show(hub)
+        elif hub.before_read is None:
+            hub.before_read = partial(self._show, hub)
 
     def _show(self, hub: MessageHub) -> None:
         """Let the hub hold what is pending, without asking other ranks: this one alone may be reading."""

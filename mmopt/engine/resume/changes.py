@@ -6,10 +6,10 @@ from typing import Any
 
 from mmopt.config.spelling import spelled
 from mmopt.engine.resume.optimizer_settings import check_sections
-from mmopt.engine.resume.saved_config import differences, optimizer_section, saved_config
+from mmopt.engine.resume.saved_config import differences, optimizer_section, plain, saved_config
 from mmopt.utils.errors import UserError
 
-__all__ = ['Changes', 'changes_since', 'check_resumable']
+__all__ = ['Changes', 'changes_since', 'check_resumable', 'keeps_optimizer']
 
 _SHOWN = 6
 
@@ -40,7 +40,7 @@ class Changes:
         if self.sections is None or name not in self.sections:
             return None
         old, new = (section.get('optimizer') or {} for section in self.sections[name])
-        changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
+        changed = {key for key in old.keys() | new.keys() if plain(old.get(key)) != plain(new.get(key))}
         return changed | ({'lr'} if any(text.startswith('auto_scale_lr.') for text in self.texts) else set())
 
     def with_notes(self, notes: list[str], *, moves_rates: bool) -> 'Changes':
@@ -84,6 +84,32 @@ def changes_since(checkpoint: Mapping[str, Any], cfg: Mapping[str, Any], world_s
 def _short(value: Any) -> str:
     text = 'unset' if value is None else repr(value)
     return text if len(text) <= 40 else f'{text[:37]}...'
+
+
+def keeps_optimizer(checkpoint: Mapping[str, Any], cfg: Mapping[str, Any], world_size: int) -> bool:
+    """Tell whether a resumed run goes on with the optimizer's state.
+
+    ``resume_optimizer=False`` holds once: the checkpoints of a run that began its optimizer afresh are resumed with it,
+    although the command that goes on with them still says so.
+
+    Args:
+        checkpoint: As :func:`mmopt.engine.checkpoint_io.load` gives it.
+        cfg: The run's lowered config.
+        world_size: Processes of the run.
+
+    Returns:
+        Whether it does.
+    """
+    if cfg.get('resume_optimizer', True):
+        return True
+    if saved_config(checkpoint).get('resume_optimizer', True) or checkpoint.get('optimizer') is None:
+        return False
+    try:
+        for old, new in (changes_since(checkpoint, cfg, world_size).sections or {}).values():
+            check_sections(old, new)
+    except UserError:
+        return False
+    return True
 
 
 def check_resumable(

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from mmopt.config.spelling import spelled
+from mmopt.engine.resume.saved_config import plain
 from mmopt.utils.errors import UserError
 
 __all__ = ['AFRESH', 'check_sections', 'fit_groups', 'fit_tensors', 'like_param']
@@ -47,7 +48,7 @@ def check_sections(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
             f'{spelled("optim_wrapper.optimizer.type")}: the checkpoint was trained with {kinds[0]}, the config says '
             f'{kinds[1]}. {AFRESH}'
         )
-    groups = [section.get('paramwise_cfg') or {} for section in (old, new)]
+    groups = [plain(section.get('paramwise_cfg') or {}) for section in (old, new)]
     if groups[0] != groups[1]:
         raise UserError(
             f'{spelled("optim_wrapper.paramwise_cfg")}: the checkpoint was trained with {groups[0] or "none"}, the '

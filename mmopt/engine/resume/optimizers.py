@@ -11,7 +11,7 @@ from mmopt.engine.parallel.fsdp import scatter_optimizer_state
 from mmopt.engine.resume.changes import Changes
 from mmopt.engine.resume.optimizer_settings import fit_groups, fit_tensors
 
-__all__ = ['fresh_groups', 'restore_optimizers']
+__all__ = ['forget_state', 'fresh_groups', 'restore_optimizers']
 
 
 def fresh_groups(optim_wrapper: Any) -> dict[str, list[dict[str, Any]]]:
@@ -30,6 +30,16 @@ def fresh_groups(optim_wrapper: Any) -> dict[str, list[dict[str, Any]]]:
         ]
         for name, wrapper in _named(optim_wrapper).items()
     }
+
+
+def forget_state(optim_wrapper: Any) -> None:
+    """Drop moments and step counts.
+
+    Args:
+        optim_wrapper: One wrapper or several.
+    """
+    for wrapper in _named(optim_wrapper).values():
+        wrapper.optimizer.state.clear()
 
 
 def _named(optim_wrapper: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from mmopt.config import lower
 from mmopt.engine.switches import apply_to_optimizer
 from mmopt.utils.errors import UserError
 
-__all__ = ['Difference', 'differences', 'optimizer_section', 'parse_config', 'saved_config']
+__all__ = ['Difference', 'differences', 'optimizer_section', 'parse_config', 'plain', 'saved_config']
 
 _COMPARED = (
     'model',
@@ -118,15 +118,15 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Differen
     Returns:
         One entry per value.
     """
-    return [item for name in _COMPARED if name in old for item in _walk(name, _plain(old[name]), _plain(new.get(name)))]
+    return [item for name in _COMPARED if name in old for item in _walk(name, plain(old[name]), plain(new.get(name)))]
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as a text keeps it: classes by name, an empty section as none."""
+def plain(value: Any) -> Any:
+    """Return a value as the text of a config keeps it: classes by name, tuples as lists."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return f'{value.__module__}.{value.__qualname__}' if isinstance(value, type) else value
 
 

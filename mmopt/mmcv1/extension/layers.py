@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
+from mmopt.mmcv1.extension.gradients import write_gradients
 from mmopt.ops.mmcv.layers.carafe import carafe
 from mmopt.ops.mmcv.layers.deform_attention import deformable_attention
 from mmopt.ops.mmcv.layers.psa_mask import psa_mask, psa_mask_backward
@@ -41,7 +41,7 @@ def _ms_deform_attn_backward(
     grad_attn_weight: Tensor,
     im2col_step: int,
 ) -> None:
-    _write_gradients(
+    write_gradients(
         lambda value, places, attention: deformable_attention(
             value, value_spatial_shapes, value_level_start_index, places, attention
         ),
@@ -67,7 +67,7 @@ def _carafe_naive_backward(
     group_size: int,
     scale_factor: int,
 ) -> None:
-    _write_gradients(
+    write_gradients(
         lambda features, masks: carafe(features, masks, kernel_size, group_size, scale_factor),
         (features, masks),
         grad_output,
@@ -144,17 +144,6 @@ def _tin_shift_forward(input: Tensor, shift: Tensor, output: Tensor) -> None:
 
 def _tin_shift_backward(grad_output: Tensor, shift: Tensor, grad_input: Tensor) -> None:
     grad_input.copy_(tin_shift(grad_output, -shift))
-
-
-def _write_gradients(
-    function: Callable[..., Tensor], inputs: tuple[Tensor, ...], grad_output: Tensor, targets: tuple[Tensor, ...]
-) -> None:
-    """Compute a function again for its gradients, and write them."""
-    free = [tensor.detach().requires_grad_() for tensor in inputs]
-    with torch.enable_grad():
-        output = function(*free)
-    for target, gradient in zip(targets, torch.autograd.grad(output, free, grad_output.to(output.dtype)), strict=True):
-        target.copy_(gradient)
 
 
 LAYER_FUNCTIONS: dict[str, Callable] = {

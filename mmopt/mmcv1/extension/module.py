@@ -8,11 +8,13 @@ import functools
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
+import mmcv
 import torch
 from torch import Tensor
 
@@ -48,9 +50,6 @@ def install_extension() -> bool:
 
     Returns:
         Whether `mmcv.ops` runs on our ops; False where a compiled extension is installed, which stays.
-
-    Raises:
-        ModuleNotFoundError: If no mmcv is installed.
     """
     loaded = sys.modules.get(_NAME)
     if loaded is None and not _is_compiled():
@@ -58,20 +57,12 @@ def install_extension() -> bool:
         loaded = importlib.util.module_from_spec(ModuleSpec(_NAME, loader, origin='mmopt'))
         loader.exec_module(loaded)
         sys.modules[_NAME] = loaded
-        if parent := sys.modules.get('mmcv'):
-            parent._ext = loaded  # type: ignore[attr-defined]  # what an import of a submodule does
+        mmcv._ext = loaded  # what an import of a submodule does
     return isinstance(loaded, _Extension)
 
 
 def _is_compiled() -> bool:
-    spec = importlib.util.find_spec('mmcv')
-    if spec is None:
-        raise ModuleNotFoundError(
-            'mmcv is not installed, and code written for mmcv needs its Python part. Install mmcv-lite: '
-            "pip install 'mmcv-lite==2.2.0'.",
-            name='mmcv',
-        )
-    return PathFinder.find_spec(_NAME, spec.submodule_search_locations) is not None
+    return PathFinder.find_spec(_NAME, mmcv.__path__) is not None
 
 
 class _Extension(ModuleType):
@@ -105,7 +96,8 @@ def _as_kernel(function: Callable) -> Callable:
     def kernel(*args: Any, **kwargs: Any) -> Any:
         tensor = next((value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), None)
         device_type = 'cpu' if tensor is None else tensor.device.type
-        with torch.no_grad(), torch.autocast(device_type, enabled=False):
+        has_autocast = torch.amp.is_autocast_available(device_type)
+        with torch.no_grad(), torch.autocast(device_type, enabled=False) if has_autocast else nullcontext():
             return function(*args, **kwargs)
 
     return kernel

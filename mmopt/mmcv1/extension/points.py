@@ -11,6 +11,8 @@ from mmopt.ops.mmcv.points import (
     gather_columns,
     nearest,
     scatter_columns_back,
+    weighted_columns,
+    weighted_columns_back,
 )
 
 __all__ = ['POINT_FUNCTIONS']
@@ -50,14 +52,13 @@ def _gather_backward(grad_out: Tensor, idx: Tensor, grad_features: Tensor, **siz
 
 
 def _three_interpolate_forward(features: Tensor, indices: Tensor, weight: Tensor, output: Tensor, **sizes: int) -> None:
-    output.copy_((gather_columns(features, indices) * weight[:, None]).sum(dim=3))
+    output.copy_(weighted_columns(features, indices, weight))
 
 
 def _three_interpolate_backward(
     grad_out: Tensor, idx: Tensor, weight: Tensor, grad_features: Tensor, **sizes: int
 ) -> None:
-    shares = grad_out[..., None] * weight[:, None]
-    grad_features.copy_(scatter_columns_back(shares, idx, grad_features.shape[2]))
+    grad_features.copy_(weighted_columns_back(grad_out, idx, weight, grad_features.shape[2]))
 
 
 def _furthest_point_sampling_forward(points_xyz: Tensor, temp: Tensor, output: Tensor, *, m: int, **sizes: int) -> None:

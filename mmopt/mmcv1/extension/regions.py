@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from mmopt.mmcv1.extension.gradients import write_gradients
+from mmopt.ops.mmcv.regions.deform_roi_pool import deform_roi_pool
+from mmopt.ops.mmcv.regions.grid import RoIGrid
 from mmopt.ops.mmcv.regions.roi_align import (
-    RoIGrid,
     roi_align,
     roi_align_backward,
     roi_align_max,
@@ -120,11 +122,55 @@ def _roi_align_rotated_backward(
     grad_input.copy_(roi_align_rotated_backward(grad_output, rois, grid, clockwise, grad_input.shape))
 
 
+def _deform_roi_pool_forward(
+    input: Tensor,
+    rois: Tensor,
+    offset: Tensor,
+    output: Tensor,
+    pooled_height: int,
+    pooled_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    gamma: float,
+) -> None:
+    grid = RoIGrid(pooled_height, pooled_width, spatial_scale, sampling_ratio, aligned=True)
+    output.copy_(deform_roi_pool(input, rois, offset if offset.numel() else None, grid, gamma))
+
+
+def _deform_roi_pool_backward(
+    grad_output: Tensor,
+    input: Tensor,
+    rois: Tensor,
+    offset: Tensor,
+    grad_input: Tensor,
+    grad_offset: Tensor,
+    pooled_height: int,
+    pooled_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    gamma: float,
+) -> None:
+    grid = RoIGrid(pooled_height, pooled_width, spatial_scale, sampling_ratio, aligned=True)
+    if offset.numel():
+        write_gradients(
+            lambda features, offset: deform_roi_pool(features, rois, offset, grid, gamma),
+            (input, offset),
+            grad_output,
+            (grad_input, grad_offset),
+        )
+    else:
+        write_gradients(
+            lambda features: deform_roi_pool(features, rois, None, grid, gamma), (input,), grad_output, (grad_input,)
+        )
+
+
 REGION_FUNCTIONS: dict[str, Callable] = {
     'roi_align_forward': _roi_align_forward,
     'roi_align_backward': _roi_align_backward,
     'roi_pool_forward': _roi_pool_forward,
     'roi_pool_backward': _roi_pool_backward,
+    'deform_roi_pool_forward': _deform_roi_pool_forward,
+    'deform_roi_pool_backward': _deform_roi_pool_backward,
     'roi_align_rotated_forward': _roi_align_rotated_forward,
     'roi_align_rotated_backward': _roi_align_rotated_backward,
 }

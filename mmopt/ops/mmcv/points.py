@@ -19,6 +19,8 @@ __all__ = [
     'nearest',
     'scatter_columns_back',
     'squared_distances',
+    'weighted_columns',
+    'weighted_columns_back',
 ]
 
 
@@ -95,7 +97,19 @@ def gather_columns(features_BCN: Tensor, number: Tensor) -> Tensor:
 
 
 def scatter_columns_back(grad: Tensor, number: Tensor, num_points: int) -> Tensor:
-    """Return the gradient (B, C, N) of :func:`gather_columns`."""
-    grad_BCE = grad.flatten(2)
+    """Return the gradient (B, C, N) of :func:`gather_columns`, in at least float32."""
+    grad_BCE = grad.flatten(2).to(torch.promote_types(grad.dtype, torch.float32))
     index_BCE = number.long().flatten(1)[:, None].expand_as(grad_BCE)
     return grad_BCE.new_zeros(*grad_BCE.shape[:2], num_points).scatter_add_(2, index_BCE, grad_BCE)
+
+
+def weighted_columns(features_BCN: Tensor, number_BMK: Tensor, weight_BMK: Tensor) -> Tensor:
+    """Return the weighted sum of the features of K points for each of M, (B, C, M), in at least float32."""
+    weight_BMK = weight_BMK.to(torch.promote_types(weight_BMK.dtype, torch.float32))
+    return (gather_columns(features_BCN, number_BMK) * weight_BMK[:, None]).sum(dim=3)
+
+
+def weighted_columns_back(grad_BCM: Tensor, number_BMK: Tensor, weight_BMK: Tensor, num_points: int) -> Tensor:
+    """Return the gradient (B, C, N) of :func:`weighted_columns` for its features."""
+    weight_BMK = weight_BMK.to(torch.promote_types(weight_BMK.dtype, torch.float32))
+    return scatter_columns_back(grad_BCM[..., None] * weight_BMK[:, None], number_BMK, num_points)

@@ -203,6 +203,17 @@ def test_a_fresh_optimizer_goes_on_with_the_weights_alone(tmp_path):
     assert steps == {4}
 
 
+def test_a_fresh_optimizer_is_asked_for_once_though_the_command_that_goes_on_repeats_it(tmp_path):
+    train(tmp_path / 'a', iters=4, **wrapper('SGD'))
+    start = dict(resume=True, resume_optimizer=False)
+    train(tmp_path / 'b', iters=6, **wrapper('AdamW'), **start, load_from=str(tmp_path / 'a' / 'iter_4.pth'))
+    runner, seen = train(tmp_path / 'b', **wrapper('AdamW'), **start)
+    assert sorted(seen) == [6, 7]
+    assert {int(slot['step']) for slot in runner.optim_wrapper.optimizer.state.values()} == {4}  # 2 of each session
+    runner, _ = train(tmp_path / 'c', **wrapper('SGD'), **start, load_from=str(tmp_path / 'b' / 'iter_6.pth'))
+    assert all('momentum_buffer' in slot for slot in runner.optim_wrapper.optimizer.state.values())
+
+
 def test_files_without_a_run_or_an_optimizer_are_refused_with_the_remedy(tmp_path):
     runner, _ = train(tmp_path / 'a', iters=4, **wrapper())
     torch.save(runner.model.state_dict(), tmp_path / 'bare.pth')

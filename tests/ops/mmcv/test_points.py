@@ -1,7 +1,5 @@
 """Neighbors and gathered features of points against loops over points."""
 
-import math
-
 import pytest
 import torch
 
@@ -12,6 +10,8 @@ from mmopt.ops.mmcv.points import (
     gather_columns,
     nearest,
     scatter_columns_back,
+    weighted_columns,
+    weighted_columns_back,
 )
 
 
@@ -74,5 +74,13 @@ def test_gathered_features_and_their_gradients_equal_indexing(shape):
     grad = torch.randn_like(gathered)
     (expected,) = torch.autograd.grad(gathered, features, grad)
     torch.testing.assert_close(scatter_columns_back(grad, number, 5), expected)
-    assert gathered.shape[1:] == (3, *shape)
-    assert math.prod(shape) == number[0].numel()
+
+
+def test_weighted_features_and_their_gradients_equal_indexing():
+    features = torch.randn(2, 3, 5, dtype=torch.float64, requires_grad=True)
+    number, weight = torch.randint(0, 5, (2, 4, 3), dtype=torch.int32), torch.rand(2, 4, 3, dtype=torch.float64)
+    expected = torch.stack([(features[b][:, number[b].long()] * weight[b]).sum(dim=2) for b in range(2)])
+    torch.testing.assert_close(weighted_columns(features, number, weight), expected)
+    grad = torch.randn_like(expected)
+    (expected_grad,) = torch.autograd.grad(expected, features, grad)
+    torch.testing.assert_close(weighted_columns_back(grad, number, weight, 5), expected_grad)

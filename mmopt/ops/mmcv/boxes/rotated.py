@@ -24,12 +24,22 @@ def rotated_overlaps(boxes_N5: Tensor, others_M5: Tensor, over_first: bool = Fal
     Returns:
         (N, M), in at least float32; 0 where a box has no area.
     """
-    num_others = len(others_M5)
-    parts = [
-        paired_rotated_overlaps(part.repeat_interleave(num_others, dim=0), others_M5.repeat(len(part), 1), over_first)
-        for part in boxes_N5.split(max(1, _MAX_PAIRS // max(num_others, 1)))
-    ]
-    return torch.cat(parts).view(len(boxes_N5), num_others)
+    wide = torch.promote_types(boxes_N5.dtype, torch.float32)
+    boxes_N5, others_M5 = boxes_N5.to(wide), others_M5.to(wide)
+    overlaps_NM = boxes_N5.new_zeros(len(boxes_N5), len(others_M5))
+    rows = max(1, _MAX_PAIRS // max(len(others_M5), 1))
+    for part_NM, part_N5 in zip(overlaps_NM.split(rows), boxes_N5.split(rows), strict=True):
+        one_P, other_P = _may_meet(part_N5, others_M5).nonzero(as_tuple=True)
+        part_NM[one_P, other_P] = paired_rotated_overlaps(part_N5[one_P], others_M5[other_P], over_first)
+    return overlaps_NM
+
+
+def _may_meet(boxes_N5: Tensor, others_M5: Tensor) -> Tensor:
+    """Tell for which pairs the circles around both boxes meet, bool (N, M): few of them, in most pictures."""
+    x_N, y_N, width_N, height_N, _ = boxes_N5.T.contiguous()
+    other_x_M, other_y_M, other_width_M, other_height_M, _ = others_M5.T.contiguous()
+    reach_NM = torch.hypot(width_N, height_N)[:, None] + torch.hypot(other_width_M, other_height_M)
+    return (x_N[:, None] - other_x_M).square() + (y_N[:, None] - other_y_M).square() <= (reach_NM / 2).square()
 
 
 def paired_rotated_overlaps(boxes_P5: Tensor, others_P5: Tensor, over_first: bool = False) -> Tensor:

@@ -135,7 +135,7 @@ class DeformConv:
         """Return the weight as a matrix per group (G, I, O / G)."""
         if self.groups == 1:
             # The order in which the columns come: nothing as large as they are is ever transposed.
-            weight_ODCK = weight.view(len(weight), self.deform_groups, -1, weight[0, 0].numel())
+            weight_ODCK = weight.reshape(len(weight), self.deform_groups, -1, weight[0, 0].numel())
             return weight_ODCK.permute(1, 3, 2, 0).flatten(0, 2)[None]
         return weight.reshape(self.groups, len(weight) // self.groups, -1).transpose(1, 2)
 

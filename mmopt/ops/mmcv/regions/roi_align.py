@@ -1,6 +1,7 @@
 """RoIAlign: bilinear samples of each cell of a grid laid over each region, averaged or their maximum.
 
-Paper: Mask R-CNN, https://arxiv.org/abs/1703.06870. The conventions are those of mmcv: see :class:`RoIGrid`.
+Paper: Mask R-CNN, https://arxiv.org/abs/1703.06870. The conventions are those of mmcv: see
+:class:`mmopt.ops.mmcv.regions.grid.RoIGrid`.
 
 Shape letters: B pictures, C channels, H and W of the map, T = B * H * W; R regions, Py and Px cells, P = Py * Px;
 Sy and Sx samples of a cell, Wy and Wx pixels that they touch; N = R * P.
@@ -13,48 +14,10 @@ import torch
 from torch import Tensor
 
 from mmopt.ops.mmcv.chunks import chunks_by_size
+from mmopt.ops.mmcv.regions.grid import RoIGrid, features_of, pooled_of, rows_of_pooled, sample_places, table_of
 from mmopt.ops.mmcv.weighted_rows import add_weighted_rows, weighted_rows
 
-__all__ = [
-    'RoIGrid',
-    'features_of',
-    'pooled_of',
-    'roi_align',
-    'roi_align_backward',
-    'roi_align_max',
-    'roi_align_max_backward',
-    'rows_of_pooled',
-    'table_of',
-]
-
-
-@dataclass(frozen=True)
-class RoIGrid:
-    """How a region is sampled.
-
-    Args:
-        height: Cells from top to bottom.
-        width: Cells from left to right.
-        spatial_scale: Size of the map divided by that of the picture in whose pixels regions are given.
-        sampling_ratio: Samples per cell and axis. 0: as many as the cell is long in pixels of the map, rounded up.
-        aligned: Whether pixel (0, 0) of the map has its center at (0.5, 0.5), the default of mmcv since 1.0; otherwise
-            its center is at (0, 0) and regions are made at least one pixel of the map wide and high.
-    """
-
-    height: int
-    width: int
-    spatial_scale: float
-    sampling_ratio: int
-    aligned: bool
-
-    def samples_of(self, size_R2: Tensor) -> Tensor:
-        """Return how many samples a cell of each region has, int (R, 2), for its size on the map (height, width)."""
-        cell_R2 = size_R2 / size_R2.new_tensor([self.height, self.width])
-        # What is not finite has none.
-        samples_R2 = cell_R2.ceil().nan_to_num(nan=0, posinf=0, neginf=0).clamp(min=0).long()
-        if self.sampling_ratio > 0:
-            samples_R2 = torch.full_like(samples_R2, self.sampling_ratio) * cell_R2.isfinite()
-        return samples_R2
+__all__ = ['roi_align', 'roi_align_backward', 'roi_align_max', 'roi_align_max_backward']
 
 
 def roi_align(features_BCHW: Tensor, rois_R5: Tensor, grid: RoIGrid) -> Tensor:
@@ -197,13 +160,8 @@ class _Chunk:
         return (self.picture_R * height)[:, None, None]
 
     def _axis(self, axis: int, num_cells: int, length: int) -> _Axis:
-        start_R11, cell_R11, samples_R11 = (
-            values[:, axis, None, None] for values in (self.start_R2, self.cell_R2, self.samples_R2)
-        )
-        cell_P1 = torch.arange(num_cells, device=start_R11.device)[:, None]
-        sample_S = torch.arange(self.num_samples[axis], device=start_R11.device)
-        place_RPS = start_R11 + cell_P1 * cell_R11 + (sample_S + 0.5) * cell_R11 / samples_R11
-        exists_R1S = sample_S < samples_R11
+        start, cell, samples = self.start_R2[:, axis], self.cell_R2[:, axis], self.samples_R2[:, axis]
+        place_RPS, exists_R1S = sample_places(start, cell, samples, num_cells, self.num_samples[axis])
         counts_RPS = exists_R1S & (place_RPS >= -1) & (place_RPS <= length)
         place_RPS = torch.where(counts_RPS, place_RPS, 0).clamp(0, length - 1)
         low_RPS = place_RPS.floor()
@@ -237,26 +195,3 @@ def _chunks(rois_R5: Tensor, grid: RoIGrid, channels: int | None = None) -> Iter
         yield _Chunk(
             index_R, picture_R, start_R2[index_R], cell_R2[index_R], samples_R2[index_R], tuple(most_2.tolist())
         )
-
-
-def table_of(features_BCHW: Tensor) -> Tensor:
-    """Return the pixels of all pictures as rows (T, C), in at least float32."""
-    dtype = torch.promote_types(features_BCHW.dtype, torch.float32)
-    return features_BCHW.to(dtype).permute(0, 2, 3, 1).reshape(-1, features_BCHW.shape[1])
-
-
-def features_of(table_TC: Tensor, shape_BCHW: torch.Size) -> Tensor:
-    """Undo :func:`table_of`."""
-    batch, _, height, width = shape_BCHW
-    return table_TC.view(batch, height, width, -1).permute(0, 3, 1, 2).contiguous()
-
-
-def rows_of_pooled(pooled_RCPP: Tensor) -> Tensor:
-    """Return the cells of all regions as rows (R, P, C), in at least float32."""
-    dtype = torch.promote_types(pooled_RCPP.dtype, torch.float32)
-    return pooled_RCPP.to(dtype).flatten(2).transpose(1, 2).contiguous()
-
-
-def pooled_of(pooled_RPC: Tensor, grid: RoIGrid) -> Tensor:
-    """Undo :func:`rows_of_pooled`."""
-    return pooled_RPC.transpose(1, 2).unflatten(2, (grid.height, grid.width)).contiguous()

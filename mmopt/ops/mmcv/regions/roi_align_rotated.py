@@ -1,7 +1,7 @@
 """RoIAlign for rotated regions: the mean of bilinear samples in each cell of a grid that is turned with the region.
 
 Paper: RoI Transformer, https://arxiv.org/abs/1812.00155. Places and their limits are those of upright regions:
-see :mod:`mmopt.ops.mmcv.regions.roi_align`.
+see :mod:`mmopt.ops.mmcv.regions.grid`.
 
 Shape letters: B pictures, C channels, H and W of the map, T = B * H * W; R regions, P = Py * Px cells, S = Sy * Sx
 samples of a cell, N = R * P.
@@ -12,9 +12,16 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from mmopt.ops.mmcv.bilinear import bilinear_corners
 from mmopt.ops.mmcv.chunks import chunks_by_size
-from mmopt.ops.mmcv.regions.roi_align import RoIGrid, features_of, pooled_of, rows_of_pooled, table_of
+from mmopt.ops.mmcv.regions.grid import (
+    RoIGrid,
+    features_of,
+    mean_entries,
+    pooled_of,
+    rows_of_pooled,
+    sample_places,
+    table_of,
+)
 from mmopt.ops.mmcv.weighted_rows import add_weighted_rows, weighted_rows
 
 __all__ = ['roi_align_rotated', 'roi_align_rotated_backward']
@@ -65,30 +72,16 @@ def _entries(
     samples_R2 = grid.samples_of(size_R2)
     sin_R, cos_R = rois_R6[:, 5].sin() * (-1 if clockwise else 1), rois_R6[:, 5].cos()
     for index_R in chunks_by_size(samples_R2.prod(dim=1) * (4 * grid.height * grid.width)):
-        along = [
-            _along(size_R2[index_R, axis], samples_R2[index_R, axis], cells)
-            for axis, cells in enumerate((grid.height, grid.width))
-        ]
-        (yy_RPySy, y_exists_RSy), (xx_RPxSx, x_exists_RSx) = along
+        (yy_RPySy, y_exists_R1Sy), (xx_RPxSx, x_exists_R1Sx) = (
+            sample_places(-size_R / 2, size_R / cells, samples_R, cells, int(samples_R.max()))
+            for size_R, samples_R, cells in zip(
+                size_R2[index_R].T, samples_R2[index_R].T, (grid.height, grid.width), strict=True
+            )
+        )
         yy, xx = yy_RPySy[:, :, None, :, None], xx_RPxSx[:, None, :, None, :]
         cos, sin, center_y, center_x = (
             values[index_R, None, None, None, None] for values in (cos_R, sin_R, *center_R2.unbind(dim=1))
         )
         y, x = yy * cos - xx * sin + center_y, yy * sin + xx * cos + center_x
-        counts = y_exists_RSy[:, None, None, :, None] & x_exists_RSx[:, None, None, None, :]
-        counts = counts & (y >= -1) & (y <= height) & (x >= -1) & (x <= width)
-        y, x = (torch.where(counts, place, 0).clamp(0, length - 1) for place, length in ((y, height), (x, width)))
-        pixels, weights = bilinear_corners(y, x, height, width)
-        weights = weights * counts[..., None] / samples_R2[index_R].prod(dim=1)[:, None, None, None, None, None]
-        rows = (rois_R6[index_R, 0].int() * (height * width))[:, None, None, None, None, None] + pixels
-        yield index_R, rows.flatten(3).flatten(0, 2), weights.flatten(3).flatten(0, 2)
-
-
-def _along(size_R: Tensor, samples_R: Tensor, cells: int) -> tuple[Tensor, Tensor]:
-    """Return the places of samples (R, P, S) along an axis from the region's center, and whether they exist (R, S)."""
-    cell_R11, samples_R11 = (size_R / cells)[:, None, None], samples_R[:, None, None]
-    sample_S = torch.arange(int(samples_R.max()), device=size_R.device)
-    cell_P1 = torch.arange(cells, device=size_R.device)[:, None]
-    start_RP1 = -size_R[:, None, None] / 2 + cell_P1 * cell_R11
-    places_RPS = start_RP1 + (sample_S + 0.5) * cell_R11 / samples_R11
-    return places_RPS, sample_S < samples_R11[:, 0]
+        exists = y_exists_R1Sy[:, :, None, :, None] & x_exists_R1Sx[:, None, :, None, :]
+        yield index_R, *mean_entries(y, x, exists, rois_R6[index_R, 0], height, width)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from mmopt.ops.mmcv import chunks
+from mmopt.ops.mmcv.regions.grid import RoIGrid
 from mmopt.ops.mmcv.regions.roi_align import (
-    RoIGrid,
     roi_align,
     roi_align_backward,
     roi_align_max,

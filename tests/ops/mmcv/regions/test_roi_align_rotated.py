@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from mmopt.ops.mmcv import chunks
-from mmopt.ops.mmcv.regions.roi_align import RoIGrid, roi_align, roi_align_backward
+from mmopt.ops.mmcv.regions.grid import RoIGrid
+from mmopt.ops.mmcv.regions.roi_align import roi_align, roi_align_backward
 from mmopt.ops.mmcv.regions.roi_align_rotated import roi_align_rotated, roi_align_rotated_backward
 from tests.ops.mmcv.regions.test_roi_align import corners_of
 

@@ -1,0 +1,119 @@
+"""One training step of base models of mmcv 1.x's packages on random data, for benchmarks/mmcv1_part.py."""
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from mmopt.mmcv1.adapt.find import registry_of
+from mmopt.mmcv1.adapt.model import adapt_model
+
+STEPPED = dict(
+    mmseg=(
+        *('fcn_r50-d8', 'pspnet_r50-d8', 'deeplabv3plus_r50-d8', 'bisenetv1_r18-d32', 'bisenetv2', 'fast_scnn'),
+        *('fcn_unet_s5-d16', 'segformer_mit-b0', 'stdc', 'icnet_r50-d8', 'cgnet', 'erfnet_fcn'),
+    ),
+    mmcls=(
+        *('resnet18', 'mobilenet_v2_1x', 'shufflenet_v2_1x', 'vgg11', 'swin_transformer/tiny_224'),
+        'convnext/convnext-tiny',
+    ),
+    mmdet=(
+        *('retinanet_r50_fpn', 'faster_rcnn_r50_fpn', 'mask_rcnn_r50_fpn', 'cascade_rcnn_r50_fpn', 'rpn_r50_fpn'),
+        'fast_rcnn_r50_fpn',
+    ),
+)
+"""Package -> its files in ``_base_/models``."""
+
+
+def step_all(package: str, packages: Path) -> dict[str, Any]:
+    """Take one step of each model."""
+    failures: dict[str, str] = {}
+    names = STEPPED[package]
+    without_gradient: dict[str, int] = {}
+    for name in names:
+        try:
+            cfg = Config.fromfile(packages / package / '.mim/configs/_base_/models' / f'{name}.py')
+            missing = _step(package, cfg.model)
+            if missing:
+                without_gradient[name] = len(missing)
+        except Exception as error:
+            failures[name] = f'{type(error).__name__}: {" ".join(str(error).split())[:200]}'
+    result = dict(models=len(names), stepped=len(names) - len(failures), failures=failures)
+    return result | (dict(parameters_without_gradient=without_gradient) if without_gradient else {})
+
+
+def _plain(part: Any) -> Any:
+    """Leave out what would be downloaded, and statistics over processes."""
+    if isinstance(part, Mapping):
+        kept = {key: _plain(value) for key, value in part.items() if key != 'pretrained'}
+        if str(kept.get('type', '')).endswith('SyncBN'):
+            kept['type'] = 'BN'
+        if isinstance(kept.get('init_cfg'), Mapping) and kept['init_cfg'].get('type') == 'Pretrained':
+            kept['init_cfg'] = None
+        return kept
+    return [_plain(item) for item in part] if isinstance(part, list) else part
+
+
+def _step(package: str, config: Config) -> list[str]:
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('mmengine'):
+        model: Any = adapt_model(registry_of(config.type, 'model').build(Config(dict(model=_plain(config))).model))
+    model.init_weights()
+    model.train()
+    batch = BATCHES[package]()
+    taken = inspect.signature(model.forward_train).parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values()):
+        batch = {key: value for key, value in batch.items() if key in taken}
+    losses = model(**batch, mode='loss')
+    parts = [part for name, value in losses.items() if 'loss' in name for part in _listed(value)]
+    loss = sum(part.mean() for part in parts)
+    assert torch.isfinite(loss), f'the loss is {loss}'
+    loss.backward()
+    return [name for name, param in model.named_parameters() if param.requires_grad and param.grad is None]
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+def _segmentation() -> dict[str, Any]:
+    size = (128, 128)
+    return dict(
+        img=torch.rand(2, 3, *size), img_metas=_metas(size), gt_semantic_seg=torch.randint(0, 19, (2, 1, *size))
+    )
+
+
+def _classification() -> dict[str, Any]:
+    return dict(img=torch.rand(2, 3, 224, 224), gt_label=torch.tensor([1, 2]))
+
+
+def _detection() -> dict[str, Any]:
+    from mmdet.core import BitmapMasks
+
+    size = (128, 160)
+    boxes = torch.tensor([[10.0, 10, 70, 60], [60, 40, 150, 110]])
+    masks = np.zeros((2, *size), np.uint8)
+    masks[0, 10:60, 10:70] = masks[1, 40:110, 60:150] = 1
+    return dict(
+        img=torch.rand(2, 3, *size),
+        img_metas=_metas(size),
+        gt_bboxes=[boxes, boxes.clone()],
+        gt_labels=[torch.tensor([1, 2]), torch.tensor([3, 4])],
+        gt_masks=[BitmapMasks(masks, *size) for _ in range(2)],
+        proposals=[boxes + 3, boxes - 3],
+    )
+
+
+def _metas(size: tuple[int, int]) -> list[dict[str, Any]]:
+    shape = (*size, 3)
+    meta = dict(img_shape=shape, ori_shape=shape, pad_shape=shape, batch_input_shape=size, filename='', flip=False)
+    return [dict(meta, scale_factor=np.ones(4, np.float32)) for _ in range(2)]
+
+
+BATCHES = dict(mmseg=_segmentation, mmcls=_classification, mmdet=_detection)
+"""Package -> a function that makes a batch."""
