@@ -16,11 +16,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import simplejpeg
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from mmopt.utils.errors import DataError, DataNotFoundError
 
-__all__ = ['bits_per_value', 'check_png', 'decode', 'decode_file', 'exif_orientation', 'read_encoded']
+__all__ = ['bits_per_value', 'check_png', 'decode', 'decode_file', 'exif_orientation', 'picture_size', 'read_encoded']
 
 _JPEG, _PNG = b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n'
 # Of OpenCV's flags those that simplejpeg has; any other one goes to OpenCV. IMREAD_UNCHANGED keeps the orientation.
@@ -170,3 +170,24 @@ def bits_per_value(encoded: bytes) -> int:
             return 16 if image.mode.startswith(('I', 'F')) else 8
     except (OSError, SyntaxError):
         return 8
+
+
+def picture_size(path: str | Path) -> tuple[int, int]:
+    """Return height and width from the file's head, as they are displayed.
+
+    Returns:
+        Height and width in pixels.
+
+    Raises:
+        DataNotFoundError: If there is no such file.
+        DataError: If it is no picture.
+    """
+    if not Path(path).is_file():
+        raise DataNotFoundError(f'{path} does not exist.')
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            turned = image.getexif().get(0x0112, 1) >= 5
+    except (OSError, UnidentifiedImageError) as error:
+        raise DataError(f'{path}: not an image that can be read: {error}.') from error
+    return (width, height) if turned else (height, width)

@@ -123,7 +123,7 @@ class SegmentationDataset(SeededDataset):
                 return  # found with its name when it is loaded
             if not seen <= {0, _IGNORE}:
                 return
-        if _IGNORE in seen:
+        if seen == {0, _IGNORE}:
             raise DataError(
                 f'{masks[0]}: the masks hold 0 and 255 alone, and 255 ignores. If it is the foreground, say '
                 'label_map={255: 1} in the data set; if it is to be ignored, label_map={255: 255}.'

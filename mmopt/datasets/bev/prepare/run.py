@@ -5,7 +5,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from mmopt.datasets.bev.prepare.splits import official_split, read_split_file
 from mmopt.datasets.bev.prepare.tables import find_version, nuscenes_views, scene_names
 from mmopt.datasets.bev.prepare.views import CLASSES, IGNORE, View
 from mmopt.datasets.bev.prepare.write import Layout
+from mmopt.datasets.common.decode import picture_size
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError
 from mmopt.utils.parallel import run_jobs
 
@@ -99,6 +100,7 @@ def prepare(options: Options, say: Callable[[str], object] = print) -> Summary:
     summary = Summary()
     views, settings = _find_views(options, summary, say)
     views = _require_files(views, settings['occlusion'], options.skip_missing, summary)
+    views = _at_real_sizes(views, summary)
     layout = Layout(options.out, options.link)
     layout.make_folders()
     layout.agree_on(settings, options.force)
@@ -163,6 +165,28 @@ def _require_files(views: list[View], occlusion: str, skip_missing: bool, summar
         )
     summary.missing = len(missing)
     return present
+
+
+def _at_real_sizes(views: list[View], summary: Summary) -> list[View]:
+    """Give each view the size of its file: pictures that were scaled on disk need scaled camera matrices."""
+    fitted, scaled = [], Counter()
+    for view in views:
+        height, width = picture_size(view.image)
+        factors = np.array([width / view.size[0], height / view.size[1], 1.0])
+        if abs(factors[0] / factors[1] - 1) > 0.01:
+            raise DataError(
+                f'{view.image}: the picture is {width}x{height}, the tables say {view.size[0]}x{view.size[1]}: it was '
+                'not scaled but cut or turned, and its camera matrix is that of another picture.'
+            )
+        if (width, height) != tuple(view.size):
+            scaled[f'{width}x{height} in the place of {view.size[0]}x{view.size[1]}'] += 1
+            view = replace(view, size=(width, height), intrinsics_33=view.intrinsics_33 * factors[:, None])
+        fitted.append(view)
+    summary.notes += [
+        f'{count} of {len(views)} pictures are {sizes}: their camera matrices are scaled.'
+        for sizes, count in scaled.items()
+    ]
+    return fitted
 
 
 def _label_one(view: View, layout: Layout, occlusion: str) -> None:

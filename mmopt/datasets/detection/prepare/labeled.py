@@ -4,11 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
-
-from mmopt.utils.errors import DataError, DataNotFoundError
-
-__all__ = ['PICTURES', 'Box', 'LabeledPicture', 'Picture', 'picture_size']
+__all__ = ['PICTURES', 'Box', 'LabeledPicture', 'Picture']
 
 PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 """Endings of the files that count as pictures."""
@@ -38,24 +34,3 @@ class LabeledPicture:
     size: tuple[int, int]
     boxes: tuple[Box, ...]
     notes: Mapping[str, int]
-
-
-def picture_size(path: Path) -> tuple[int, int]:
-    """Return height and width from the file's head, as they are displayed.
-
-    Returns:
-        Height and width in pixels.
-
-    Raises:
-        DataNotFoundError: If there is no such file.
-        DataError: If it is no picture.
-    """
-    if not path.is_file():
-        raise DataNotFoundError(f'{path} does not exist.')
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            turned = image.getexif().get(0x0112, 1) >= 5
-    except (OSError, UnidentifiedImageError) as error:
-        raise DataError(f'{path}: not an image that can be read: {error}.') from error
-    return (width, height) if turned else (height, width)

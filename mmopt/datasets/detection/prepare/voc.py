@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mmopt.datasets.detection.prepare.labeled import PICTURES, Box, LabeledPicture, Picture, picture_size
+from mmopt.datasets.common.decode import picture_size
+from mmopt.datasets.detection.prepare.labeled import PICTURES, Box, LabeledPicture, Picture
 from mmopt.utils.errors import DataError, DataNotFoundError
 
 __all__ = ['read_voc', 'voc_pictures']

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from mmopt.datasets.detection.prepare.labeled import PICTURES, Box, LabeledPicture, Picture, picture_size
+from mmopt.datasets.common.decode import picture_size
+from mmopt.datasets.detection.prepare.labeled import PICTURES, Box, LabeledPicture, Picture
 from mmopt.utils.errors import DataError, DataNotFoundError
 
 __all__ = ['find_yaml', 'read_yolo', 'yolo_pictures']
