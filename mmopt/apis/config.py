@@ -12,11 +12,13 @@ from typing import Any
 from mmengine.config import Config
 
 from mmopt.apis.custom_imports import import_custom_modules
+from mmopt.apis.extension import provide_extension
 from mmopt.config import is_native, lower
 from mmopt.config.files import read_file
 from mmopt.config.options.effect import apply_with_effect
 from mmopt.config.precision import with_precision
 from mmopt.config.ranges import check_ranges, check_seed
+from mmopt.config.spelling import speak
 from mmopt.config.words.names import lookalikes
 from mmopt.engine.switches.scale_lr import samples_per_step
 from mmopt.mmcv1.prepare import lower_repository
@@ -104,6 +106,7 @@ def _read(path: str | Path, options: Sequence[str], preset: str | None) -> tuple
         source['optimize'] = {**(source.get('optimize') or {}), **read_preset(preset)}
     if options:
         source = apply_with_effect(source, list(options), path, native=is_native(source))
+    provide_extension(source)
     repository = prepare_mmcv1(source, path)
     if repository is None:
         import_custom_modules(path, source.get('custom_imports'))
@@ -114,6 +117,7 @@ def _read_lowered(path: str | Path, options: Sequence[str] = (), preset: str | N
     config, repository = _read(path, options, preset)
     source = config.to_dict()
     _warn_of_lookalikes(source, path)
+    speak('mmengine' if repository is None and is_native(source) else 'mmcv1')
     return lower(source) if repository is None else lower_repository(source, repository)
 
 

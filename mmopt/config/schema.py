@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmopt.config.keys import POLICIES, SECTIONS, Key, Section
+from mmopt.config.spelling import spelled
 from mmopt.config.words.foreign import word_of
 from mmopt.utils.errors import UserError
 from mmopt.utils.terminal import nearest
@@ -106,4 +107,6 @@ def canonical_policy(section: str, policy: Any) -> str:
         return name
     match = did_you_mean(str(policy), known)
     hint = f'did you mean {match}?' if match else f'known: {", ".join(known)}.'
-    raise ConfigError(f'{section}.policy={policy!r} is unknown; {hint}')
+    # mmopt's policies are entries of MMEngine's list as well.
+    place = spelled('param_scheduler').replace('lr_config', section)
+    raise ConfigError(f'{place}.policy={policy!r} is unknown; {hint}')

@@ -22,6 +22,7 @@ from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmopt.config.spelling import speak, spoken
 from mmopt.engine import checkpoint_io
 from mmopt.engine.checkpoint_io.run_state import collect_state, restore_state
 from mmopt.engine.hooks.checkpoint_hook import CheckpointHook
@@ -126,6 +127,8 @@ class IterBasedRunner(Runner):
         Returns:
             The runner.
         """
+        if spoken() is None:  # no tool has read a file: the config is the user's own, and MMEngine's
+            speak('mmengine')
         prepare_determinism(cfg.get('randomness'))  # the first line that is logged looks for a GPU
         return super().from_cfg(native_config(cfg))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmengine.registry import init_default_scope
 
+from mmopt.config.spelling import spelled
 from mmopt.engine.hooks.contract import check_points, check_priority
 from mmopt.registry import HOOKS, METRICS, Node
 from mmopt.utils.errors import UserError
@@ -114,7 +115,7 @@ def _named(cfg: Mapping[str, Any], expectations: Sequence[Mapping[str, Any]]) ->
     best = ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('save_best')
     for name in [best] if isinstance(best, str) else best or ():
         if name != 'auto':
-            yield 'evaluation.save_best', name, True
+            yield spelled('default_hooks.checkpoint.save_best'), name, True
     for entry in expectations:
         yield 'expect.metric', entry['metric'], False
     for hook in cfg.get('custom_hooks') or ():

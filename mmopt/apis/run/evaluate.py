@@ -9,6 +9,7 @@ from mmengine.dist import is_main_process
 from mmopt.apis.pictures.save import NUM_PICTURES, save_pictures
 from mmopt.apis.run.progress import ProgressBar
 from mmopt.apis.run.start import build_runner, check_there
+from mmopt.config.spelling import spelled
 from mmopt.utils.errors import UserError
 from mmopt.utils.numbers import is_number
 from mmopt.utils.optional import run_optional, warn
@@ -44,7 +45,10 @@ def evaluate(
         UserError: If the checkpoint is missing or the config tests nothing.
     """
     if not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
-        raise UserError(f'{cfg.filename}: the config has no data.test or no evaluation, so there is nothing to test.')
+        raise UserError(
+            f'{cfg.filename}: the config has no {spelled("test_dataloader.dataset")} or no '
+            f'{spelled("test_evaluator")}, so there is nothing to test.'
+        )
     check_there(checkpoint)
     cfg.load_from, cfg.resume = checkpoint, False
     cfg.pop('auto_resume', None)

@@ -1,7 +1,8 @@
 """What the machine and the data look like: everything the preflight block cannot read from the config."""
 
+import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,30 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
+from torch import nn
 
 from mmopt.apis.run.check_data import check_targets
 from mmopt.apis.run.check_model import check_model
 from mmopt.config.precision import resolve_precision
 from mmopt.engine.loading.dataset import build_dataset as engine_build
 from mmopt.engine.optim.half_on_cpu import emulation_cost
+from mmopt.registry import FUNCTIONS, MODELS
 from mmopt.utils.host import usable_cores
 from mmopt.utils.memory import GIB
 from mmopt.utils.platform import has_gpu_driver
 from mmopt.utils.precision import DTYPES, ComputeDevice, this_device
 
-__all__ = ['Facts', 'Start', 'build_dataset', 'collect_facts', 'data_folders', 'world_size_of']
+__all__ = [
+    'Facts',
+    'Start',
+    'build_dataset',
+    'collate_of',
+    'collect_facts',
+    'data_folders',
+    'model_config',
+    'model_skeleton',
+    'world_size_of',
+]
 
 
 @dataclass(frozen=True)
@@ -99,6 +112,32 @@ def build_dataset(cfg: Config, key: str) -> Any:
         return None
     init_default_scope(cfg.get('default_scope', 'mmopt'))
     return engine_build(cfg[key]['dataset'])
+
+
+def collate_of(loader: Mapping[str, Any]) -> Callable[[list], Any]:
+    """Return what makes a batch of samples for a loader of a lowered config; the config's scope holds already."""
+    named = dict(loader.get('collate_fn') or dict(type='pseudo_collate'))
+    function = named.pop('type')
+    function = function if callable(function) else FUNCTIONS.get(function)
+    return lambda samples: function(samples, **named)
+
+
+def model_config(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of the model's section as the runner builds it: with the `data_preprocessor` of the top level."""
+    model = copy.deepcopy(dict(cfg.get('model') or {}))
+    if cfg.get('data_preprocessor') is not None:
+        model.setdefault('data_preprocessor', copy.deepcopy(cfg['data_preprocessor']))
+    return model
+
+
+def model_skeleton(cfg: Config) -> nn.Module:
+    """Build a model to look at its modules: without memory for weights, unless it computes while it is built."""
+    init_default_scope(cfg.get('default_scope', 'mmopt'))
+    try:
+        with torch.device('meta'):
+            return MODELS.build(model_config(cfg))
+    except Exception:  # it reads a value, which tensors without memory do not have; or it says below what is wrong
+        return MODELS.build(model_config(cfg))
 
 
 def data_folders(dataset: Any) -> dict[str, bool]:

@@ -29,6 +29,7 @@ from mmopt.apis.run.start import build_runner, start_of
 from mmopt.apis.run.summary import Summary, median_iteration
 from mmopt.apis.run.work_dir import claimed_work_dir
 from mmopt.config.evaluation import main_metric
+from mmopt.config.spelling import spelled
 from mmopt.engine import IterBasedRunner, checkpoint_io
 from mmopt.engine.micro_batch import DoesNotFitError
 from mmopt.utils.distributed import rank_to_be
@@ -58,10 +59,16 @@ def preflight(cfg: Config, start: Start | None = None) -> Preflight:
 def _look(cfg: Config, start: Start | None, expectations: list[dict]) -> Facts:
     """Build the data sets and look at the machine; refuse what need not wait for the training to fail."""
     if not cfg.get('train_dataloader') or not cfg.get('train_cfg'):
-        raise UserError(f'{cfg.filename}: the config has no training data (data.train), so there is nothing to train.')
+        raise UserError(
+            f'{cfg.filename}: the config has no training data ({spelled("train_dataloader.dataset")}), so there is '
+            'nothing to train.'
+        )
     check_folder(cfg.work_dir, '--work-dir')
-    if expectations and not cfg.get('val_cfg'):
-        raise UserError(f'{cfg.filename}: expect needs an evaluation: add data.val and evaluation, or drop expect.')
+    if expectations and cfg.get('val_cfg') is None:
+        raise UserError(
+            f'{cfg.filename}: expect needs an evaluation: add {spelled("val_dataloader.dataset")} and '
+            f'{spelled("val_evaluator")}, or drop expect.'
+        )
     check_hooks(cfg)
     prepare_determinism(cfg.get('randomness'))  # looking at a GPU starts CUDA
     facts = collect_facts(cfg, start)
@@ -195,7 +202,7 @@ def _peak_memory(scalars: Mapping[str, Any]) -> tuple[str, float] | None:
 def _pictures(runner: Runner, folder: Path, count: int) -> Path | None:
     if runner.val_loop is None or not count or not is_main_process() or not isinstance(runner, IterBasedRunner):
         return None
-    if not can_draw(runner.val_dataloader.dataset):
+    if not can_draw(runner.val_dataloader.dataset, runner.cfg):
         return None
     save_pictures(runner, runner.val_dataloader.dataset, runner.val_dataloader.collate_fn, folder, count)
     return folder
@@ -224,7 +231,7 @@ def _plot_time(work_dir: Path, spent: Bottleneck | None) -> dict[str, str]:
 
 def _next_command(cfg: Config, work_dir: Path, places: Mapping[str, str], *, draws: bool) -> str:
     """Return the command that tests what was trained, with pictures if the data set gave some just now."""
-    if 'checkpoint' not in places or not cfg.get('test_cfg'):
+    if 'checkpoint' not in places or cfg.get('test_cfg') is None:
         return ''
     # The runner's copy of the config has all options and flags of this run in it: data root, precision, ...
     copy = work_dir / Path(cfg.filename).name

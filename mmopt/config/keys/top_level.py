@@ -72,6 +72,9 @@ _SHARED = {
     ),
     'custom_hooks': Key(HOOKS, 'custom_hooks', 'More hooks. Those that are not listed below keep name and keys.'),
     'custom_imports': Key(DICT, SAME, 'Modules to import first.'),
+    'mmcv_extension': Key(
+        choice('torch'), SAME, "`'torch'`: mmcv's compiled functions in PyTorch, for mmcv-lite. mmopt's addition."
+    ),
     'mmcv1': Key(
         ANY,
         SAME,

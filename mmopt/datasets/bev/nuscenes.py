@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmopt.config.spelling import spelled
 from mmopt.datasets.bev.pictures import draw_bev_sample
 from mmopt.datasets.bev.transforms import LABEL_SHAPE
 from mmopt.datasets.common.base import SeededDataset
@@ -169,7 +170,7 @@ class NuScenesBEVDataset(SeededDataset):
             f'nuScenes BEV data not found: {what} (data_root={root!r}).\n'
             f'  From nuScenes:  python tools/datasets/prepare_nuscenes.py <nuScenes folder> --out {root}\n'
             '  Generated demo: python tools/datasets/make_demo.py nuscenes, '
-            'then add --options data.data_root=data/demo/nuscenes'
+            f'then add --options {spelled("data_root")}=data/demo/nuscenes'
         )
 
     def nothing_to_learn(self) -> str:

@@ -16,6 +16,7 @@ from mmengine.dataset import ConcatDataset as _ConcatDataset
 from mmengine.dataset import RepeatDataset as _RepeatDataset
 from torch.utils.data import ConcatDataset as _TorchConcatDataset
 
+from mmopt.config.spelling import spelled
 from mmopt.registry import DATASETS
 from mmopt.utils.errors import DataError, UserError
 from mmopt.utils.numbers import is_number
@@ -62,8 +63,9 @@ class _Wrapper:
         for inside in _inside(self):
             if not hasattr(inside, 'prepare_cache'):
                 raise UserError(
-                    f'data.cache: {type(inside).__name__} in the {type(self).__name__} cannot store its samples. '
-                    'Derive it from mmopt.datasets.common.SeededDataset, or drop data.cache.'
+                    f'{spelled("train_dataloader.cache")}: {type(inside).__name__} in the {type(self).__name__} '
+                    'cannot store '
+                    'its samples. Derive it from mmopt.datasets.common.SeededDataset, or drop the key.'
                 )
             inside.prepare_cache(*args, **kwargs)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mmopt.config.spelling import spelled
 from mmopt.utils.errors import DataError, DataNotFoundError
 from mmopt.utils.numbers import is_number, is_whole
 
@@ -140,7 +141,7 @@ def _load(reader: _Reader) -> dict[str, Any]:
         raise DataNotFoundError(
             f'{path} does not exist. `python tools/datasets/prepare_boxes.py` makes it from YOLO or Pascal VOC files, '
             '`prepare_fred.py` from FRED, `prepare_clips.py` from videos, `make_demo.py fred` a generated set '
-            '(--options data.data_root=...).'
+            f'(--options {spelled("data_root")}=...).'
         ) from error
     except (OSError, ValueError) as error:
         raise DataError(f'{path}: not readable as JSON: {error}.') from error

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from mmopt.config.spelling import spelled
 from mmopt.datasets.common.base import SeededDataset
 from mmopt.datasets.common.pictures import to_uint8_image
 from mmopt.datasets.segmentation.example import example_segmentation, host_bytes_segmentation
@@ -238,8 +239,8 @@ def list_files(folder: Path, suffixes: Sequence[str]) -> dict[str, str]:
     """
     if not folder.is_dir():
         raise DataNotFoundError(
-            f'segmentation data not found: the folder {folder} does not exist. Set data.data_root, or make the demo: '
-            'python tools/datasets/make_demo.py cityscapes'
+            f'segmentation data not found: the folder {folder} does not exist. Set {spelled("data_root")}, or make '
+            'the demo: python tools/datasets/make_demo.py cityscapes'
         )
     paths: dict[str, str] = {}
     for parent, folders, names in os.walk(folder):

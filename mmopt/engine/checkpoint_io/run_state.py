@@ -21,7 +21,7 @@ from mmopt.engine.resume.changes import changes_since
 from mmopt.engine.resume.optimizer_settings import like_param
 from mmopt.engine.resume.optimizers import restore_optimizers
 from mmopt.engine.resume.schedulers import Position, resume_schedulers
-from mmopt.structures import move_to
+from mmopt.structures import move_to, samples_per_batch
 from mmopt.utils.precision import this_device
 
 __all__ = ['collect_state', 'restore_state']
@@ -63,7 +63,7 @@ def collect_state(runner: Any) -> dict[str, Any] | None:
                     epoch_length=len(loop.dataloader),
                     **loop.epoch_lengths(),
                     # Of the first phase, which is what a resumed run begins with.
-                    batch_size=getattr(loop, 'loaders', [loop.dataloader])[0].batch_size,
+                    batch_size=samples_per_batch(getattr(loop, 'loaders', [loop.dataloader])[0]),
                     evaluated_at=loop.evaluated_at,
                     micro_batch=loop.micro_batch_found(),
                     bad_samples=bad_samples,
@@ -114,7 +114,7 @@ def restore_state(
     _restore_seed(runner, meta.get('seed'))
     if hasattr(loop, 'set_position'):
         if runner.cfg.get('keep_global_batch', True):
-            check_global_batch(meta, loop.dataloader.batch_size, get_world_size())
+            check_global_batch(meta, samples_per_batch(loop.dataloader), get_world_size())
         loop.set_position(meta)
     else:
         loop._iter, loop._epoch = meta['iter'], meta.get('epoch', 0)

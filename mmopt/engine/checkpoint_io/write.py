@@ -22,6 +22,7 @@ from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.logging import print_log
 from torch import Tensor
 
+from mmopt.config.spelling import spelled
 from mmopt.engine.checkpoint_io.background import deferred_writes
 from mmopt.engine.checkpoint_io.plain import to_plain
 from mmopt.utils.errors import UserError
@@ -36,9 +37,8 @@ TEMPORARY = re.compile(r'\.(.+)\.\d+\.tmp')
 """Name of a file that is being written; the group is the final name."""
 
 _REMEDIES = {
-    errno.ENOSPC: 'Free some space, or keep fewer checkpoints (checkpoint_config.max_keep_ckpts)',
-    errno.EDQUOT: 'Your quota is used up: delete something, or keep fewer checkpoints '
-    '(checkpoint_config.max_keep_ckpts)',
+    errno.ENOSPC: 'Free some space, or keep fewer checkpoints ({keep})',
+    errno.EDQUOT: 'Your quota is used up: delete something, or keep fewer checkpoints ({keep})',
     errno.EROFS: 'The file system is read-only: choose another --work-dir',
     errno.EACCES: 'No permission to write there: choose another --work-dir, or change the permissions',
     errno.EPERM: 'No permission to write there: choose another --work-dir, or change the permissions',
@@ -202,6 +202,7 @@ def _explain(path: Path, error: OSError, num_bytes: int) -> str:
     except OSError:
         free = 'the free space is unknown'
     remedy = _REMEDIES.get(error.errno or 0, 'Check the disk and the path')
+    remedy = remedy.format(keep=spelled('default_hooks.checkpoint.max_keep_ckpts'))
     return (
         f'{path}: checkpoint not written: {error.strerror or error}. It needs {num_bytes / GIB:.3f} GiB, {free}. '
         f'{remedy}. Earlier checkpoints are untouched.'

@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from mmopt.config.spelling import spelled
+
 __all__ = ['bad_weights', 'describe_bad_weights']
 
 _SHOWN = 3
@@ -40,5 +42,6 @@ def describe_bad_weights(names: list[str], iters_done: int) -> str:
     return (
         f'The weights are not finite after iteration {iters_done}: {", ".join(names[:_SHOWN])}{more}. They are not '
         'saved: go on from the last checkpoint (--auto-resume) with a lower learning rate or clipped gradients '
-        "(optimizer_config.grad_clip), or let a run do so itself: bad_numbers=dict(action='rollback')."
+        f'({spelled("optim_wrapper.clip_grad")}), or let a run do so itself: '
+        f"{spelled('train_cfg.bad_numbers')}=dict(action='rollback')."
     )

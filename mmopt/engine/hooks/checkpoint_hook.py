@@ -10,6 +10,7 @@ from mmengine.dist import barrier, broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmopt.config.spelling import spelled
 from mmopt.engine import checkpoint_io
 from mmopt.engine.loops.measure import score_of
 from mmopt.registry import HOOKS
@@ -39,8 +40,8 @@ def infer_rule(metric: str, greater: Sequence[str] | None = None, less: Sequence
     if rule is not None:
         return rule
     raise UserError(
-        f"evaluation.save_best={metric!r}: cannot tell whether more or less is better; say evaluation.rule='greater' "
-        "or 'less'."
+        f'{spelled("default_hooks.checkpoint.save_best")}={metric!r}: cannot tell whether more or less is better; say '
+        f"{spelled('default_hooks.checkpoint.rule')}='greater' or 'less'."
     )
 
 
@@ -116,7 +117,8 @@ class CheckpointHook(Hook):
         self.out_dir = out_dir if self.store is None else None
         self.filename_tmpl = filename_tmpl or f'{self.unit}_{{}}.pth'
         if self.filename_tmpl.count('{}') != 1:
-            raise UserError(f"checkpoint_config.filename_tmpl needs one '{{}}' for the number, got {filename_tmpl!r}.")
+            key = spelled('default_hooks.checkpoint.filename_tmpl')
+            raise UserError(f"{key} needs one '{{}}' for the number, got {filename_tmpl!r}.")
         self._key_words = (_as_list(greater_keys), _as_list(less_keys))
         self.rules = _parse_rules(save_best, rule, *self._key_words)
         self._auto = 'auto' in self.rules
@@ -355,16 +357,20 @@ def _parse_rules(
     names = [save_best] if isinstance(save_best, str) else save_best
     if not isinstance(names, Sequence) or not all(isinstance(name, str) and name for name in names):
         raise UserError(
-            f"evaluation.save_best must be a metric's name, a list of them, 'auto' or None, got {save_best!r}."
+            f"{spelled('default_hooks.checkpoint.save_best')} must be a metric's name, a list of them, 'auto' or "
+            f'None, got {save_best!r}.'
         )
     rules = [rule] if rule is None or isinstance(rule, str) else list(rule)
     if len(rules) == 1:
         rules *= len(names)
     if len(rules) != len(names):
-        raise UserError(f'evaluation.rule has {len(rules)} entries for the {len(names)} metrics of save_best.')
+        raise UserError(
+            f'{spelled("default_hooks.checkpoint.rule")} has {len(rules)} entries for the {len(names)} metrics of '
+            'save_best.'
+        )
     for item in rules:
         if item not in ('greater', 'less', None):
-            raise UserError(f"evaluation.rule must be 'greater' or 'less', got {item!r}.")
+            raise UserError(f"{spelled('default_hooks.checkpoint.rule')} must be 'greater' or 'less', got {item!r}.")
     return {
         name: item if item is not None or name == 'auto' else infer_rule(name, greater, less)
         for name, item in zip(names, rules, strict=True)
@@ -376,7 +382,8 @@ def _find_score(metrics: Mapping[str, Any], name: str) -> float:
     matches = [key for key in metrics if key == name] or [key for key in metrics if key.rsplit('/', 1)[-1] == name]
     if len(matches) != 1:
         raise UserError(
-            f'evaluation.save_best={name!r} is {"ambiguous" if matches else "not"} among the metrics of this '
+            f'{spelled("default_hooks.checkpoint.save_best")}={name!r} is {"ambiguous" if matches else "not"} among '
+            'the metrics of this '
             f'evaluation: {", ".join(matches or metrics)}.'
         )
-    return score_of(metrics, matches[0], f'evaluation.save_best={name!r}')
+    return score_of(metrics, matches[0], f'{spelled("default_hooks.checkpoint.save_best")}={name!r}')

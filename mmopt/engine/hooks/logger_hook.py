@@ -6,6 +6,7 @@ from typing import Any
 from mmengine.hooks import LoggerHook as _LoggerHook
 from mmengine.runner import Runner
 
+from mmopt.config.spelling import spelled
 from mmopt.registry import HOOKS
 
 __all__ = ['LoggerHook', 'logs_now']
@@ -42,7 +43,7 @@ class LoggerHook(_LoggerHook):
         **kwargs,
     ) -> None:
         if isinstance(interval, int) and interval < 1:  # MMEngine refuses what is no whole number
-            raise ValueError(f'log_config.interval must be at least 1, got {interval}.')
+            raise ValueError(f'{spelled("default_hooks.logger.interval")} must be at least 1, got {interval}.')
         super().__init__(interval, ignore_last, interval_exp_name, **kwargs)
         self.by_epoch = by_epoch
 

@@ -10,8 +10,10 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmopt.config.spelling import spoken
 from mmopt.engine.hooks.logger_hook import LoggerHook, logs_now
 from mmopt.registry import HOOKS
+from mmopt.structures import samples_per_batch
 from mmopt.utils.host import usable_cores
 from mmopt.utils.precision import this_device
 
@@ -96,12 +98,14 @@ def run_settings(runner: Runner) -> dict[str, Any]:
         device='GPU' if loop.device_seconds is not None else 'CPU',
         precision=getattr(wrapper, 'precision', None),
         native_half=this_device(next(runner.model.parameters()).device.type).native_half,
-        batch_size=loader.batch_size,
+        batch_size=samples_per_batch(loader),
         num_workers=loader.num_workers,
         num_cores=usable_cores(),
         pin_memory=loader.pin_memory,
         cache=config.get('cache'),
+        can_cache=hasattr(loader.dataset, 'prepare_cache'),
         unit=loop.unit,
+        dialect=spoken(),
         val_interval=loop.val_interval,
         log_interval=None if logger is None else logger.interval,
         checkpoint_interval=checkpoint.get('interval'),

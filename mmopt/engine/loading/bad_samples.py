@@ -9,6 +9,7 @@ from mmengine.dist import all_gather_object, is_main_process
 from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader
 
+from mmopt.config.spelling import spelled
 from mmopt.engine.loading.guarded import innermost
 from mmopt.structures import CollateSubstitutes, ReportedBatch
 from mmopt.utils.errors import UserError
@@ -31,8 +32,8 @@ def skip_bad_samples(loader: DataLoader) -> None:
     for dataset in innermost(loader.dataset):
         if not hasattr(dataset, 'on_bad_sample'):
             raise UserError(
-                f"data.on_bad_sample='skip' needs data sets derived from mmopt's SeededDataset; "
-                f"{type(dataset).__name__} is none: write 'raise'."
+                f"{spelled('train_dataloader.on_bad_sample')}='skip' needs data sets derived from mmopt's "
+                f"SeededDataset; {type(dataset).__name__} is none: write 'raise'."
             )
         dataset.on_bad_sample = 'skip'
     loader.collate_fn = CollateSubstitutes(loader.collate_fn)

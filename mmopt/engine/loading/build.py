@@ -13,6 +13,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from mmopt.config.spelling import spelled
 from mmopt.engine.guards.signals import end_workers_at_exit, outlive_first_signal
 from mmopt.engine.loading.bad_samples import skip_bad_samples
 from mmopt.engine.loading.dataset import build_dataset
@@ -71,7 +72,8 @@ def build_dataloader(loader_cfg: DataLoader | Mapping[str, Any], seed: int) -> D
         raise UserError(f"on_bad_sample must be 'raise' or 'skip', got {on_bad_sample!r}.")
     if on_bad_sample == 'skip' and cache is not None:
         raise UserError(
-            "data.on_bad_sample='skip' and data.cache exclude each other: a cache takes good samples only; drop one."
+            f"{spelled('train_dataloader.on_bad_sample')}='skip' and {spelled('train_dataloader.cache')} exclude "
+            'each other: a cache takes good samples only; drop one.'
         )
     dataset = cfg['dataset'] = build_dataset(cfg['dataset'])
     if cache is not None:
@@ -81,7 +83,7 @@ def build_dataloader(loader_cfg: DataLoader | Mapping[str, Any], seed: int) -> D
         plan = plan_for(
             dataset, cfg.get('batch_size') or 1, local_world_size(), cfg['num_workers'], cfg.get('prefetch_factor')
         )
-        print_log(f'workers_per_gpu: {plan.text}.', logger='current')
+        print_log(f'{spelled("train_dataloader.num_workers")}: {plan.text}.', logger='current')
         cfg |= dict(num_workers=plan.num_workers, prefetch_factor=plan.prefetch_factor)
     num_workers = cfg['num_workers']
     if num_workers:
@@ -144,8 +146,9 @@ def _prepare_cache(dataset: Any, cache: str, cache_dir: str | None) -> None:
         raise UserError(f"cache={cache!r} is unknown; known: 'disk', 'ram', None.")
     if not hasattr(dataset, 'prepare_cache'):
         raise UserError(
-            f'data.cache={cache!r}: {type(dataset).__name__} cannot store its samples. Derive it from '
-            'mmopt.datasets.common.SeededDataset, or drop data.cache.'
+            f'{spelled("train_dataloader.cache")}={cache!r}: {type(dataset).__name__} cannot store its samples. '
+            'Derive it from '
+            'mmopt.datasets.common.SeededDataset, or drop the key.'
         )
     dataset.prepare_cache(cache, cache_dir)
 

@@ -16,6 +16,7 @@ import numpy as np
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
+from mmopt.config.spelling import spelled
 from mmopt.utils.host import available_host_bytes, free_shared_memory_bytes, usable_cores
 from mmopt.utils.memory import GIB
 from mmopt.utils.seeding import generators_kept
@@ -268,7 +269,8 @@ class LoaderTuner:
         if abs(chosen - plan.num_workers) == 1:
             chosen = plan.num_workers  # not worth a new start
         text = (
-            f'workers_per_gpu: an iteration computes {step_s * 1e3:.3g} ms and waits {waited_s * 1e3:.3g} ms for data; '
+            f'{spelled("train_dataloader.num_workers")}: an iteration computes {step_s * 1e3:.3g} ms and waits '
+            f'{waited_s * 1e3:.3g} ms for data; '
             f'{needed} workers would keep up: '
         )
         text += f'{plan.num_workers} stay.' if chosen == plan.num_workers else f'{plan.num_workers} become {chosen}.'

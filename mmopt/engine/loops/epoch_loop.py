@@ -11,6 +11,7 @@ from mmopt.engine.loops.step import unwrap
 from mmopt.engine.loops.train_loop import TrainLoop, no_batch
 from mmopt.engine.schedules.timetable import Timetable
 from mmopt.registry import LOOPS
+from mmopt.structures import samples_per_batch
 
 __all__ = ['EpochBasedTrainLoop']
 
@@ -59,7 +60,7 @@ class EpochBasedTrainLoop(TrainLoop):
         self.timetable: Timetable | None = None
         """Where epochs begin; None where all are alike."""
         if len(self.phases) > 1 or self.loaders[0] is not self.dataloader:
-            self.timetable = make_timetable(self.phases, self.loaders, self.dataloader.batch_size or 1)
+            self.timetable = make_timetable(self.phases, self.loaders, samples_per_batch(self.dataloader))
         self.dataloader = self.loaders[0]
         self._phase: Phase | None = None
 
@@ -124,7 +125,7 @@ class EpochBasedTrainLoop(TrainLoop):
             frozen = f'{", ".join(phase.freeze)} frozen' if phase.freeze else 'nothing frozen'
             self.runner.logger.info(
                 f'Phase {index + 1} of {len(self.phases)}, epochs {self._epoch + 1} to {phase.until_epoch}: '
-                f'{self.dataloader.batch_size} samples per iteration, {frozen}.'
+                f'{samples_per_batch(self.dataloader)} samples per iteration, {frozen}.'
             )
         self._phase = phase
 
@@ -159,7 +160,7 @@ class EpochBasedTrainLoop(TrainLoop):
         self.epochs_done = self._epoch = epochs
 
     def _set_position_among_phases(self, meta: Mapping[str, Any]) -> None:
-        table = self.timetable or make_timetable(self.phases, self.loaders, self.dataloader.batch_size or 1)
+        table = self.timetable or make_timetable(self.phases, self.loaders, samples_per_batch(self.dataloader))
         lengths = meta.get('epoch_lengths') or [[self.max_epochs, meta.get('epoch_length') or len(self.loaders[0])]]
         then = Timetable.of_lengths(lengths)
         iters = meta['iter']

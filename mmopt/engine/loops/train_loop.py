@@ -16,6 +16,7 @@ from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmopt.config.spelling import spelled
 from mmopt.engine.guards.bad_numbers import BadNumberError, BadNumberGuard, BadNumberPolicy, RollBack
 from mmopt.engine.guards.classes import check_classes
 from mmopt.engine.guards.signals import StopSignals, TrainingStopped
@@ -32,6 +33,7 @@ from mmopt.engine.loops.phases import Freezer
 from mmopt.engine.loops.step import TrainStep, unwrap
 from mmopt.engine.micro_batch import AutoMicroBatchStep, MicroBatchState, build_step
 from mmopt.engine.parallel.fsdp import is_sharded
+from mmopt.structures import samples_per_batch
 from mmopt.utils.distributed import largest_of_all
 
 __all__ = ['TrainLoop', 'no_batch']
@@ -139,9 +141,14 @@ class TrainLoop(BaseLoop):
         return self._step
 
     @property
+    def units_done(self) -> int:
+        """Finished iterations, or epochs where the loop counts those."""
+        return self.epochs_done if self.unit == 'epoch' else self.iters_done
+
+    @property
     def global_batch(self) -> int:
         """Samples of one iteration over all ranks."""
-        return (self.dataloader.batch_size or 1) * get_world_size()
+        return samples_per_batch(self.dataloader) * get_world_size()
 
     @property
     def iters_since_break(self) -> int:
@@ -421,5 +428,5 @@ def no_batch(dataloader: DataLoader) -> str:
     dataset: Any = dataloader.dataset
     return (
         f'An epoch has no batch: {len(dataset)} samples make no full batch of {dataloader.batch_size} and '
-        'drop_last is on; lower data.samples_per_gpu.'
+        f'drop_last is on; lower {spelled("train_dataloader.batch_size")}.'
     )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mmopt.config.spelling import spelled
 from mmopt.engine.resume.optimizer_settings import check_sections
 from mmopt.engine.resume.saved_config import differences, optimizer_section, plain, saved_config
 from mmopt.utils.errors import UserError
@@ -135,8 +136,9 @@ def check_resumable(
         return
     if checkpoint.get('optimizer') is None:
         raise UserError(
-            f'{path}: holds no optimizer state (checkpoint_config.save_optimizer=False?), so a run that goes on from '
-            f'it would not be the same. Begin one with its weights (--load-from {path}), or go on at iteration '
+            f'{path}: holds no optimizer state ({spelled("default_hooks.checkpoint.save_optimizer")}=False?), so a '
+            f'run that goes on from it would not be the same. Begin one with its weights (--load-from {path}), or go '
+            'on at iteration '
             f'{checkpoint["iter"]} with a fresh optimizer: --options resume_optimizer=False.'
         )
     for old, new in (changes_since(checkpoint, cfg, world_size).sections or {}).values():

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from mmopt.config.spelling import spelled
 from mmopt.engine.resume.saved_config import plain
 from mmopt.utils.errors import UserError
 
@@ -44,12 +45,14 @@ def check_sections(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     kinds = [_name((section.get('optimizer') or {}).get('type')) for section in (old, new)]
     if all(kinds) and kinds[0] != kinds[1]:
         raise UserError(
-            f'optimizer.type: the checkpoint was trained with {kinds[0]}, the config says {kinds[1]}. {AFRESH}'
+            f'{spelled("optim_wrapper.optimizer.type")}: the checkpoint was trained with {kinds[0]}, the config says '
+            f'{kinds[1]}. {AFRESH}'
         )
     groups = [plain(section.get('paramwise_cfg') or {}) for section in (old, new)]
     if groups[0] != groups[1]:
         raise UserError(
-            f'optimizer.paramwise_cfg: the checkpoint was trained with {groups[0] or "none"}, the config says '
+            f'{spelled("optim_wrapper.paramwise_cfg")}: the checkpoint was trained with {groups[0] or "none"}, the '
+            'config says '
             f'{groups[1] or "none"}, which makes other parameter groups. {AFRESH}'
         )
 
@@ -140,7 +143,8 @@ def _check_groups(saved: Sequence[Mapping], optimizer: Optimizer) -> None:
     names = [[group.get('param_names') for group in groups] for groups in (saved, live)]
     if sizes[0] != sizes[1] or (all(names[0]) and all(names[1]) and names[0] != names[1]):
         raise UserError(
-            f'optimizer: the parameter groups have changed: {_sizes(sizes[0])} in the checkpoint, {_sizes(sizes[1])} '
+            f'{spelled("optim_wrapper")}: the parameter groups have changed: {_sizes(sizes[0])} in the checkpoint, '
+            f'{_sizes(sizes[1])} '
             f'now (paramwise_cfg, or what of the model is trained). {AFRESH}'
         )
     kinds = [{key for key in _OF_THE_KIND if key in groups[0]} for groups in (saved, live)]
@@ -148,7 +152,8 @@ def _check_groups(saved: Sequence[Mapping], optimizer: Optimizer) -> None:
     old_torch = kinds[0] ^ kinds[1] <= {'decoupled_weight_decay'}
     if not old_torch or any(saved[0][key] != live[0][key] for key in shared):
         raise UserError(
-            f'optimizer.type: the checkpoint holds the state of another optimizer than {type(optimizer).__name__}. '
+            f'{spelled("optim_wrapper.optimizer.type")}: the checkpoint holds the state of another optimizer than '
+            f'{type(optimizer).__name__}. '
             f'{AFRESH}'
         )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from mmopt.config.spelling import spelled
 from mmopt.utils.errors import UserError
 
 __all__ = ['Position', 'resume_schedulers', 'scale_learning_rate']
@@ -70,8 +71,9 @@ def resume_schedulers(
         of_name = states.get(name) if isinstance(states, Mapping) else states
         if of_name is not None and not fresh_optimizer and len(of_name) != len(items):
             raise UserError(
-                f'The checkpoint has {len(of_name)} schedulers, the config {len(items)}: bring lr_config and '
-                'momentum_config back to what the run began with, or start with its weights (--load-from).'
+                f'The checkpoint has {len(of_name)} schedulers, the config {len(items)}: bring '
+                f'{spelled("param_scheduler")} back to what the run began with, or start with its weights '
+                '(--load-from).'
             )
         chained = [item for item in items if not hasattr(item, 'set_iteration')]
         fits = of_name is not None and not (begin_anew or fresh_optimizer) and _fit(items, of_name)
