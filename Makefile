@@ -15,7 +15,7 @@ help:  ## show this list
 
 train: $(STAMP)  ## make the environment and the demo data, and train the demo on whatever device there is
 	$(BIN)/python tools/datasets/make_demo.py nuscenes
-	$(BIN)/python tools/train.py configs/demo/lss_swin_nuscenes.py
+	$(BIN)/python tools/train.py configs/demo/lss_swin_nuscenes.py --overwrite
 
 test: $(STAMP)  ## run the tests (slow and GPU ones excluded), as many at once as there are cores, up to 4
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile

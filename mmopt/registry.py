@@ -2,8 +2,17 @@
 
 MMEngine imports ``mmopt.registry`` by this very name when a config says ``default_scope = 'mmopt'``. ``locations``
 lists the packages to import at the first look-up, so no config needs ``custom_imports``.
+
+A name of a config is looked up in the config's ``default_scope`` first, then in MMEngine, then in mmopt. Where that
+finds a class of MMEngine itself and mmopt has one of the same name, mmopt's is taken: it does the same and more.
 """
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import DATA_SAMPLERS as _ROOT_DATA_SAMPLERS
 from mmengine.registry import DATASETS as _ROOT_DATASETS
 from mmengine.registry import EVALUATOR as _ROOT_EVALUATOR
@@ -23,7 +32,7 @@ from mmengine.registry import TRANSFORMS as _ROOT_TRANSFORMS
 from mmengine.registry import VISBACKENDS as _ROOT_VISBACKENDS
 from mmengine.registry import VISUALIZERS as _ROOT_VISUALIZERS
 from mmengine.registry import WEIGHT_INITIALIZERS as _ROOT_WEIGHT_INITIALIZERS
-from mmengine.registry import Registry
+from mmengine.registry import DefaultScope, Registry
 
 __all__ = [
     'DATASETS',
@@ -45,11 +54,97 @@ __all__ = [
     'VISBACKENDS',
     'VISUALIZERS',
     'WEIGHT_INITIALIZERS',
+    'Node',
 ]
 
+SCOPE = 'mmopt'
 
-def _node(root: Registry, location: str) -> Registry:
-    return Registry(root.name, parent=root, scope='mmopt', locations=[location])
+
+class Node(Registry):
+    """A registry of mmopt whose look-up knows the scope of the config that runs.
+
+    ``build`` and ``get`` of such a node serve every scope: with ``default_scope = 'mmseg'`` they find what MMEngine's
+    own would find, and mmopt's types besides. A name of mmopt's own is asked for as ``'mmopt.Name'``.
+    """
+
+    @contextmanager
+    def switch_scope_and_registry(self, scope: str | None) -> Iterator['Node']:
+        """Enter a scope, with this registry, which looks into it.
+
+        Args:
+            scope: The ``_scope_`` of a config; None for the one that holds already.
+
+        Yields:
+            Node: This registry. MMEngine's yields that of the scope, which would not find mmopt's types.
+        """
+        with DefaultScope.overwrite_default_scope(scope):
+            yield self
+
+    def get(self, key: str) -> Any:
+        """Look a type up.
+
+        Args:
+            key: A name; with a scope before it (``'mmseg.FCNHead'``) it is looked up there alone. Dotted paths of
+                modules serve as well.
+
+        Returns:
+            The type; None if there is none.
+        """
+        scope, name = self.split_scope_key(key)
+        current = DefaultScope.get_current_instance()
+        if scope is not None or current is None or current.scope_name == SCOPE:
+            return self.instead_of(super().get(key))
+        found = self._of_user(current.scope_name, name)
+        return super().get(key) if found is None else self.instead_of(found)
+
+    def instead_of(self, kind: Any) -> Any:
+        """Return mmopt's class of the same name for one of MMEngine's own; anything else as it is."""
+        if getattr(kind, '__module__', '').partition('.')[0] != 'mmengine':
+            return kind
+        self.import_from_location()
+        return self._module_dict.get(kind.__name__, kind)
+
+    def resolve(self, cfg: Any) -> Any:
+        """Look the type of a config up, for code of MMEngine that would build it in its own registries.
+
+        Args:
+            cfg: A config with a ``type``, or something that is built already.
+
+        Returns:
+            A config whose type is a class. Where nothing is found, ``cfg`` itself: MMEngine says what is missing.
+        """
+        if not isinstance(cfg, Mapping) or cfg.get('type') is None:
+            return cfg
+        kind = cfg['type']
+        with DefaultScope.overwrite_default_scope(cfg.get('_scope_')):
+            found = self.get(kind) if isinstance(kind, str) else self.instead_of(kind)
+        return cfg if found is None else {**cfg, 'type': found}
+
+    def _of_user(self, scope: str, name: str) -> Any:
+        """Look into a scope, and from there upwards to MMEngine's root."""
+        root = self._get_root_registry()
+        try:
+            import_module(f'{scope}.registry')
+        except ModuleNotFoundError as error:
+            # A scope without such a module has registered by itself, as projects do; one that is there must import.
+            if error.name not in (scope, f'{scope}.registry'):
+                raise
+        registry: Registry | None = root._search_child(scope)
+        if registry is None:  # one that is empty yet is false, too
+            registry = root
+        while registry is not None:
+            if not registry._imported and not registry._locations and registry.scope in MODULE2PACKAGE:
+                # MMEngine imports it, too, and where that fails says only that a type is not known.
+                import_module(f'{registry.scope}.utils')
+            registry.import_from_location()
+            if name in registry.module_dict:
+                return registry.module_dict[name]
+            registry = registry.parent
+        return None
+
+
+def _node(root: Registry, location: str) -> Node:
+    return Node(root.name, parent=root, scope=SCOPE, locations=[location])
 
 
 DATASETS = _node(_ROOT_DATASETS, 'mmopt.datasets')

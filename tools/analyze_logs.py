@@ -24,10 +24,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    from mmopt.apis.cli.outputs import check_file
     from mmopt.apis.logs.curves import DEFAULT_PANELS, choose_keys, plot_curves, table
     from mmopt.apis.logs.read import read_run
     from mmopt.apis.logs.time import plot_time, read_time
 
+    if args.out is not None:
+        check_file(args.out, '--out')
     logs = [read_run(path) for path in args.runs]
     keys = choose_keys(logs, args.keys or DEFAULT_PANELS)
     first = Path(args.runs[0])

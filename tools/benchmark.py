@@ -11,6 +11,7 @@ Writes OUT.md, OUT.json and OUT.png. What is finished is not run again when the 
 """
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -103,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     plan = TrialPlan(args.warmup, args.iters, args.val_batches, seed=args.seed, timeout_s=args.timeout)
     folder = Path('work_dirs/benchmark', name)
     out = args.out or folder / 'report'
-    command = f'python tools/benchmark.py {" ".join(sys.argv[1:] if argv is None else argv)}'
+    command = shlex.join(['python', 'tools/benchmark.py', *(sys.argv[1:] if argv is None else argv)])
     return compare(
         settings,
         plan,
@@ -149,4 +150,4 @@ def _root() -> Path:
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    run_tool(main, goes_on=True)

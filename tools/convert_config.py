@@ -30,8 +30,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
+    from mmopt.apis.cli.outputs import check_file, tool_command
     from mmopt.apis.convert import convert_config, report_configs
 
+    if args.out is not None:
+        check_file(args.out, '--out')
     if args.report is None:
         text = convert_config(args.config)
         if args.out is None:
@@ -39,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             Path(args.out).parent.mkdir(parents=True, exist_ok=True)
             Path(args.out).write_text(text, encoding='utf-8')
-            print(f'wrote {args.out}; look at it: python tools/print_config.py {args.out}')
+            print(f'wrote {args.out}; look at it: {tool_command("print_config", args.out)}')
         return 0
     kinds: Counter[str] = Counter()
     for verdict in report_configs(args.report):

@@ -13,6 +13,7 @@ import argparse
 from collections.abc import Sequence
 
 from mmopt.apis import run_tool
+from mmopt.apis.cli.flags import add_weight_flags, weight_arguments
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -24,6 +25,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--input-size', type=int, nargs=2, metavar=('HEIGHT', 'WIDTH'), help='of random images')
     parser.add_argument('--rounds', type=int, default=0, help='timings of model and graph in turns; default: none')
     parser.add_argument('--options', '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
+    add_weight_flags(parser)
     parser.add_argument(
         '--allow-pickle', action='store_true', help='load arbitrary Python objects, if you trust the checkpoint'
     )
@@ -34,10 +36,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     # After the arguments: importing torch takes seconds.
     from mmopt.apis import load_config
+    from mmopt.apis.cli.outputs import check_file
     from mmopt.apis.export.export import export_model
 
+    check_file(args.out, '--out')
+    cfg = load_config(args.config, options=args.options)
+    cfg.update(weight_arguments(args))
     made = export_model(
-        load_config(args.config, options=args.options),
+        cfg,
         args.checkpoint,
         args.out,
         batch_size=args.batch,

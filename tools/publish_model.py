@@ -24,8 +24,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    from mmopt.apis.cli.outputs import check_file
     from mmopt.apis.export.publish import publish_model
 
+    check_file(args.out, '--out')
     published = publish_model(args.checkpoint, args.out, allow_pickle=args.allow_pickle)
     before, after = (path.stat().st_size / 1024**2 for path in (Path(args.checkpoint), published))
     print(f'{published}: {after:.1f} MiB of {before:.1f} MiB')

@@ -9,6 +9,7 @@ it helps this model, and the loss stays within --loss-tolerance.
 """
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,6 +49,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from mmopt.apis.bench.settings import TrialPlan
+    from mmopt.apis.cli.outputs import tool_command
     from mmopt.apis.tune import TuneSettings, tune
     from mmopt.engine.memory.gpus import parse_bytes
 
@@ -68,12 +70,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         ),
         trial=TrialPlan(args.warmup, args.iters, seed=args.seed, timeout_s=args.timeout),
         folder=Path('work_dirs/tune', name),
-        command=f'python tools/tune.py {" ".join(sys.argv[1:] if argv is None else argv)}',
+        command=shlex.join(['python', 'tools/tune.py', *(sys.argv[1:] if argv is None else argv)]),
     )
     changes = found.space.changes(found.best)
     print(f'{out}: ' + (', '.join(f'{key} {value}' for key, value in changes.items()) or 'the base is the best'))
-    print(f'next: python tools/train.py {out}')
+    print(f'next: {tool_command("train", out)}')
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    run_tool(main, goes_on=True)

@@ -4,7 +4,7 @@ python tools/datasets/prepare_mabe.py --data-root data/session --pose POSE.csv -
     --pix-per-cm 10
 python tools/fit_anchors.py configs/baseline/tad_v7_session.py
 python tools/train.py configs/baseline/tad_v7_session.py   # on the first third; choose settings by the middle one
-python tools/train.py configs/baseline/tad_v7_session.py --no-validate \
+python tools/train.py configs/baseline/tad_v7_session.py --no-validate --work-dir runs/last \
     --options data.train.split_file=splits/train_val.txt
 python tools/test.py configs/baseline/tad_v7_session.py CHECKPOINT   # the last third, once
 """

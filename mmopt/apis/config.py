@@ -4,23 +4,27 @@ File -> options merged in the dialect the file is written in -> :func:`mmopt.con
 the lowered config, so that they mean the same for dialect and native configs.
 """
 
-import traceback
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import mmengine
 from mmengine.config import Config
-from mmengine.utils import import_modules_from_strings
 
-from mmopt.config import apply_options, lower
+from mmopt.apis.custom_imports import import_custom_modules
+from mmopt.apis.extension import provide_extension
+from mmopt.config import is_native, lower
 from mmopt.config.files import read_file
+from mmopt.config.options.effect import apply_with_effect
 from mmopt.config.precision import with_precision
+from mmopt.config.ranges import check_ranges, check_seed
+from mmopt.config.spelling import speak
+from mmopt.config.words.names import lookalikes
 from mmopt.engine.switches.scale_lr import samples_per_step
 from mmopt.mmcv1.prepare import lower_repository
 from mmopt.mmcv1.prepare import prepare as prepare_mmcv1
 from mmopt.mmcv1.recognize import Repository
-from mmopt.utils.errors import UserError
+from mmopt.utils.errors import ConfigWarning, UserError
 from mmopt.utils.terminal import nearest
 
 __all__ = [
@@ -100,26 +104,21 @@ def _read(path: str | Path, options: Sequence[str], preset: str | None) -> tuple
     source = read_file(path)
     if preset is not None:
         source['optimize'] = {**(source.get('optimize') or {}), **read_preset(preset)}
-    source = apply_options(source, options)
+    if options:
+        source = apply_with_effect(source, list(options), path, native=is_native(source))
+    provide_extension(source)
     repository = prepare_mmcv1(source, path)
     if repository is None:
-        _import_custom_modules(path, source.get('custom_imports'))
+        import_custom_modules(path, source.get('custom_imports'))
     return Config(source, filename=str(path)), repository
 
 
 def _read_lowered(path: str | Path, options: Sequence[str] = (), preset: str | None = None) -> dict[str, Any]:
-    source, repository = _read(path, options, preset)
-    return lower(source.to_dict()) if repository is None else lower_repository(source.to_dict(), repository)
-
-
-def _import_custom_modules(path: Path, custom_imports: Any) -> None:
-    """Import what a config and its options name, so that their types are registered."""
-    if not custom_imports:
-        return
-    try:
-        import_modules_from_strings(**custom_imports)
-    except Exception as error:  # whatever a module of the user's raises
-        raise UserError(_explain_broken(path, error)) from error
+    config, repository = _read(path, options, preset)
+    source = config.to_dict()
+    _warn_of_lookalikes(source, path)
+    speak('mmengine' if repository is None and is_native(source) else 'mmcv1')
+    return lower(source) if repository is None else lower_repository(source, repository)
 
 
 def read_preset(name: str) -> dict[str, Any]:
@@ -144,17 +143,6 @@ def read_preset(name: str) -> dict[str, Any]:
     if not isinstance(section, dict):
         raise UserError(f'--preset {name}: {path} has no section optimize=dict(...).')
     return section
-
-
-def _explain_broken(path: Path, error: Exception) -> str:
-    """Name the line of a module, imported for a config, that cannot be run."""
-    text = ' '.join(str(error).split())
-    # Neither this file nor mmengine, but what they ran.
-    readers = (Path(__file__), Path(mmengine.__file__).parent)
-    frames = traceback.extract_tb(error.__traceback__)
-    inside = [frame for frame in frames if not any(Path(frame.filename).is_relative_to(reader) for reader in readers)]
-    place = f'{inside[-1].filename}:{inside[-1].lineno}' if inside else str(path)
-    return f'{place}: {type(error).__name__}: {text}'
 
 
 def load_config(
@@ -190,6 +178,7 @@ def load_config(
     lowered['launcher'] = launcher
     randomness: dict[str, Any] = dict(seed=None) | dict(lowered.get('randomness') or {})  # MMEngine asks for the key
     if seed is not None:
+        check_seed('--seed', seed)
         randomness['seed'] = seed
     if deterministic:
         randomness['deterministic'] = True
@@ -199,10 +188,19 @@ def load_config(
     lowered.setdefault('runner_type', 'IterBasedRunner')
     if options:
         _note_base_batch(lowered, path)
+    check_ranges(lowered)
     cfg = Config(lowered, filename=str(path))
     if precision is not None:
         set_precision(cfg, precision)
     return cfg
+
+
+def _warn_of_lookalikes(source: dict[str, Any], path: str | Path) -> None:
+    near = {} if is_native(source) else lookalikes(source)
+    if near:
+        names = ', '.join(f'{name} (the section is called {section})' for name, section in near.items())
+        text = f'{path}: variables that are called almost like sections, which the file does not have: {names}.'
+        warnings.warn(text, ConfigWarning, stacklevel=3)
 
 
 def set_precision(cfg: Config, precision: str) -> None:
@@ -239,7 +237,9 @@ def _note_base_batch(lowered: dict, path: str | Path) -> None:
     """Where options changed the batch and left the learning rate, note the batch that the rate was written for."""
     if lowered.get('auto_scale_lr'):
         return
-    before = _read_lowered(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', ConfigWarning)  # it has warned when it was read first
+        before = _read_lowered(path)
     batch = samples_per_step(before)
     if batch is not None and batch != samples_per_step(lowered) and _lr(before) == _lr(lowered):
         lowered['auto_scale_lr'] = dict(base_batch_size=batch, enable=False)

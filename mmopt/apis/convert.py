@@ -1,5 +1,6 @@
 """Convert configs of the MMCV-1.x dialect to native files, and report which of a folder's configs can be run."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,10 +8,15 @@ from pathlib import Path
 from mmopt.apis.config import missing_file
 from mmopt.config import ConfigError, is_native, lower
 from mmopt.config.files import read_file
+from mmopt.config.keys import DIALECT
 from mmopt.config.render import render_native
 from mmopt.utils.errors import UserError
 
 __all__ = ['Verdict', 'convert_config', 'report_configs']
+
+
+# What Python, MMEngine and setuptools say of a package.
+_MISSING = re.compile(r"No module named '(\w+)|(\w+) is not installed|The '([\w-]+)' distribution was not found")
 
 
 @dataclass(frozen=True)
@@ -19,9 +25,10 @@ class Verdict:
 
     Attributes:
         path: The file, relative to the folder.
-        kind: ``'ok'``, ``'native'`` (nothing to do), ``'refused'`` (a documented reason), ``'unreadable'`` (Python or
-            MMEngine cannot read it), ``'bug'`` (lowering failed without a message).
-        reason: Why, in one line; empty for the first two.
+        kind: ``'ok'``, ``'native'`` (nothing to do), ``'part'`` (of configs: there is nothing in it that runs),
+            ``'refused'`` (a documented reason), ``'needs'`` (a package that is not installed), ``'unreadable'`` (Python
+            or MMEngine cannot read it), ``'bug'`` (lowering failed without a message).
+        reason: Why, in one line, or which package; empty for the first three.
     """
 
     path: str
@@ -61,7 +68,8 @@ def report_configs(folder: str | Path) -> Iterator[Verdict]:
     """Lower every config below a folder, without building anything.
 
     Args:
-        folder: Files in folders named ``_base_`` are parts of configs and left out, and so are hidden folders.
+        folder: Files and folders whose names begin with ``_base_`` are parts of configs and left out, and so are hidden
+            folders.
 
     Yields:
         Verdict: One per config, in the order of their paths.
@@ -80,18 +88,23 @@ def report_configs(folder: str | Path) -> Iterator[Verdict]:
 
 
 def _is_part(path: Path) -> bool:
-    return any(part == '_base_' or part == '__pycache__' for part in path.parts)
+    return any(part.startswith('_base_') or part == '__pycache__' for part in path.parts)
 
 
 def _judge(path: Path, name: str) -> Verdict:
     try:
         original = read_file(path)
     except Exception as error:  # whatever a config file raises is its own
-        return Verdict(name, 'unreadable', _one_line(error))
+        text = _one_line(error)
+        missing = _MISSING.search(text)
+        return Verdict(name, 'needs', missing[missing.lastindex or 0]) if missing else Verdict(name, 'unreadable', text)
     try:
-        if is_native(original):
-            return Verdict(name, 'native')
+        native = is_native(original)
         lower(original)
+        if native:
+            return Verdict(name, 'native')
+        if not any(key in original for key in DIALECT):
+            return Verdict(name, 'part')
     except ConfigError as error:
         return Verdict(name, 'refused', _one_line(error))
     except Exception as error:  # the report must reach its end; the tool then leaves with status 1

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmopt.config.keys import BUILT_IN_HOOKS, POLICIES, SECTIONS, TOP_LEVEL, Section
-from mmopt.config.lower import is_native
+from mmopt.config.native import is_native, leftovers
 from mmopt.config.schema import canonical_policy
 
 __all__ = ['dropped_keys', 'sections_of']
@@ -19,10 +19,10 @@ def dropped_keys(cfg: Mapping[str, Any]) -> dict[str, str]:
         cfg: A config that can be lowered.
 
     Returns:
-        Dotted key -> why. Nothing for a native config.
+        Dotted key -> why. Of a native config: sections of MMCV 1.x that nothing is made of.
     """
     if is_native(cfg):
-        return {}
+        return leftovers(cfg)
     dropped = {
         f'{name}.{key}'.removeprefix('.'): section.keys[key].dropped
         for name, section, part in sections_of(cfg)

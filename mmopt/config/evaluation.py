@@ -55,7 +55,7 @@ def lower_validation(evaluation: Mapping[str, Any], run: RunLength) -> dict[str,
 
     Returns:
         The keys of the training loop's config: ``val_interval``, ``val_start`` (None: no shift), ``val_at_end``,
-        ``dynamic_intervals``.
+        ``dynamic_intervals`` and, with such, that they are MMCV's.
 
     Raises:
         ConfigError: If the interval is not positive or the unit is not the run's.
@@ -78,10 +78,12 @@ def lower_validation(evaluation: Mapping[str, Any], run: RunLength) -> dict[str,
     start = given.get('start')
     if start is not None and start < 0:
         raise ConfigError(f'evaluation.start must not be negative, got {start!r}.')
+    dynamic_intervals = _dynamic_intervals(given.get('dynamic_intervals'))
     return dict(
         val_interval=interval,
         val_start=start,
-        dynamic_intervals=_dynamic_intervals(given.get('dynamic_intervals')),
+        dynamic_intervals=dynamic_intervals,
+        **(dict(dynamic_from_milestone=True) if dynamic_intervals else {}),
         val_at_end=given.get('at_end', True),
     )
 

@@ -11,59 +11,20 @@ from mmopt.config.data import lower_data
 from mmopt.config.data_root import replace_data_root
 from mmopt.config.evaluation import lower_evaluator, lower_validation
 from mmopt.config.hooks import lower_checkpoint, lower_custom_hooks, lower_logging
-from mmopt.config.keys import DIALECT, SAME, SECTIONS, TOP_LEVEL, passed_on
-from mmopt.config.names import missing_sections, resemblance
+from mmopt.config.keys import SAME, SECTIONS, TOP_LEVEL, passed_on
+from mmopt.config.native import is_native
 from mmopt.config.on_device import move_to_device
 from mmopt.config.optimize import check_optimize, check_optimize_name, merge_optimize
 from mmopt.config.optimizer import lower_optimizer
+from mmopt.config.own_names import name_own_types
 from mmopt.config.phases import lower_phases
 from mmopt.config.runtime import check_workflow, lower_model, lower_runtime
 from mmopt.config.schedule import RunLength, lower_run_length, lower_schedules
 from mmopt.config.schema import ConfigError, check_keys, check_value
+from mmopt.config.words.foreign import word_of
+from mmopt.config.words.names import missing_sections, resemblance
 
-__all__ = ['is_native', 'lower']
-
-_NATIVE_LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-_NATIVE_SECTIONS = (
-    *_NATIVE_LOADERS,
-    'optim_wrapper',
-    'param_scheduler',
-    'val_evaluator',
-    'test_evaluator',
-    'default_hooks',
-    'env_cfg',
-    'randomness',
-    'log_processor',
-)
-
-
-def is_native(cfg: Mapping[str, Any]) -> bool:
-    """Tell whether ``cfg`` is a native MMEngine config.
-
-    Args:
-        cfg: A config.
-
-    Returns:
-        True when it has a section that only MMEngine knows. With a loader of MMEngine's, names such as ``optimizer`` or
-        ``lr_config`` are variables that its sections were made of, as in every schedule of MMSegmentation 1.x.
-
-    Raises:
-        ConfigError: If it has sections of MMEngine and MMCV 1.x's ``data``, or no data in either style.
-    """
-    data = cfg.get('data')
-    if any(key in cfg for key in _NATIVE_LOADERS) and not (isinstance(data, Mapping) and 'train' in data):
-        return True
-    native = [key for key in _NATIVE_SECTIONS if key in cfg]
-    loops = cfg.get('train_cfg')
-    if isinstance(loops, Mapping) and {'by_epoch', 'max_epochs', 'max_iters'} & set(loops):
-        native.append('train_cfg')
-    dialect = [key for key in DIALECT if key in cfg]
-    if native and dialect:
-        raise ConfigError(
-            f'The config mixes MMEngine sections ({", ".join(native)}) with MMCV-1.x sections ({", ".join(dialect)}): '
-            'write all of them in one style; tools/convert_config.py turns the second into the first.'
-        )
-    return bool(native)
+__all__ = ['lower']
 
 
 def lower(cfg: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,7 +73,7 @@ def lower(cfg: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in cfg.items() if _stays(key, value) and key not in lowered}
     lowered |= copy.deepcopy(kept)
     merge_optimize(lowered)
-    return move_to_device(lowered)
+    return name_own_types(move_to_device(lowered))
 
 
 def _lower_training(cfg: Mapping[str, Any], run: RunLength | None, loaders: dict[str, dict]) -> dict[str, Any]:
@@ -174,5 +135,7 @@ def _check_top_level(cfg: Mapping[str, Any]) -> None:
             check_value(key, TOP_LEVEL.keys[key], value)
             continue
         found = resemblance(key, value, missing)
+        if found is not None and (word := word_of(key)) is not None:
+            raise ConfigError(f'{key} is a word of {word.framework}; {word.remedy(value)}.')
         if found is not None and found.is_slip:
             raise ConfigError(f'{key}: did you mean {found.key}?')

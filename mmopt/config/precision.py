@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmopt.utils.precision import ComputeDevice, choose_precision
+from mmopt.utils.type_names import type_names
 
 __all__ = ['AUTO', 'DTYPE_NAMES', 'allowed_precisions', 'precision_of', 'resolve_precision', 'with_precision']
 
@@ -25,9 +26,7 @@ def precision_of(optim_wrapper: Mapping[str, Any] | None) -> str:
         ``fp32``, ``fp16``, ``bf16`` or ``auto``. What is no mixed precision is fp32.
     """
     section = optim_wrapper or {}
-    kind = section.get('type')
-    names = [base.__name__ for base in kind.__mro__] if isinstance(kind, type) else [str(kind).rpartition('.')[2]]
-    if 'AmpOptimWrapper' not in names:
+    if 'AmpOptimWrapper' not in type_names(section.get('type')):
         return 'fp32'
     dtype = str(section.get('dtype') or 'float16').removeprefix('torch.')
     return _NAMES.get(dtype, 'fp16')
@@ -66,10 +65,12 @@ def with_precision(optim_wrapper: Mapping[str, Any], precision: str) -> dict[str
     """
     wrapper = dict(optim_wrapper)
     before = precision_of(wrapper)
+    # Where names are looked up in another scope first, ours carries its own.
+    scope = 'mmopt.' if str(wrapper.get('type')).startswith('mmopt.') else ''
     scale = wrapper.pop('loss_scale', 'dynamic')
     for key in ('dtype', 'allow'):
         wrapper.pop(key, None)
-    wrapper['type'] = 'OptimWrapper' if precision == 'fp32' else 'AmpOptimWrapper'
+    wrapper['type'] = scope + ('OptimWrapper' if precision == 'fp32' else 'AmpOptimWrapper')
     if precision != 'fp32':
         wrapper['dtype'] = AUTO if precision == AUTO else DTYPE_NAMES[precision]
     if precision in ('fp16', AUTO):

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmopt.config.keys import POLICIES, SECTIONS, Key, Section
+from mmopt.config.spelling import spelled
+from mmopt.config.words.foreign import word_of
 from mmopt.utils.errors import UserError
 from mmopt.utils.terminal import nearest
 
@@ -48,6 +50,8 @@ def check_keys(name: str, cfg: Mapping[str, Any], section: Section | None = None
         match = did_you_mean(key, section.keys, 0.8 if section.is_open else 0.6)
         if match is not None:
             raise ConfigError(f'{name}.{key}: did you mean {match}?')
+        if not section.is_open and (word := word_of(key)) is not None:
+            raise ConfigError(f'{name}.{key} is a word of {word.framework}; {word.remedy(cfg[key])}.')
         if not section.is_open:
             raise ConfigError(f'{name}.{key} is unknown; {name} takes {", ".join(section.keys) or "no keys"}.')
 
@@ -103,4 +107,6 @@ def canonical_policy(section: str, policy: Any) -> str:
         return name
     match = did_you_mean(str(policy), known)
     hint = f'did you mean {match}?' if match else f'known: {", ".join(known)}.'
-    raise ConfigError(f'{section}.policy={policy!r} is unknown; {hint}')
+    # mmopt's policies are entries of MMEngine's list as well.
+    place = spelled('param_scheduler').replace('lr_config', section)
+    raise ConfigError(f'{place}.policy={policy!r} is unknown; {hint}')

@@ -9,6 +9,7 @@ from mmopt.utils.numbers import is_number, is_whole
 
 __all__ = [
     'ANY',
+    'BF16',
     'BETAS',
     'CHECKPOINTING',
     'CLASS',
@@ -19,6 +20,7 @@ __all__ = [
     'DICT',
     'DICTS',
     'FLOAT_SHARE',
+    'FP16',
     'HOOKS',
     'LIST',
     'LOSS_SCALE',
@@ -152,6 +154,8 @@ def choice(*values: Any) -> Kind:
 
 ANY = Kind('any value', lambda value: True)
 DICT = Kind('a dict', _is_dict)
+FP16 = Kind("a dict such as dict(loss_scale='dynamic'); --precision fp16 stands for it", _is_dict)
+BF16 = Kind('a dict, as a rule dict(); --precision bf16 stands for it', _is_dict)
 DICTS = Kind('a list of dicts', _list_of(_is_dict))
 LIST = Kind('a list', _is_list)
 TEXT = Kind('a text', _is_text)

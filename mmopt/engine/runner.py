@@ -4,7 +4,6 @@ Only what MMEngine 0.10.7 cannot do is replaced: it fails to resume on today's t
 the loader, asserts a GPU for AMP and calls CUDA when it starts a process group on a CPU.
 """
 
-import copy
 import logging
 import warnings
 from collections.abc import Callable, Mapping
@@ -15,32 +14,46 @@ from typing import Any, Self
 import torch
 from mmengine.device import get_device
 from mmengine.dist import broadcast_object_list, get_rank, get_world_size, is_main_process
-from mmengine.hooks import EMAHook
+from mmengine.hooks import EMAHook, Hook, ParamSchedulerHook
 from mmengine.logging import MMLogger
-from mmengine.runner import Runner
+from mmengine.optim import OptimWrapperDict
+from mmengine.runner import Priority, Runner
 from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmopt.config.optimize import check_optimize, merge_optimize
+from mmopt.config.spelling import speak, spoken
 from mmopt.engine import checkpoint_io
-from mmopt.engine.checkpoint_io.run_state import collect_state, restore_state, scale_learning_rate
+from mmopt.engine.checkpoint_io.run_state import collect_state, restore_state
 from mmopt.engine.hooks.checkpoint_hook import CheckpointHook
+from mmopt.engine.hooks.contract import check_points, check_priority, uncalled_points
 from mmopt.engine.hooks.dispatch import calls_at
-from mmopt.engine.hooks.runtime_info_hook import RuntimeInfoHook
+from mmopt.engine.hooks.logger_hook import LoggerHook
+from mmopt.engine.hooks.peak_memory_hook import PeakMemoryHook
+from mmopt.engine.hooks.plateau_hook import PlateauHook
+from mmopt.engine.hooks.runtime_info_hook import IterTimerHook, RuntimeInfoHook
+from mmopt.engine.hooks.time_split_hook import TimeSplitHook
 from mmopt.engine.loading.build import build_dataloader
+from mmopt.engine.logging.log_processor import LogProcessor
+from mmopt.engine.logging.message_hub import MessageHub
 from mmopt.engine.logging.time_split import TimeSplit
 from mmopt.engine.loops.epoch_loop import EpochBasedTrainLoop
 from mmopt.engine.loops.evaluation_loops import TestLoop, ValLoop
 from mmopt.engine.loops.iter_loop import IterBasedTrainLoop
 from mmopt.engine.loops.step import unwrap
 from mmopt.engine.loops.train_loop import TrainLoop
+from mmopt.engine.native_config import native_config
 from mmopt.engine.optim import OptimWrapper
 from mmopt.engine.optim.half_on_cpu import autocast
 from mmopt.engine.optim.precision import evaluation_precision
 from mmopt.engine.parallel.fsdp import check_sharding, is_sharded, scatter_like
 from mmopt.engine.parallel.model_wrapper import needs_mmengine, wrap_distributed
 from mmopt.engine.parallel.sync_batch_norm import fit_sync_batch_norm
+from mmopt.engine.resume.changes import check_resumable, keeps_optimizer
+from mmopt.engine.resume.optimizer_settings import AFRESH
+from mmopt.engine.resume.optimizers import forget_state, fresh_groups
+from mmopt.engine.resume.schedulers import scale_learning_rate
+from mmopt.engine.scope import resolve_evaluator, resolve_schedulers, without_own_loop
 from mmopt.engine.switches import (
     apply_to_model,
     apply_to_optimizer,
@@ -50,8 +63,9 @@ from mmopt.engine.switches import (
     report,
     scale_schedules,
 )
-from mmopt.registry import RUNNERS
+from mmopt.registry import HOOKS, LOG_PROCESSORS, LOOPS, MODELS, OPTIM_WRAPPERS, RUNNERS
 from mmopt.utils.distributed import init_distributed, local_world_size
+from mmopt.utils.errors import UserError
 from mmopt.utils.host import limit_threads
 from mmopt.utils.malloc import keep_freed_pages
 from mmopt.utils.platform import point_link, start_method
@@ -76,6 +90,8 @@ class IterBasedRunner(Runner):
     default_train_loop: type[TrainLoop] = IterBasedTrainLoop
     # MMEngine's, which carry no types there.
     model: nn.Module
+    optim_wrapper: Any
+    param_schedulers: Any
     _resume: bool
     _has_loaded: bool
 
@@ -84,11 +100,16 @@ class IterBasedRunner(Runner):
         self._machine_notes: list[str] = []
         self.time_split = TimeSplit()
         """Where the time of the training goes."""
+        self.fresh_groups: dict[str, list[dict]] | None = None
+        """Settings of the optimizer's groups as a fresh run begins with them, once a run has been resumed."""
+        self._needs_optimizer: bool | None = None  # while a run is resumed: whether with the optimizer's state
+        self._needs_all_weights = False
+        self._is_partial = False
         self._pending_rng: dict | None = None
         self._trained_in: str | None = None  # the precision of the checkpoint that was loaded
         self._evaluation_precision: str | None = None
         self.config_text: str | None = None
-        self._hook_calls: dict[str, tuple[int, list[Callable]]] = {}
+        self._hook_calls: dict[str, tuple[list[Hook], list[Callable]]] = {}
         prepare_determinism(kwargs.get('randomness'))
         super().__init__(*args, **kwargs)
         # While building, the console shows warnings only: environment, config and hooks are for the log file.
@@ -96,20 +117,20 @@ class IterBasedRunner(Runner):
 
     @classmethod
     def from_cfg(cls, cfg: dict) -> Self:
-        """Build a runner.
+        """Build a runner, in a script of one's own as ``tools/train.py`` does.
 
         Args:
-            cfg: A lowered or native config; what its `optimize` section says about other sections is put there.
+            cfg: A config: a native one, or one of MMCV 1.x, which is lowered here; it is not changed. What its
+                ``optimize`` section says about other sections is put there. Without ``work_dir`` the run goes to
+                ``work_dirs/<name of the config's file>``.
 
         Returns:
             The runner.
         """
+        if spoken() is None:  # no tool has read a file: the config is the user's own, and MMEngine's
+            speak('mmengine')
         prepare_determinism(cfg.get('randomness'))  # the first line that is logged looks for a GPU
-        cfg = copy.deepcopy(cfg)
-        check_optimize(cfg.get('optimize'))
-        merge_optimize(cfg)
-        cfg['randomness'] = dict(seed=None) | dict(cfg.get('randomness') or {})  # MMEngine asks for the key
-        return super().from_cfg(cfg)
+        return super().from_cfg(native_config(cfg))
 
     # ---------------------------------------------------------------- environment
     def setup_env(self, env_cfg: dict) -> None:
@@ -158,6 +179,12 @@ class IterBasedRunner(Runner):
         self._console_level(logging.WARNING)
         return logger
 
+    def build_message_hub(self, message_hub: dict | None = None) -> MessageHub:
+        """Build the message hub: MMEngine's, with scalars that are fetched when they are read."""
+        if message_hub is not None and not isinstance(message_hub, dict):
+            return super().build_message_hub(message_hub)  # says what it may be
+        return MessageHub.get_instance(**dict(name=self._experiment_name) | (message_hub or {}))
+
     def _console_level(self, level: int) -> None:
         if get_rank() != 0:
             return
@@ -171,9 +198,9 @@ class IterBasedRunner(Runner):
         dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
     ) -> DataLoader:
         """Build a loader; see :func:`mmopt.engine.loading.build.build_dataloader`."""
-        # The sampler needs one seed on all ranks; what differs per rank is derived from it.
-        del diff_rank_seed
-        return build_dataloader(dataloader, seed or 0)
+        seed = seed or 0
+        # The sampler needs one seed on all ranks; of a run whose ranks differ, MMEngine gives that of this rank.
+        return build_dataloader(dataloader, seed - get_rank() if diff_rank_seed else seed)
 
     def use_datasets(self, datasets: Mapping[str, Any]) -> None:
         """Take data sets that are built already, so that listing their samples is done once.
@@ -185,6 +212,20 @@ class IterBasedRunner(Runner):
             cfg = getattr(self, f'_{name}')
             if isinstance(cfg, Mapping) and dataset is not None:
                 setattr(self, f'_{name}', {**cfg, 'dataset': dataset})
+
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
+        """Build a model of the config's scope, of MMEngine or of mmopt."""
+        return super().build_model(MODELS.resolve(model))
+
+    def build_evaluator(self, evaluator: Any) -> Any:
+        """Build an evaluator whose metrics are of the config's scope, of MMEngine or of mmopt."""
+        return super().build_evaluator(resolve_evaluator(evaluator))
+
+    def build_log_processor(self, log_processor: Any) -> Any:
+        """Build a log processor: ours unless the config names another."""
+        if isinstance(log_processor, dict):
+            log_processor = LOG_PROCESSORS.resolve({'type': LogProcessor, **log_processor})
+        return super().build_log_processor(log_processor)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Move the model to its device, apply `optimize` and, with several processes, wrap it in DDP."""
@@ -217,7 +258,8 @@ class IterBasedRunner(Runner):
         )
 
     def _init_model_weights(self) -> None:
-        if not is_sharded(self.model):
+        # What load_checkpoint() or resume() has brought before train() stays; MMEngine would begin anew.
+        if not is_sharded(self.model) and not self._has_loaded:
             super()._init_model_weights()
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
@@ -225,6 +267,10 @@ class IterBasedRunner(Runner):
         if isinstance(optim_wrapper, dict):
             optim_wrapper, effects = apply_to_optimizer(optim_wrapper, self.cfg, get_world_size())
             report(effects, self.logger)
+            if 'optimizer' in optim_wrapper:  # several optimizers are the business of a constructor
+                optim_wrapper = OPTIM_WRAPPERS.resolve({'type': OptimWrapper, **optim_wrapper})
+        elif isinstance(optim_wrapper, OptimWrapper):
+            return optim_wrapper
         built = super().build_optim_wrapper(optim_wrapper)
         if (choice := getattr(built, 'choice', None)) is not None:
             self.logger.info(f'precision: {choice}')
@@ -236,22 +282,27 @@ class IterBasedRunner(Runner):
             loop = dict(loop)
             by_epoch = loop.pop('by_epoch', self.default_train_loop is EpochBasedTrainLoop)
             loop['type'] = EpochBasedTrainLoop if by_epoch else IterBasedTrainLoop
-        if isinstance(loop, dict) and (micro_batch := (self.cfg.get('optimize') or {}).get('micro_batch')) is not None:
+        loop = LOOPS.resolve(loop)
+        micro_batch = (self.cfg.get('optimize') or {}).get('micro_batch')
+        if isinstance(loop, dict) and isinstance(loop['type'], type) and not issubclass(loop['type'], TrainLoop):
+            self.logger.warning(without_own_loop(loop['type'].__name__, micro_batch))
+        elif isinstance(loop, dict) and micro_batch is not None:
             loop = dict(loop, micro_batch=micro_batch)
         return super().build_train_loop(loop)
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build our evaluation loop also from MMEngine's ``dict()``."""
-        return super().build_val_loop(dict(loop, type=loop.get('type', ValLoop)) if isinstance(loop, dict) else loop)
+        return super().build_val_loop(LOOPS.resolve({'type': ValLoop, **loop}) if isinstance(loop, dict) else loop)
 
     def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build our evaluation loop also from MMEngine's ``dict()``."""
-        return super().build_test_loop(dict(loop, type=loop.get('type', TestLoop)) if isinstance(loop, dict) else loop)
+        return super().build_test_loop(LOOPS.resolve({'type': TestLoop, **loop}) if isinstance(loop, dict) else loop)
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
         """Build the schedulers and tell closed forms where the run ends."""
         factor, _ = lr_factor(self.cfg, get_world_size())
-        schedulers = super().build_param_scheduler(scale_schedules(scheduler, factor) if factor != 1 else scheduler)
+        scheduler = resolve_schedulers(scale_schedules(scheduler, factor) if factor != 1 else scheduler)
+        schedulers = super().build_param_scheduler(scheduler)
         items = schedulers if isinstance(schedulers, list) else sum(schedulers.values(), [])
         timetable = getattr(self.train_loop, 'timetable', None)
         for item in items:
@@ -268,13 +319,15 @@ class IterBasedRunner(Runner):
         """Register MMEngine's default hooks, ours for runtime info, logs, memory and checkpoints."""
         hooks = dict(hooks or {})
         defaults = dict(
-            runtime_info=dict(type='RuntimeInfoHook'),
+            runtime_info=dict(type=RuntimeInfoHook),
+            timer=dict(type=IterTimerHook),
             sampler_seed=None,  # our samplers carry their epoch themselves
-            memory=dict(type='PeakMemoryHook'),
-            plateau=dict(type='PlateauHook'),
-            time_split=dict(type='TimeSplitHook'),
-            logger=dict(type='LoggerHook'),
-            checkpoint=dict(type='CheckpointHook', interval=1),
+            memory=dict(type=PeakMemoryHook),
+            plateau=dict(type=PlateauHook),
+            time_split=dict(type=TimeSplitHook),
+            logger=dict(type=LoggerHook),
+            param_scheduler=dict(type=ParamSchedulerHook),
+            checkpoint=dict(type=CheckpointHook, interval=1),
         )
         merged = {name: dict(hook) if isinstance(hook, dict) else hook for name, hook in (defaults | hooks).items()}
         for name in ('memory', 'plateau', 'time_split'):  # None leaves out what MMEngine does not know as well
@@ -282,10 +335,43 @@ class IterBasedRunner(Runner):
                 del merged[name]
         super().register_default_hooks(merged)
 
-    def autocast(self) -> AbstractContextManager:
-        """Return the precision of the run for an evaluation: what training uses, evaluation uses."""
+    def register_hook(self, hook: Hook | dict, priority: str | int | Priority | None = None) -> None:
+        """Register a hook that the loops can call; of MMEngine's, those that mmopt has as well are mmopt's.
+
+        Args:
+            hook: The hook or its config.
+            priority: Replaces that of the config or of the hook.
+
+        Raises:
+            UserError: If the priority is none, or a method does not take what the loops give it.
+        """
+        if isinstance(hook, dict):
+            cfg = dict(hook)
+            own = cfg.pop('priority', None)
+            check_priority(own, str(cfg.get('type')))
+            priority = own if priority is None else priority
+            if isinstance(cfg.get('ema_type'), str):
+                cfg['ema_type'] = MODELS.resolve(dict(type=cfg['ema_type']))['type']
+            hook = HOOKS.build(cfg)
+        check_priority(priority, type(hook).__name__)
+        check_points(type(hook))
+        for text in uncalled_points(type(hook)):
+            self.logger.warning(text)
+        super().register_hook(hook, priority)
+
+    def autocast(self, precision: str | None = None) -> AbstractContextManager:
+        """Return the precision of an evaluation: by default what training uses.
+
+        Args:
+            precision: ``'fp16'`` where an evaluation has its own.
+
+        Returns:
+            The context to predict in.
+        """
         wrapper = self.optim_wrapper
         device_type = next(self.model.parameters()).device.type
+        if precision is not None:
+            return autocast(device_type, DTYPES[precision])
         if isinstance(wrapper, OptimWrapper):
             return wrapper.autocast(device_type)
         if self._evaluation_precision is None:
@@ -323,10 +409,20 @@ class IterBasedRunner(Runner):
             **kwargs: Passed on to the hooks.
         """
         cached = self._hook_calls.get(fn_name)
-        if cached is None or cached[0] != len(self._hooks):  # a hook was registered since
-            cached = self._hook_calls[fn_name] = (len(self._hooks), calls_at(self._hooks, fn_name))
+        if cached is None or cached[0] != self._hooks:  # one was registered or replaced since
+            cached = self._hook_calls[fn_name] = (list(self._hooks), calls_at(self._hooks, fn_name))
         for call in cached[1]:
             call(self, **kwargs)
+
+    def val(self) -> dict[str, float]:
+        """Evaluate on the validation set; all weights must fit, or random ones would be measured in silence."""
+        self._needs_all_weights = True
+        return super().val()
+
+    def test(self) -> dict[str, float]:
+        """Evaluate on the test set; see :meth:`val`."""
+        self._needs_all_weights = True
+        return super().test()
 
     # ---------------------------------------------------------------- checkpoints
     def text_of_config(self) -> str:
@@ -339,13 +435,41 @@ class IterBasedRunner(Runner):
         """Return the message hub as plain types."""
         return checkpoint_io.message_hub_state(self.message_hub)
 
-    def save_checkpoint(self, path: str | Path) -> None:
-        """Save everything that a bit-for-bit continuation needs. All ranks must call it; rank 0 writes."""
+    def save_checkpoint(
+        self,
+        out_dir: str | Path,
+        filename: str | None = None,
+        file_client_args: dict | None = None,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        meta: Mapping[str, Any] | None = None,
+        by_epoch: bool = True,
+        backend_args: dict | None = None,
+    ) -> None:
+        """Save everything that a bit-for-bit continuation needs. All ranks must call it; rank 0 writes.
+
+        Args:
+            out_dir: The folder, which may be an address such as ``s3://...``; without ``filename`` the file itself.
+            filename: The file in it.
+            file_client_args: The older word for ``backend_args``.
+            save_optimizer: Whether the file can be resumed.
+            save_param_scheduler: Whether the file holds the state of the schedules.
+            meta: Entries to add to the file's own ``meta``.
+            by_epoch: MMEngine asks whether an epoch or an iteration has just ended; the loop knows it.
+            backend_args: How to reach ``out_dir`` where it is no folder of this machine.
+        """
+        del by_epoch
         state = collect_state(self)
         if state is None:
             return
+        state['meta'] |= meta or {}
+        left_out = (() if save_optimizer else ('optimizer', 'partial_grads')) + (
+            () if save_param_scheduler else ('param_schedulers',)
+        )
+        for key in left_out:
+            state.pop(key, None)
         self.call_hook('before_save_checkpoint', checkpoint=state)
-        checkpoint_io.save(Path(path), state)
+        checkpoint_io.save_to(out_dir, filename, state, backend_args or file_client_args)
 
     def save_now(self) -> Path:
         """Save where the run is, off its intervals, and wait until the file is complete. All ranks must call it.
@@ -377,7 +501,8 @@ class IterBasedRunner(Runner):
                 hook.forget()
         self.optim_wrapper.zero_grad()
         started_anew, self._resume = self._resume, True  # MMEngine's EMA hook restores its average only then
-        self.resume(path)
+        forget_state(self.optim_wrapper)
+        self.resume(path, resume_optimizer=self.cfg.get('resume_optimizer', True))
         self._resume = started_anew
         self.optim_wrapper.initialize_count_status(self.model, self.iter, self.max_iters)
         scale_learning_rate(self.optim_wrapper.optimizer, self.param_schedulers or [], lr_factor)
@@ -398,7 +523,7 @@ class IterBasedRunner(Runner):
             if path is None:
                 self.logger.info(f'No checkpoint in {self.work_dir}: starting from the beginning.')
                 return
-            self.resume(path)
+            self.resume(path, resume_optimizer=self.cfg.get('resume_optimizer', True))
         elif self._load_from is not None:
             self.load_checkpoint(self._load_from)
 
@@ -410,7 +535,7 @@ class IterBasedRunner(Runner):
         Args:
             filename: A checkpoint of mmopt, MMEngine or mmcv 1.x, or a plain state dict.
             map_location: Where tensors go first.
-            strict: Whether every key must match.
+            strict: Whether every key must match, unless the config says ``allow_partial=True``. A test asks for it.
             revise_keys: ``(pattern, replacement)`` pairs for key names; None strips ``module.``.
 
         Returns:
@@ -419,11 +544,25 @@ class IterBasedRunner(Runner):
         checkpoint = self._read(filename, map_location)
         options = {} if revise_keys is None else dict(revise_keys=revise_keys)
         module = unwrap(self.model)
-        weights = checkpoint['state_dict']
+        weights, prefix = checkpoint['state_dict'], self.cfg.get('strip_prefix')
         if is_sharded(module):
             own = module.state_dict()
+            weights, note = checkpoint_io.fit_names(module, weights, str(filename), prefix)
+            prefix = None
+            if note:
+                self.logger.warning(note)
             weights = {key: scatter_like(value, own[key]) if key in own else value for key, value in weights.items()}
-        checkpoint_io.load_weights(module, weights, strict=strict, logger=self.logger, **options)
+        report = checkpoint_io.load_weights(
+            module,
+            weights,
+            strict=(strict or self._needs_all_weights) and not self.cfg.get('allow_partial', False),
+            source=str(filename),
+            strip_prefix=prefix,
+            **options,
+        )
+        self._is_partial = not report.complete
+        if self._is_partial:
+            self.logger.warning(f'{filename}: what does not fit the model was left out:\n{report.table()}')
         self._trained_in = checkpoint.get('meta', {}).get('precision')
         self._has_loaded = True
         self.logger.info(f'Loaded the weights of {filename}.')
@@ -444,11 +583,30 @@ class IterBasedRunner(Runner):
             resume_param_scheduler: Whether to restore the schedulers.
             map_location: Where tensors go first.
         """
-        checkpoint = self.load_checkpoint(filename, map_location)
+        self._build_for_resuming()
+        if self.fresh_groups is None:
+            self.fresh_groups = fresh_groups(self.optim_wrapper)
+        self._needs_optimizer = resume_optimizer
+        try:
+            checkpoint = self.load_checkpoint(filename, map_location, strict=True)
+            resume_optimizer = self._needs_optimizer
+        finally:
+            self._needs_optimizer = None
+        if self._is_partial and resume_optimizer:
+            raise UserError(
+                f'{filename}: a part of the weights was left out, and its optimizer state fits them alone. {AFRESH}'
+            )
         self._pending_rng = restore_state(
             self, checkpoint, optimizer=resume_optimizer, param_scheduler=resume_param_scheduler
         )
         self.logger.info(f'Resumed {filename} after {self.iter} iterations.')
+
+    def _build_for_resuming(self) -> None:
+        """Build what a checkpoint restores, where resume() is called before train()."""
+        if isinstance(self.optim_wrapper, Mapping) and not isinstance(self.optim_wrapper, OptimWrapperDict):
+            self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
+        if self.param_schedulers is not None:
+            self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
 
     def _read(self, filename: str | Path, map_location: Any) -> dict:
         checkpoint = checkpoint_io.load(
@@ -458,6 +616,10 @@ class IterBasedRunner(Runner):
             # Averages are exchanged with the weights for MMEngine's hook; without one, nobody would change them back.
             for_resume=self._resume and any(isinstance(hook, EMAHook) for hook in self.hooks),
         )
+        if self._needs_optimizer is not None:
+            if not self.cfg.get('resume_optimizer', True) and keeps_optimizer(checkpoint, self.cfg, get_world_size()):
+                self._needs_optimizer = True
+            check_resumable(checkpoint, filename, self.cfg, get_world_size(), optimizer=self._needs_optimizer)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         return checkpoint
 

@@ -9,6 +9,8 @@ from mmengine.dist import all_gather_object
 from mmengine.logging import MMLogger
 
 from mmopt.registry import METRICS
+from mmopt.utils.errors import UserError
+from mmopt.utils.numbers import single
 
 __all__ = ['DatasetEvaluateMetric']
 
@@ -75,7 +77,13 @@ class DatasetEvaluateMetric:
         ordered = chain.from_iterable(zip_longest(*parts, fillvalue=_MISSING))
         results = [result for result in ordered if result is not _MISSING][:size]
         measured = self.dataset.evaluate(results, logger=MMLogger.get_current_instance(), **self.arguments)
-        return {key: float(value) for key, value in measured.items() if isinstance(value, Real)}
+        if not isinstance(measured, Mapping):
+            raise UserError(
+                f'{type(self.dataset).__name__}.evaluate gave {measured!r}: it must return a dict of numbers, such as '
+                'dict(mIoU=0.5).'
+            )
+        plain = {key: single(value) for key, value in measured.items()}
+        return {key: float(value) for key, value in plain.items() if isinstance(value, Real)}
 
 
 def _to_cpu(part: Any) -> Any:

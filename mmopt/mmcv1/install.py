@@ -72,7 +72,7 @@ def install(package: str | None = None, version: str | None = None) -> str:
     # Its constructor asks for a process group; torch's own is the same and mmopt makes it plain for one process.
     MODELS.register_module('MMSyncBN', module=nn.SyncBatchNorm, force=True)
     # MMEngine's FileClient says at every start that there is something newer; the code that calls it stays as it is.
-    importlib.import_module('mmengine.fileio.file_client').print_log = _say_nothing
+    setattr(importlib.import_module('mmengine.fileio.file_client'), 'print_log', _say_nothing)  # noqa: B010 - of a module
     install_numpy_names()
     allow_harmless_types()
     warnings.filterwarnings('ignore', message='torch.meshgrid: in an upcoming release')

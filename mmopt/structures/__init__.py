@@ -1,7 +1,7 @@
 """Samples, batches and their parts."""
 
 from mmopt.structures.bad_samples import CollateSubstitutes, ReportedBatch, Substitute
-from mmopt.structures.batch import batch_size, move_to, split_batch
+from mmopt.structures.batch import batch_size, move_to, samples_per_batch, split_batch
 from mmopt.structures.describe import describe_samples
 from mmopt.structures.samples import DataSample, require_samples
 
@@ -14,5 +14,6 @@ __all__ = [
     'describe_samples',
     'move_to',
     'require_samples',
+    'samples_per_batch',
     'split_batch',
 ]

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from mmopt.structures.bad_samples import ReportedBatch
 
-__all__ = ['batch_size', 'move_to', 'split_batch']
+__all__ = ['batch_size', 'move_to', 'samples_per_batch', 'split_batch']
 
 
 def batch_size(batch: Any) -> int:
@@ -36,6 +37,11 @@ def batch_size(batch: Any) -> int:
             'Every tensor needs the sample axis first, every list one entry per sample.'
         )
     return sizes.pop()
+
+
+def samples_per_batch(loader: DataLoader) -> int:
+    """Return the batch size of a loader; one with a batch sampler of its own does not know it itself."""
+    return loader.batch_size or getattr(loader.batch_sampler, 'batch_size', None) or 1
 
 
 def _positional(batch: Any) -> list | tuple:

@@ -1,6 +1,6 @@
-"""Errors that are the user's to mend: every tool prints them as they are, without a traceback."""
+"""Errors and warnings that are the user's to mend: every tool prints them as they are, without a traceback."""
 
-__all__ = ['DataError', 'DataNotFoundError', 'UserError']
+__all__ = ['ConfigWarning', 'DataError', 'DataNotFoundError', 'UserError']
 
 
 class UserError(Exception):
@@ -20,6 +20,10 @@ class UserError(Exception):
     def __str__(self) -> str:
         # KeyError and OSError, which subclasses may derive from, would quote or renumber the text.
         return str(self.args[0])
+
+
+class ConfigWarning(UserWarning):
+    """Something that a config or an option says has no effect, though it may be meant."""
 
 
 class DataNotFoundError(UserError, FileNotFoundError):

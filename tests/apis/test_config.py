@@ -4,7 +4,7 @@ import pytest
 from mmengine.config import Config
 
 from mmopt.apis.cli.errors import explain
-from mmopt.apis.config import load_config, set_precision, without_validation
+from mmopt.apis.config import load_config, read_config, set_precision, without_validation
 from mmopt.utils.errors import UserError
 
 FP16 = dict(type='AmpOptimWrapper', dtype='float16', loss_scale=512.0, accumulative_counts=2)
@@ -90,3 +90,31 @@ def test_a_mistyped_option_is_one_line_that_names_the_nearest_key(tmp_path, opti
     with pytest.raises(ValueError, match=message) as caught:
         load_config(path, options=[option])
     assert '\n' not in explain(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('import no_such_pkg', "broken.py:1: ModuleNotFoundError: No module named 'no_such_pkg'"),
+        ('from math import nope', "broken.py:1: ImportError: cannot import name 'nope'"),
+        ('x = 1\ny = x / 0', 'broken.py:2: ZeroDivisionError'),
+        ('import numpy as np\nx = np.float', 'broken.py:2: AttributeError'),
+        ('def f(:', r'broken.py:1: invalid syntax: def f\(:'),
+    ],
+)
+def test_a_module_of_custom_imports_that_fails_inside_is_named_with_its_line(tmp_path, monkeypatch, text, message):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / 'broken.py').write_text(text)
+    config = tmp_path / 'config.py'
+    config.write_text("custom_imports = dict(imports=['broken'])")
+    with pytest.raises(UserError, match=f'config.py: custom_imports failed in .*{message}') as caught:
+        read_config(config)
+    assert 'sys.path' not in str(caught.value)
+
+
+def test_a_module_of_custom_imports_that_is_not_there_is_looked_for_in_pythonpath(tmp_path, monkeypatch):
+    monkeypatch.setenv('PYTHONPATH', '/somewhere')
+    config = tmp_path / 'config.py'
+    config.write_text("custom_imports = dict(imports=['not_here.models'])")
+    with pytest.raises(UserError, match=r"there is no module 'not_here'.*PYTHONPATH \(/somewhere\)"):
+        read_config(config)

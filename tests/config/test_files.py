@@ -195,7 +195,7 @@ data = dict(train=dict(pipeline=pipeline), val=dict(pipeline=pipeline))
 lr = 0.1
 lr *= 2
 optimizer = dict(lr=lr)
-model = dict(size={{_base_.size}})
+model = dict(size={{_base_.size}}, scale=[lr, 1])
 def scale(lr):
     lr = 5
     return lr
@@ -207,7 +207,7 @@ unused = 1
 @pytest.mark.parametrize(
     ('variable', 'value', 'places'),
     [
-        ('lr', 0.5, [('optimizer.lr', 0.5)]),
+        ('lr', 0.5, [('optimizer.lr', 0.5), ('model.scale', [0.5, 1])]),
         (
             'size',
             9,

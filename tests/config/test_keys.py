@@ -54,6 +54,7 @@ class Beside(NamedTuple):
 PROBES = {
     ('', 'data'): [dict(samples_per_gpu=2, **{split: dict(type=name) for split in SPLITS}) for name in 'AB'],
     ('', 'optimizer_config'): [dict(grad_clip=dict(max_norm=1.0))],
+    ('', 'mmcv_extension'): ['torch'],
     ('', 'auto_resume'): [True, Beside(True, dict(load_from='x'))],
     ('runner', 'type'): [
         Beside('IterBasedRunner', dict(max_iters=3, max_epochs=None)),

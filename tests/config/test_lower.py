@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from mmopt.config import ConfigError, is_native, lower
 from mmopt.config.evaluation import best_rule
-from mmopt.config.names import lookalikes
+from mmopt.config.words.names import lookalikes
 from mmopt.utils.score_rule import score_rule
 from tests.config.samples import make_config, make_epoch_config
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from mmopt.apis.memory.case import batch_maker, load_case
+from mmopt.apis.memory.case import load_case
+from mmopt.apis.memory.samples import batch_maker
 from mmopt.structures import batch_size
 from tests.conftest import REPO
 

@@ -1,11 +1,13 @@
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from mmopt.evaluation import DatasetEvaluateMetric
 from mmopt.evaluation import dataset_evaluate as module
 from mmopt.structures import DataSample
+from mmopt.utils.errors import UserError
 
 
 class Dataset:
@@ -49,3 +51,18 @@ def test_a_data_set_that_cannot_evaluate_is_named():
     metric = DatasetEvaluateMetric(metric='mIoU')
     with pytest.raises(ValueError, match="evaluation.metric='mIoU' is for data sets with an evaluate.*list lacks"):
         metric.dataset = []
+
+
+def test_an_array_of_one_counts_and_a_data_set_that_gives_no_dict_is_named():
+    class Odd(Dataset):
+        given = dict(mIoU=np.array([0.5]), per_class=np.array([0.5, 0.7]))
+
+        def evaluate(self, results, logger, **arguments):
+            return self.given
+
+    metric = DatasetEvaluateMetric()
+    metric.dataset = Odd()
+    assert metric.evaluate(0) == dict(mIoU=0.5)
+    Odd.given = None
+    with pytest.raises(UserError, match='Odd.evaluate gave None: it must return a dict of numbers'):
+        metric.evaluate(0)

@@ -19,7 +19,7 @@ def runs(tmp_path_factory) -> dict[str, Path]:
     page = REPO.joinpath('docs', 'extending.md').read_text(encoding='utf-8')
     # Each file of the page begins with a comment that is its name.
     files = dict(re.findall(r'^```python\n# (\S+\.py)\n(.*?)^```$', page, flags=re.MULTILINE | re.DOTALL))
-    assert set(files) == {'quadrants.py', 'quadrants_config.py'}
+    assert set(files) == {'quadrants.py', 'quadrants_config.py', 'train.py'}
     folder = tmp_path_factory.mktemp('outside')
     for name, text in files.items():
         folder.joinpath(name).write_text(text, encoding='utf-8')

@@ -1,10 +1,13 @@
 """tools/datasets/make_demo.py, as a user calls it."""
 
+import shlex
 from pathlib import Path
 
 import pytest
 
 from mmopt.utils.errors import UserError
+from tests.conftest import REPO
+from tests.tools.conftest import TOOLS
 
 SMALL = ['--num-train', '1', '--num-val', '1', '--image-size', '90', '160', '--workers', '0']
 
@@ -14,7 +17,10 @@ def test_it_writes_to_data_demo_and_names_the_next_command(tool, capsys):
     out = capsys.readouterr().out.splitlines()
     assert Path('data/demo/nuscenes/calib.json').is_file()
     assert out[0].startswith('made 1 train + 1 val samples in data/demo/nuscenes in ')
-    assert out[-1] == 'next: python tools/train.py configs/demo/lss_swin_nuscenes.py'
+    python, script, config = shlex.split(out[-1].removeprefix('next: '))
+    assert python == 'python'
+    assert Path(script).resolve() == TOOLS / 'train.py'
+    assert Path(config).resolve() == REPO / 'configs/demo/lss_swin_nuscenes.py'
     tool('datasets/make_demo').main(['nuscenes', *SMALL])
     assert 'is complete' in capsys.readouterr().out
 

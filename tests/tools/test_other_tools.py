@@ -44,7 +44,7 @@ def test_the_command_that_a_training_ends_with_works_and_keeps_its_options(tool,
     tool('train').main([str(config), '--work-dir', 'runs/x', '--options', 'test_dataloader.dataset.length=5'])
     command = json.loads(Path('runs/x/summary.json').read_text())['next_command']
     python, script, *arguments = command.split()
-    assert (python, script, arguments[0]) == ('python', 'tools/test.py', 'runs/x/toy.py')
+    assert (python, Path(script).resolve(), arguments[0]) == ('python', TOOLS / 'test.py', 'runs/x/toy.py')
     forget_mmengine_globals()
     assert tool('test').main(arguments) == 0
     assert len(list(Path('runs/x/test_pictures').iterdir())) == 5

@@ -7,7 +7,8 @@ import pytest
 
 from mmopt.datasets.tad.demo.make import make_demo
 from mmopt.datasets.tad.motion import fill_gaps
-from mmopt.datasets.tad.prepare.readers import read_caltech, read_deeplabcut
+from mmopt.datasets.tad.prepare.caltech import read_caltech
+from mmopt.datasets.tad.prepare.deeplabcut import read_deeplabcut
 from tests.conftest import REPO, forget_mmengine_globals
 
 CONFIGS = REPO / 'configs'
@@ -43,7 +44,7 @@ def frame_f1(predicted: np.ndarray, truth: np.ndarray) -> float:
 
 def simple_predictors(pose, annotation) -> dict[str, float]:
     """Frame F1 of "social" in the last third: always social, and bodies nearer than the best threshold of the rest."""
-    tracks, events = read_deeplabcut(pose), read_caltech(annotation)
+    tracks, events = read_deeplabcut(pose), read_caltech(annotation).events
     num_frames = len(tracks.position_TMP2)
     social = np.zeros(num_frames, dtype=bool)
     for start, stop, name in events:

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import cv2
 import pytest
 import torch
 
+from mmopt.apis.cli.errors import explain
 from mmopt.engine.checkpoint_io import UnsafeCheckpointError
 from mmopt.utils.errors import UserError
 from tests.conftest import forget_mmengine_globals
@@ -31,7 +33,7 @@ def test_a_run_ends_with_a_summary_and_everything_in_its_place(tool, write_confi
         'Done',
         'peak memory',
         'runs/x/best_error.pth',
-        'next: python tools/test.py',
+        'tools/test.py runs/x/toy.py runs/x/best_error.pth --show-dir runs/x/test_pictures',
     ):
         assert text in out
 
@@ -50,6 +52,26 @@ def test_a_dry_run_describes_and_leaves_nothing(tool, write_config, capsys):
     assert 'bf16' in out
     assert '5 iterations' in out
     assert not Path('work_dirs').exists()
+
+
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (['--seed', '-5'], '^--seed must be a whole number from 0 to 4294967295, got -5'),
+        (['--seed', '8589934592'], 'got 8589934592'),
+        (['--options', 'optim_wrapper.optimizer.lr=-1'], 'optim_wrapper.optimizer.lr must be .* at least 0, got -1'),
+        (['--options', 'optim_wrapper.optimizer.betas=(0.9,1.5)'], r'optimizer.betas must be .*, got \(0.9, 1.5\)'),
+        (['--options', 'model.unheard=1'], "no argument 'unheard'"),
+        (['--options', 'model.use_gradient_checkpointing=true'], 'write optimize.checkpointing=blocks'),
+        (['--options', 'samples_per_gpu=2'], 'write train_dataloader.batch_size=2'),
+    ],
+)
+@pytest.mark.parametrize('dry', [['--dry-run'], []])
+def test_what_the_config_alone_tells_is_found_before_the_first_iteration(tool, write_config, flags, message, dry):
+    with pytest.raises((UserError, TypeError)) as caught:
+        tool('train').main([str(write_config()), *dry, *flags])
+    assert re.search(message, explain(caught.value))
+    assert not list(Path().glob('work_dirs/*/*.pth'))
 
 
 def test_a_resumed_run_does_the_rest_only(tool, write_config, capsys):

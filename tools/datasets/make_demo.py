@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmopt.apis import run_tool
+from mmopt.apis.cli.outputs import shipped_config, tool_command
 from mmopt.utils.host import usable_cores
 
 
@@ -49,9 +50,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if made.seconds:
         print(f'made {made.num_train} train + {made.num_val} val samples in {out} in {seconds(made.seconds)}')
         print(f'look at {out / "preview.jpg"}')
-    options = '' if out == default else f' --options data.data_root={out}'
-    print(f'next: python tools/train.py {demo.config}{options}')
+    options = () if out == default else ('--options', f'data.data_root={out}')
+    print(f'next: {tool_command("train", shipped_config(demo.config), *options)}')
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    run_tool(main, goes_on=True)

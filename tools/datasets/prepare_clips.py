@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmopt.apis import run_tool
+from mmopt.apis.cli.outputs import shipped_config, tool_command
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -37,8 +38,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     print(f'wrote {args.out}: {images["train"]} images to train on, {images["val"]} to evaluate on')
     if all(images.values()):
-        print(f'next: python tools/train.py configs/baseline/yolov5n_clips.py --options data.data_root={args.out}')
+        config = shipped_config('configs/baseline/yolov5n_clips.py')
+        print(f'next: {tool_command("train", config, "--options", f"data.data_root={args.out}")}')
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    run_tool(main, goes_on=True)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmopt.apis import run_tool
+from mmopt.apis.cli.outputs import shipped_config, tool_command
 from mmopt.utils.host import usable_cores
 
 
@@ -44,9 +45,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         num_workers=args.workers,
     )
     print(report)
-    config = 'configs/baseline/video_transformer_driver.py'
-    print(f'next: python tools/train.py {config} --options data.data_root={args.data_root}')
+    config = shipped_config('configs/baseline/video_transformer_driver.py')
+    print(f'next: {tool_command("train", config, "--options", f"data.data_root={args.data_root}")}')
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    run_tool(main, goes_on=True)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmopt.apis import run_tool
+from mmopt.apis.cli.outputs import shipped_config, tool_command
 from mmopt.utils.host import usable_cores
 
 
@@ -54,8 +55,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     )
     print(summarize_fred(summary, args.root))
-    print(f'next: python tools/train.py configs/baseline/yolov5m_fred_rgb_fast.py --options data.data_root={args.root}')
+    config = shipped_config('configs/baseline/yolov5m_fred_rgb_fast.py')
+    print(f'next: {tool_command("train", config, "--options", f"data.data_root={args.root}")}')
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    run_tool(main, goes_on=True)

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmopt.apis import run_tool
+from mmopt.apis.cli.outputs import shipped_config, tool_command
+from mmopt.utils.host import usable_cores
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -21,6 +23,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--data-root', type=Path, default=Path('data/mabe'), metavar='DIR', help='default: %(default)s')
     parser.add_argument('--val-share', type=float, help="of each lab's videos (0.2), of a session (1/3)")
     parser.add_argument('--skip-missing', action='store_true', help='leave out videos with missing or broken files')
+    parser.add_argument('--workers', type=int, default=min(usable_cores(), 8), help='default: %(default)s')
     session = parser.add_argument_group('one session, from its raw files')
     session.add_argument('--pose', type=Path, metavar='CSV', help='tracks of DeepLabCut')
     session.add_argument('--annotation', type=Path, metavar='TXT', help='intervals of the Caltech annotator')
@@ -45,8 +48,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         from mmopt.datasets.tad.prepare.mabe import prepare
 
         shares = {} if args.val_share is None else dict(val_share=args.val_share)
-        print(prepare(args.data_root, **shares, skip_missing=args.skip_missing))
-        print('next: python tools/fit_anchors.py configs/baseline/tad_v7_mabe_5090.py')
+        print(prepare(args.data_root, **shares, skip_missing=args.skip_missing, num_workers=max(args.workers, 0)))
+        print(f'next: {tool_command("fit_anchors", shipped_config("configs/baseline/tad_v7_mabe_5090.py"))}')
         return
     from mmopt.datasets.tad.prepare.session import Session, import_session
 
@@ -64,4 +67,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    run_tool(main, goes_on=True)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmopt.apis import run_tool
+from mmopt.apis.cli.outputs import shipped_config, tool_command
 from mmopt.utils.host import usable_cores
 
 
@@ -65,8 +66,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             skip_missing=args.skip_missing,
         )
     )
-    print(summarize(summary, args.out))
+    print(summarize(summary))
+    config = shipped_config('configs/baseline/lss_swin_nuscenes.py')
+    print(f'next: {tool_command("train", config, "--options", f"data.data_root={args.out}")}')
 
 
 if __name__ == '__main__':
-    run_tool(main)
+    run_tool(main, goes_on=True)

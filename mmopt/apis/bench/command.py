@@ -16,6 +16,7 @@ from mmopt.apis.bench.report import NOT_MEASURED, make_rows, make_sums, write_re
 from mmopt.apis.bench.rounds import SettingResult, benchmark
 from mmopt.apis.bench.settings import Setting, TrialPlan
 from mmopt.apis.bench.tables import Sum
+from mmopt.apis.cli.outputs import check_file
 from mmopt.utils.errors import UserError
 from mmopt.utils.machine import describe_machine
 from mmopt.utils.terminal import number
@@ -75,6 +76,8 @@ def compare(
     """
     if not (rounds or estimate):
         raise UserError('--rounds 0 measures nothing: with --estimate it only estimates the memory.')
+    for path in (out, out.with_suffix('.json'), out.with_suffix('.md')):
+        check_file(path, '--out')
     for setting in settings:
         setting.load()  # a wrong path or option is found now, not after an hour
     if not torch.cuda.device_count():  # through NVML: does not start CUDA

@@ -17,6 +17,7 @@ from mmopt.apis.bench.schedule import project_hours
 from mmopt.apis.bench.tables import Sum
 from mmopt.apis.bench.text import format_spread, markdown_table
 from mmopt.engine.bench import PARTS
+from mmopt.utils.optional import run_optional, warn
 from mmopt.utils.terminal import number
 
 __all__ = ['NOT_MEASURED', 'make_rows', 'make_sums', 'markdown', 'write_report']
@@ -326,8 +327,10 @@ def write_report(
     measured = [row for row in rows if 'failure' not in row and not row.get('is_sum')]
     picture = out.with_suffix('.png')
     if measured:
-        plot_rows(measured, picture, title)
+        picture.unlink(missing_ok=True)  # of an earlier report
+        run_optional('picture of the report', warn, plot_rows, measured, picture, title)
+    is_drawn = bool(measured) and picture.exists()
     # For readers of the file; a terminal shows no picture.
-    shown = f'\n![Samples per second, time per sample and memory]({picture.name})\n' if measured else ''
+    shown = f'\n![Samples per second, time per sample and memory]({picture.name})\n' if is_drawn else ''
     out.with_suffix('.md').write_text(text + shown, encoding='utf-8')
     return text

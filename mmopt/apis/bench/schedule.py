@@ -27,7 +27,7 @@ def count_schedule(cfg: Mapping[str, Any], num_train: int, num_val: int) -> dict
     units = loop['max_epochs'] if by_epoch else loop['max_iters']
     iters = units * per_epoch if by_epoch else units
     evaluations = 0
-    if num_val and cfg.get('val_cfg'):
+    if num_val and cfg.get('val_cfg') is not None:
         first, rule = loop.get('val_begin', 1), (loop.get('val_interval', 1), loop.get('val_start'))
         points = [
             done

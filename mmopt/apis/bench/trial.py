@@ -27,6 +27,7 @@ from mmopt.apis.run.train import train
 from mmopt.config.evaluation import main_metric
 from mmopt.engine.bench import EnoughMeasured, MeasureHook, step_flops
 from mmopt.engine.hooks.time_split_hook import run_settings
+from mmopt.structures import samples_per_batch
 from mmopt.utils.machine import describe_machine, matmul_flop_per_s
 from mmopt.utils.memory import is_out_of_memory
 from mmopt.utils.precision import DTYPES, this_device
@@ -67,7 +68,7 @@ def run_trial(setting: Setting, plan: TrialPlan, work_dir: Path, parent_pid: int
     with suppress(EnoughMeasured):
         runner.train()
     result = _timing(hook, accumulation) | dict(
-        batch_size=runner.train_loop.dataloader.batch_size,
+        batch_size=samples_per_batch(runner.train_loop.dataloader),
         accumulation=accumulation,
         samples_per_step=samples_per_step(cfg.to_dict()),
         losses=hook.losses,
@@ -90,7 +91,7 @@ def _shorten(cfg: Config, iters: int) -> None:
     """Let the run last as long as the measurement, without evaluations in between."""
     cfg.load_from, cfg.resume = None, False
     loop = cfg.train_cfg
-    if cfg.get('val_cfg'):
+    if cfg.get('val_cfg') is not None:
         for key in ('val_start', 'dynamic_intervals'):
             loop.pop(key, None)
         loop.update(val_interval=_NEVER, val_begin=_NEVER, val_at_end=False)

@@ -1,39 +1,57 @@
 """The outermost frame of every tool: what is the user's to mend ends in one line, not in a traceback.
 
 Errors raised on purpose (a ``raise`` in mmopt, MMEngine or mmcv, or the operating system about a file) become one line
-and exit code 2; Ctrl-C before a training becomes 130. A training that a signal stopped has saved and leaves with 75 and
-the command that goes on. Anything else is a bug and keeps its traceback, as all do with ``MMOPT_DEBUG=1``.
+and exit code 2, and so does whatever goes wrong in code of the user's that mmopt runs: its file and line are named, and
+the traceback is in the log. Ctrl-C before a training becomes 130. A training that a signal stopped has saved and leaves
+with 75 and the command that goes on. Anything else is a bug and keeps its traceback, as all do with ``MMOPT_DEBUG=1``.
 """
 
 import dis
 import inspect
+import logging
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Collection
-from typing import NoReturn
+from typing import Any, NoReturn, TextIO, cast
 
+from mmopt.apis.cli.pipe import LastingStream
 from mmopt.apis.cli.resume_command import resume_command
-from mmopt.utils.errors import UserError
+from mmopt.utils.errors import ConfigWarning, UserError
 from mmopt.utils.terminal import nearest, paint
+from mmopt.utils.user_code import describe, place_in_user_code, raised_in_worker
 
 __all__ = ['EXIT_INTERRUPTED', 'EXIT_USER_ERROR', 'explain', 'run_tool']
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
-EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 _DELIBERATE = ('mmopt', 'mmengine', 'mmcv')
 _UNREGISTERED = re.compile(r'^(?P<name>\S+) is not in the (?P<registry>.+?) registry\.')
 _UNEXPECTED = re.compile(r"(?P<call>\w+)(\.__init__)?\(\) got an unexpected keyword argument '(?P<name>\w+)'")
 
 
-def run_tool(main: Callable[[], int | None]) -> NoReturn:
+def run_tool(main: Callable[[], int | None], *, goes_on: bool = False) -> NoReturn:
     """Run a tool's ``main`` and leave with its exit code.
 
     Args:
         main: Returns the exit code, or None for 0.
+        goes_on: Whether it goes on when nobody reads its output any more; see :mod:`mmopt.apis.cli.pipe`.
     """
+    warnings.formatwarning = _formatted
+    farewell = 'Nobody reads the output any more. The work goes on; its files and logs are written as before.'
+    streams = sys.stdout, sys.stderr
+    sys.stdout = cast(TextIO, LastingStream(sys.stdout, goes_on=goes_on, farewell=farewell if goes_on else ''))
+    sys.stderr = cast(TextIO, LastingStream(sys.stderr, goes_on=goes_on))
+    try:
+        _run(main)
+    finally:
+        sys.stdout.flush()
+        sys.stdout, sys.stderr = streams
+
+
+def _run(main: Callable[[], int | None]) -> NoReturn:
     try:
         code = main()
     except SystemExit as stop:
@@ -54,21 +72,30 @@ def run_tool(main: Callable[[], int | None]) -> NoReturn:
         sys.stdout.flush()
         print(paint('\nstopped by Ctrl-C.', 'yellow', sys.stderr), file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # `| head` closed the pipe. Python would complain once more when it flushes on exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_BROKEN_PIPE)
     except Exception as error:
         text = None if _debug() else explain(error)
+        log = _log_traceback(error)
         if text is None:
             raise
         sys.stdout.flush()
         rank = os.environ.get('RANK')
-        place = f' [rank {rank}]' if rank not in (None, '0') else ''
-        print(f'{paint("error:", "red", sys.stderr)}{place} {text}', file=sys.stderr)
+        who = f' [rank {rank}]' if rank not in (None, '0') else ''
+        if place_in_user_code(error) is not None and not isinstance(error, UserError):
+            text += f' (traceback: {log or "with MMOPT_DEBUG=1"})'
+        print(f'{paint("error:", "red", sys.stderr)}{who} {text}', file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
     _leave_process_group()
     sys.exit(code or 0)
+
+
+_format_warning = warnings.formatwarning
+
+
+def _formatted(message: Warning | str, category: type[Warning], *place: Any, **line: Any) -> str:
+    """Write what a config says in vain without the line of code that found it; all other warnings as Python does."""
+    if issubclass(category, ConfigWarning):
+        return f'{paint("warning:", "yellow", sys.stderr)} {message}\n'
+    return _format_warning(message, category, *place, **line)
 
 
 def _leave_process_group() -> None:
@@ -78,6 +105,21 @@ def _leave_process_group() -> None:
     from mmopt.utils.distributed import leave_process_group
 
     leave_process_group()
+
+
+def _log_traceback(error: Exception) -> str | None:
+    """Write a traceback to the log files of the run, past the console; return the first of them."""
+    paths = []
+    if (logs := sys.modules.get('mmengine.logging')) is not None:
+        record = logging.LogRecord(
+            'mmopt', logging.ERROR, __file__, 0, 'The run ended here:', None, (type(error), error, error.__traceback__)
+        )
+        for logger in logs.MMLogger._instance_dict.values():
+            for handler in logger.handlers:
+                if isinstance(handler, logging.FileHandler):
+                    handler.handle(record)
+                    paths.append(os.path.relpath(handler.baseFilename))
+    return paths[0] if paths else None
 
 
 def explain(error: BaseException) -> str | None:
@@ -91,14 +133,37 @@ def explain(error: BaseException) -> str | None:
     """
     if isinstance(error, UserError):
         return str(error)  # as it was written: some list commands on lines of their own
+    if (text := _wrong_name(error)) is not None:
+        return text  # a config names it, whoever passed it on
+    text = _known_kind(error)
+    place = None if _is_out_of_memory(error) else place_in_user_code(error)
+    if place is None:
+        return text
+    return f'{place}: {describe(error) if text is None or isinstance(error, TypeError) else text}'
+
+
+def _message(error: BaseException) -> str:
     raw = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    if raw.startswith('Caught ') and 'Original Traceback' in raw:
-        return _from_worker(raw)
-    message = ' '.join(raw.split())
+    return ' '.join(raw.split())
+
+
+def _wrong_name(error: BaseException) -> str | None:
+    """Say which type or argument of a config is meant; None for other errors, and for calls inside the user's code."""
+    if raised_in_worker(error) is not None:
+        return None
+    message = _message(error)
     if isinstance(error, KeyError) and (match := _UNREGISTERED.search(message)):
         return _unregistered(match['name'], match['registry'])
     if isinstance(error, TypeError) and (match := _UNEXPECTED.search(message)):
         return _unexpected(match['call'], match['name'])
+    return None
+
+
+def _known_kind(error: BaseException) -> str | None:
+    """Say it for errors of kinds that mmopt knows more about than their message says."""
+    if (inside := raised_in_worker(error)) is not None:
+        return _from_worker(str(error), inside[1])
+    message = _message(error)
     if isinstance(error, OSError) and error.filename is not None:
         return f'{error.filename}: {error.strerror or message}.'
     if _is_out_of_memory(error):
@@ -108,6 +173,8 @@ def explain(error: BaseException) -> str | None:
         return f'{message}: install it (pip install {package}), or run in the environment that has it.'
     if isinstance(error, SyntaxError):
         return f'{error.filename}:{error.lineno}: {error.msg}: {(error.text or "").strip()}'
+    if isinstance(error, TypeError) and (match := _UNEXPECTED.search(message)):
+        return f'{match["call"]}() has no argument {match["name"]!r}; MMOPT_DEBUG=1 shows who passed it.'
     if isinstance(error, ValueError | TypeError | KeyError | OSError | ImportError) and _is_deliberate(error):
         return message
     return None
@@ -129,16 +196,15 @@ def _is_deliberate(error: BaseException) -> bool:
     return module.split('.')[0] in _DELIBERATE and instruction == dis.opmap['RAISE_VARARGS']
 
 
-def _from_worker(raw: str) -> str | None:
-    """Cut a data loader worker's traceback down to its message, if the raising line is ours or MMEngine's."""
+def _from_worker(raw: str, message: str) -> str | None:
+    """Return the message of a data loader's worker, if the raising line is ours or MMEngine's."""
     frames = re.findall(r'^  File "(?P<path>.+?)", line \d+.*\n +(?P<line>.*)', raw, flags=re.MULTILINE)
-    raised = re.search(r'^(?:\w+\.)*\w*(?:Error|Exception): (?P<message>.*)\Z', raw, flags=re.MULTILINE | re.DOTALL)
-    if not frames or raised is None:
+    if not frames:
         return None
     path, line = frames[-1]
     if not set(_DELIBERATE) & set(re.split(r'[\\/]', path)) or not line.startswith('raise'):
         return None
-    return ' '.join(raised['message'].split())
+    return ' '.join(message.split())
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
@@ -173,15 +239,20 @@ def _unregistered(name: str, registry: str) -> str:
     return f"type={name!r} is not a known {kind}. {hint} A type of your own needs custom_imports=dict(imports=['...'])."
 
 
-def _unexpected(call: str, name: str) -> str:
+def _unexpected(call: str, name: str) -> str | None:
+    from mmopt.config.words.foreign import word_of  # loaded by now, where a config was read
+
     registered = [target for members in _known_types().values() for target in members.values()]
     for target in registered:
         # A base that is not registered itself complains about what its registered child handed on.
         for part in inspect.getmro(target) if inspect.isclass(target) else [target]:
             if getattr(part, '__name__', None) == call:
                 known = _arguments(part)
-                return f'{call} has no argument {name!r}. {_did_you_mean(nearest(name, known), known)}'
-    return f'{call}() has no argument {name!r}; MMOPT_DEBUG=1 shows who passed it.'
+                near = nearest(name, known)
+                if not near and (word := word_of(name)) is not None:
+                    return f'{call} has no argument {name!r}: it is a word of {word.framework}; {word.remedy(True)}.'
+                return f'{call} has no argument {name!r}. {_did_you_mean(near, known)}'
+    return None
 
 
 def _arguments(target: Callable) -> list[str]:

@@ -5,9 +5,17 @@ import os
 from pathlib import Path
 from typing import Any
 
+from mmopt.apis.cli.outputs import check_folder
 from mmopt.utils.errors import UserError
 
-__all__ = ['add_config_flags', 'check_launch', 'config_arguments', 'prepare_work_dir']
+__all__ = [
+    'add_config_flags',
+    'add_weight_flags',
+    'check_launch',
+    'config_arguments',
+    'prepare_work_dir',
+    'weight_arguments',
+]
 
 PRECISIONS = ('auto', 'fp32', 'fp16', 'bf16')
 LAUNCHERS = ('none', 'pytorch', 'slurm')
@@ -39,6 +47,21 @@ def add_config_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--gpus', type=int, metavar='N', help='number of GPUs; several need tools/dist_train.sh')
     group.add_argument('--launcher', choices=LAUNCHERS, default='none', help='what started the processes')
     group.add_argument('--local-rank', '--local_rank', type=int, help=argparse.SUPPRESS)  # given by old launchers
+
+
+def add_weight_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what a tool that loads weights may be told of them."""
+    group = parser.add_argument_group('weights')
+    group.add_argument(
+        '--allow-partial', action='store_true', help='go on where weights do not fit the model; lists what is left out'
+    )
+    group.add_argument('--strip-prefix', metavar='P', help="take this off the weights' names, e.g. model")
+
+
+def weight_arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what the flags about weights put into a config."""
+    given = dict(allow_partial=args.allow_partial or None, strip_prefix=args.strip_prefix)
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def _gpu_ids(text: str) -> list[int]:
@@ -76,6 +99,7 @@ def check_launch(args: argparse.Namespace) -> None:
 def prepare_work_dir(args: argparse.Namespace) -> None:
     """Make ``--work-dir`` before anything slow is imported: ``| tee <work-dir>/train.log`` waits for no one."""
     if args.work_dir and Path(args.config).is_file():
+        check_folder(args.work_dir, '--work-dir')
         Path(args.work_dir).mkdir(parents=True, exist_ok=True)
 
 

@@ -7,6 +7,7 @@ __all__ = ['resume_command']
 
 # With a value, dropped: the newest checkpoint is later than any that the run began with.
 _REPLACED = ('--resume-from',)
+_DROPPED = ('--auto-resume', '--overwrite')
 
 
 def resume_command(argv: Sequence[str], environment: Mapping[str, str]) -> str:
@@ -27,7 +28,7 @@ def resume_command(argv: Sequence[str], environment: Mapping[str, str]) -> str:
             skip = False
         elif argument in _REPLACED:
             skip = True
-        elif not argument.startswith(tuple(f'{flag}=' for flag in _REPLACED)) and argument != '--auto-resume':
+        elif not argument.startswith(tuple(f'{flag}=' for flag in _REPLACED)) and argument not in _DROPPED:
             kept.append(argument)
     kept.append('--auto-resume')
     processes = int(environment.get('WORLD_SIZE', 1))

@@ -4,15 +4,14 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 
 from mmopt.apis.doctor.check import Check
 from mmopt.apis.doctor.disk import look_at_disk
 from mmopt.apis.doctor.machine import check_machine, look_at_machine
 from mmopt.apis.doctor.settings import check_settings
 from mmopt.apis.doctor.versions import check_versions, installed_versions
-from mmopt.apis.run.facts import build_dataset, data_folders
-from mmopt.registry import MODELS
+from mmopt.apis.run.facts import build_dataset, data_folders, model_skeleton
+from mmopt.config.spelling import spelled
 from mmopt.utils.errors import UserError
 
 __all__ = ['examine']
@@ -39,17 +38,21 @@ def examine(cfg: Config | None = None) -> list[Check]:
         return checks
     dataset, folders, reason = _try_dataset(cfg)
     if reason:
-        checks.append(Check('data set', reason, 'mend data.train first; the lines below do without it', is_fault=True))
+        checks.append(
+            Check(
+                'data set',
+                reason,
+                f'mend {spelled("train_dataloader.dataset")} first; the lines below do without it',
+                is_fault=True,
+            )
+        )
     disk = look_at_disk(folders, dataset, cfg.work_dir)
     num_train = 0 if dataset is None else len(dataset)
     return checks + check_settings(cfg, machine, num_train=num_train, folders=folders, disk=disk)
 
 
 def _has_conv3d(cfg: Config) -> bool:
-    init_default_scope(cfg.get('default_scope', 'mmopt'))
-    with torch.device('meta'):
-        model = MODELS.build(cfg.model)
-    return any(isinstance(module, torch.nn.Conv3d) for module in model.modules())
+    return any(isinstance(module, torch.nn.Conv3d) for module in model_skeleton(cfg).modules())
 
 
 def _try_dataset(cfg: Config) -> tuple[Any, dict[str, bool], str]:

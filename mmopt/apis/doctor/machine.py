@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from mmopt.apis.doctor.check import Check
+from mmopt.config.spelling import spelled
 from mmopt.utils.host import available_host_bytes, usable_cores
 from mmopt.utils.memory import GIB
 from mmopt.utils.platform import is_glibc, max_open_files, read_kernel_file, shared_memory_bytes
@@ -95,7 +96,10 @@ def check_machine(machine: Machine) -> list[Check]:
         checks.append(Check('GPU', 'none visible: training runs on the CPU'))
     few = 'loader and training share them: 4 or more per GPU keep up with most pipelines'
     checks.append(Check('cores', str(machine.num_cores), few if machine.gpus and machine.num_cores < 4 else ''))
-    low = 'each worker takes about 0.5 GiB and the pages of its data: lower data.workers_per_gpu, close other programs'
+    low = (
+        'each worker takes about 0.5 GiB and the pages of its data: lower '
+        f'{spelled("train_dataloader.num_workers")}, close other programs'
+    )
     checks.append(
         Check('host memory', f'{machine.host_free_gib:.1f} GiB free', low if machine.host_free_gib < 8 else '')
     )

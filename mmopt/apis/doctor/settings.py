@@ -7,6 +7,7 @@ from mmopt.apis.doctor.check import Check
 from mmopt.apis.doctor.disk import Disk
 from mmopt.apis.doctor.machine import Machine
 from mmopt.config.precision import AUTO, allowed_precisions, precision_of
+from mmopt.config.spelling import spelled
 from mmopt.utils.precision import choose_precision
 
 __all__ = ['check_settings']
@@ -38,7 +39,9 @@ def check_settings(
 def _folders(folders: Mapping[str, bool]) -> Check:
     absent = [path for path, there in folders.items() if not there]
     if absent:
-        remedy = 'put the data there or name its place (--options data.data_root=...); tools/datasets prepares it'
+        remedy = (
+            f'put the data there or name its place (--options {spelled("data_root")}=...); tools/datasets prepares it'
+        )
         return Check('data', f'not there: {", ".join(absent)}', remedy, is_fault=True)
     return Check('data', f'{len(folders)} folders and files are there' if folders else 'the data set names no folders')
 
@@ -50,11 +53,23 @@ def _workers(cfg: Mapping[str, Any], machine: Machine) -> Check:
         return Check('workers', f'{workers!r}: measured when the run starts')
     if workers > _MANY_WORKERS:
         least = min(_MANY_WORKERS, max(machine.num_cores - 1, 1))
-        return Check('workers', text, f'more than {_MANY_WORKERS} rarely help: --options data.workers_per_gpu={least}')
+        return Check(
+            'workers',
+            text,
+            f'more than {_MANY_WORKERS} rarely help: --options {spelled("train_dataloader.num_workers")}={least}',
+        )
     if workers > machine.num_cores:
-        return Check('workers', text, f'they only take turns: data.workers_per_gpu={max(machine.num_cores - 1, 0)}')
+        return Check(
+            'workers',
+            text,
+            f'they only take turns: {spelled("train_dataloader.num_workers")}={max(machine.num_cores - 1, 0)}',
+        )
     if not workers and machine.gpus:
-        return Check('workers', text, 'the GPU waits while a batch is loaded: data.workers_per_gpu=2 or more')
+        return Check(
+            'workers',
+            text,
+            f'the GPU waits while a batch is loaded: {spelled("train_dataloader.num_workers")}=2 or more',
+        )
     return Check('workers', text)
 
 
@@ -87,7 +102,7 @@ def _precision(cfg: Mapping[str, Any], machine: Machine) -> Check:
 
 def _reading(cfg: Mapping[str, Any], machine: Machine, disk: Disk) -> Iterator[Check]:
     if disk.read_mib_per_s is not None:
-        slow = 'copy the data to a local SSD, or cache it: data.cache'
+        slow = f'copy the data to a local SSD, or cache it: {spelled("train_dataloader.cache")}'
         yield Check(
             'disk', f'{disk.read_mib_per_s:,.0f} MiB/s from cold files', slow if disk.read_mib_per_s < 100 else ''
         )

@@ -8,17 +8,21 @@ binds them.
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from logging import WARNING
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from mmopt.apis.export.formats import require_onnx, tracing, write_onnx, write_pt2
+from mmopt.apis.run.facts import build_dataset, collate_of, model_config
+from mmopt.config.spelling import spelled
 from mmopt.engine import checkpoint_io
-from mmopt.registry import DATASETS, FUNCTIONS, MODELS
+from mmopt.registry import DATASETS, MODELS
 from mmopt.utils.errors import UserError
 from mmopt.utils.host import limit_threads
 
@@ -89,7 +93,7 @@ def export_model(
     """Export a model on the CPU in float32, run the graph, and compare it with the model.
 
     Args:
-        cfg: A lowered config.
+        cfg: A lowered config; its ``allow_partial`` and ``strip_prefix`` say how weights may fit.
         checkpoint: The weights; None exports those the model is built with.
         out: The file to make, ``.onnx`` or ``.pt2``.
         batch_size: Batch of the graph.
@@ -106,9 +110,17 @@ def export_model(
     _check_format(Path(out))
     limit_threads()  # it is timed, too
     init_default_scope(cfg.get('default_scope', 'mmopt'))
-    model = MODELS.build(cfg.model).eval()
+    model = MODELS.build(model_config(cfg)).eval()
     if checkpoint is not None:
-        checkpoint_io.load_weights(model, checkpoint, strict=True, allow_pickle=allow_pickle)
+        report = checkpoint_io.load_weights(
+            model,
+            checkpoint,
+            strict=not cfg.get('allow_partial', False),
+            allow_pickle=allow_pickle,
+            strip_prefix=cfg.get('strip_prefix'),
+        )
+        if not report.complete:
+            print_log(f'{checkpoint}: what does not fit the model was left out:\n{report.table()}', 'current', WARNING)
     inputs, samples = _example(cfg, model, batch_size, input_size)
     return export_graph(model, inputs, samples, out, facts=_facts(cfg, model))
 
@@ -182,11 +194,12 @@ def _example(cfg: Config, model: nn.Module, batch_size: int, input_size: tuple[i
         generator = torch.Generator().manual_seed(0)
         return torch.randn(batch_size, 3, *input_size, generator=generator), None
     if not cfg.get('test_dataloader'):
-        raise UserError(f'{cfg.filename}: no data.test to take an input from; give --input-size HEIGHT WIDTH.')
-    dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    collate_cfg = dict(cfg.test_dataloader.get('collate_fn') or dict(type='stack_collate'))
-    collate = FUNCTIONS.get(collate_cfg.pop('type'))
-    batch = collate([dataset[index % len(dataset)] for index in range(batch_size)], **collate_cfg)
+        raise UserError(
+            f'{cfg.filename}: no {spelled("test_dataloader.dataset")} to take an input from; give --input-size '
+            'HEIGHT WIDTH.'
+        )
+    dataset = build_dataset(cfg, 'test_dataloader')
+    batch = collate_of(cfg.test_dataloader)([dataset[index % len(dataset)] for index in range(batch_size)])
     preprocessor: Any = model.data_preprocessor
     batch = preprocessor(batch, False)
     return batch['inputs'], batch['data_samples']
@@ -212,6 +225,10 @@ def _facts(cfg: Config, model: nn.Module) -> dict[str, Any]:
         facts |= dict(
             mean=preprocessor.mean_C11.flatten().tolist(), std=(1 / preprocessor.scale_C11).flatten().tolist()
         )
+    elif isinstance(getattr(preprocessor, 'mean', None), Tensor) and isinstance(preprocessor.std, Tensor):
+        # MMEngine's; what it is given are the channels as the pipeline decodes them.
+        facts |= dict(mean=preprocessor.mean.flatten().tolist(), std=preprocessor.std.flatten().tolist())
+        facts |= dict(channel_conversion=bool(getattr(preprocessor, '_channel_conversion', False)))
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
     classes = (dataset.get('metainfo') or {}).get('classes')
     if classes is None and isinstance(dataset.get('type'), str):

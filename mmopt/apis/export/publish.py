@@ -1,8 +1,6 @@
 """Strip a checkpoint to what a model needs: weights and the data set's classes, under a name that carries its hash."""
 
-import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,6 @@ from mmopt.utils.errors import UserError
 __all__ = ['publish_model']
 
 _SUFFIXES = ('.pth', '.safetensors')
-_DIGITS = 8
 
 
 def publish_model(checkpoint: str | Path, out: str | Path, *, allow_pickle: bool = False) -> Path:
@@ -39,24 +36,19 @@ def publish_model(checkpoint: str | Path, out: str | Path, *, allow_pickle: bool
     loaded = checkpoint_io.load(checkpoint, allow_pickle=allow_pickle)
     weights = {name: tensor.contiguous() for name, tensor in loaded['state_dict'].items()}
     meta = _meta(loaded['meta'])
-    draft = out.with_name(f'.{out.name}.{os.getpid()}.draft{out.suffix}')
-    try:
+
+    def write(draft: Path) -> None:
         if out.suffix == '.pth':
             checkpoint_io.save(draft, dict(meta=meta, state_dict=weights))
-        else:
-            # 'format' tells readers of the format's own library which framework the weights are from.
-            texts = dict(format='pt', meta=json.dumps(meta))
-            checkpoint_io.replace_file(draft, lambda file: checkpoint_io.write_tensor_file(file, weights, texts))
-        with draft.open('rb') as file:
-            digest = hashlib.file_digest(file, 'sha256').hexdigest()
-        published = out.with_name(f'{out.stem}-{digest[:_DIGITS]}{out.suffix}')
-        os.replace(draft, published)
+            return
+        # 'format' tells readers of the format's own library which framework the weights are from.
+        texts = dict(format='pt', meta=json.dumps(meta))
+        checkpoint_io.replace_file(draft, lambda file: checkpoint_io.write_tensor_file(file, weights, texts))
+
+    try:
+        return checkpoint_io.write_with_hash(out, write)
     except (OSError, ValueError) as error:
         raise UserError(f'{out}: not written: {getattr(error, "strerror", None) or error}.') from error
-    finally:
-        if draft.is_file():
-            draft.unlink()
-    return published
 
 
 def _meta(meta: dict[str, Any]) -> dict[str, Any]:

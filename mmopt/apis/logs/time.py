@@ -5,11 +5,13 @@ computation itself brings is for ``tools/benchmark.py`` to measure.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mmopt.config.spelling import spelled
 from mmopt.engine.hooks.time_split_hook import FILE_NAME
 from mmopt.engine.logging.time_split import PARTS
 from mmopt.utils.terminal import paint, seconds
@@ -105,41 +107,53 @@ class Bottleneck:
 def _possible(run: Bottleneck) -> Iterator[Advice]:
     """Yield what could be changed, each with the largest share of time that it can save."""
     settings = run.settings
+    name = _namer(settings)
     waited = f'waited {seconds(run.seconds["data"])} for data'
     if run.share('data') > 0:
         yield Advice(*_faster_data(settings, waited), run.share('data'))
     if run.share('copy') > 0:
-        pinned = 'data.pin_memory=True' if not settings.get('pin_memory') else "data.workers_per_gpu='auto'"
+        workers = f"{name('train_dataloader.num_workers')}='auto'"
+        pinned = workers if settings.get('pin_memory') else f'{name("train_dataloader.pin_memory")}=True'
         why = f'the GPU waited {seconds(run.seconds["copy"])} for copies, which pinned memory and workers hide'
         yield Advice(f'--options {pinned}', why, run.share('copy'))
     if run.num_evaluations > 1:
         interval = settings.get('val_interval') or 1
         why = f'{run.num_evaluations} evaluations took {seconds(run.seconds["evaluation"])}; half as many'
-        yield Advice(f'--options evaluation.interval={2 * interval}', why, run.share('evaluation') / 2)
+        yield Advice(f'--options {name("train_cfg.val_interval")}={2 * interval}', why, run.share('evaluation') / 2)
     if run.share('checkpoints') > 0:
         why = f'the loop stood still for {seconds(run.seconds["checkpoints"])} while checkpoints were written'
         interval = 2 * max(settings.get('checkpoint_interval') or 1, 1)
         why += '; half as many'
-        yield Advice(f'--options checkpoint_config.interval={interval}', why, run.share('checkpoints') / 2)
+        yield Advice(
+            f'--options {name("default_hooks.checkpoint.interval")}={interval}', why, run.share('checkpoints') / 2
+        )
     if settings.get('log_interval'):
         why = f'logging and hooks took {seconds(run.seconds["hooks"])}; half as many lines'
-        yield Advice(f'--options log_config.interval={2 * settings["log_interval"]}', why, run.share('hooks') / 2)
+        lines = f'{name("default_hooks.logger.interval")}={2 * settings["log_interval"]}'
+        yield Advice(f'--options {lines}', why, run.share('hooks') / 2)
     half = settings.get('native_half')
     if settings.get('device') == 'GPU' and settings.get('precision') in ('fp32', 'float32') and half:
         why = f'fp32 leaves the tensor cores idle; half the computing if, as is usual, {half} is twice as fast'
         yield Advice(f'--precision {half}', why, run.share('compute') / 2)
 
 
+def _namer(settings: Mapping[str, Any]) -> Callable[[str], str]:
+    """Return what names keys as the run's config does, which may be another than this process reads."""
+    return partial(spelled, dialect=settings.get('dialect'))
+
+
 def _faster_data(settings: Mapping[str, Any], waited: str) -> tuple[str, str]:
     """Return what lets samples come sooner, the cheapest first: idle cores, then a cache."""
+    name = _namer(settings)
+    more = f"--options {name('train_dataloader.num_workers')}='auto'"
     workers, cores = settings.get('num_workers') or 0, settings.get('num_cores') or 1
     if not workers and cores > 1:
-        return "--options data.workers_per_gpu='auto'", f'the loop loads itself and {waited}'
-    if not settings.get('cache'):
+        return more, f'the loop loads itself and {waited}'
+    if not settings.get('cache') and settings.get('can_cache', True):
         have = f'{workers} workers on {cores} cores' if workers else 'one core'
-        return "--options data.cache='disk'", f'{have}, no cache, and the loop {waited}'
+        return f"--options {name('train_dataloader.cache')}='disk'", f'{have}, no cache, and the loop {waited}'
     if workers < cores - 1:
-        return "--options data.workers_per_gpu='auto'", f'{workers} workers on {cores} cores, and the loop {waited}'
+        return more, f'{workers} workers on {cores} cores, and the loop {waited}'
     return 'cheaper transforms (tools/doctor.py CONFIG times a sample)', f'all cores load and the loop still {waited}'
 
 

@@ -10,23 +10,23 @@ import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
-from torch import Tensor, nn
+from torch import nn
 
 from mmopt.apis.config import load_config, set_precision
-from mmopt.apis.run.facts import build_dataset
+from mmopt.apis.memory.samples import SampleSource, batch_maker
+from mmopt.apis.run.facts import model_config
 from mmopt.config.precision import AUTO, precision_of, resolve_precision
-from mmopt.datasets.common import example_dataset
 from mmopt.engine.loops.phases import Freezer, Phase, parse_phases
 from mmopt.engine.micro_batch import CheckpointBudget
+from mmopt.engine.optim import OptimWrapper
 from mmopt.engine.switches import apply_to_model, apply_to_optimizer
 from mmopt.engine.switches.checkpointing import budget_bytes
-from mmopt.registry import FUNCTIONS, MODELS
+from mmopt.registry import MODELS, OPTIM_WRAPPERS
 from mmopt.utils.errors import UserError
 from mmopt.utils.precision import cuda_device, this_device
 
-__all__ = ['MemoryCase', 'batch_maker', 'bytes_of', 'load_case', 'phases_of']
+__all__ = ['MemoryCase', 'load_case', 'phases_of']
 
-SCAN_SAMPLES = 256
 _OPTIMIZERS = dict(SGD=dict(type='SGD', lr=1e-3, momentum=0.9), AdamW=dict(type='AdamW', lr=1e-4))
 
 
@@ -42,6 +42,7 @@ class MemoryCase:
         scan: Take samples from disk.
         freeze: Modules that the phase does not train.
         phase: What the phase is called; empty where the config has none.
+        source: What was read of the data for another case of the same config.
     """
 
     cfg: Config
@@ -51,10 +52,11 @@ class MemoryCase:
     scan: bool = False
     freeze: tuple[str, ...] = ()
     phase: str = ''
+    source: SampleSource | None = None
 
     def build_model(self) -> nn.Module:
         """Build the model in host memory."""
-        return MODELS.build(copy.deepcopy(self.cfg.model))
+        return MODELS.build(model_config(self.cfg))
 
     def change_model(self, model: nn.Module) -> list[str]:
         """Apply the `optimize` section to the model on its device and freeze; returns a line per switch."""
@@ -81,11 +83,13 @@ class MemoryCase:
     def build_optim_wrapper(self, model: nn.Module) -> Any:
         """Build the optimizer wrapper."""
         wrapper, _ = apply_to_optimizer(copy.deepcopy(self.cfg.optim_wrapper.to_dict()), self.cfg, 1)
+        if 'optimizer' in wrapper:  # several optimizers are the business of a constructor
+            wrapper = OPTIM_WRAPPERS.resolve({'type': OptimWrapper, **wrapper})
         return build_optim_wrapper(model, wrapper)
 
     def batch_maker(self) -> Callable[[], Any]:
-        """Return what makes a batch; see :func:`batch_maker`."""
-        return batch_maker(self.cfg, self.batch_size, self.max_items, self.scan)
+        """Return what makes a batch; see :func:`mmopt.apis.memory.samples.batch_maker`."""
+        return batch_maker(self.cfg, self.batch_size, self.max_items, self.scan, self.source)
 
     @property
     def micro_batch(self) -> int | None:
@@ -116,6 +120,7 @@ def load_case(
     max_items: int | None = None,
     scan: bool = False,
     phase: int | None = None,
+    source: SampleSource | None = None,
 ) -> MemoryCase:
     """Read a config and change what a case changes.
 
@@ -129,6 +134,7 @@ def load_case(
         max_items: Labels per sample.
         scan: Take samples from disk.
         phase: Number of a phase of the config: its batch size and frozen modules; None: everything is trained.
+        source: What was read of the data for another case of the same config.
 
     Returns:
         The case.
@@ -151,7 +157,8 @@ def load_case(
         optimize.pop('checkpointing', None)
     elif checkpointing not in (None, 'config'):
         optimize['checkpointing'] = checkpointing
-    case = MemoryCase(cfg, batch_size or cfg.train_dataloader.get('batch_size', 1), optimize, max_items, scan)
+    size = batch_size or cfg.train_dataloader.get('batch_size', 1)
+    case = MemoryCase(cfg, size, optimize, max_items, scan, source=source)
     if phase is None:
         return case
     chosen = phases_of(cfg)[phase]
@@ -163,60 +170,3 @@ def phases_of(cfg: Config) -> tuple[Phase, ...]:
     """Return the phases of a config that it names; empty if all epochs are alike."""
     loop = cfg.get('train_cfg') or {}
     return parse_phases(loop['phases'], loop['max_epochs']) if loop.get('phases') else ()
-
-
-def batch_maker(cfg: Config, batch_size: int, max_items: int | None, scan: bool) -> Callable[[], Any]:
-    """Return what makes a collated batch of the config's shapes.
-
-    Args:
-        cfg: A lowered config.
-        batch_size: Samples.
-        max_items: Labels per sample; None: the data set's own worst case.
-        scan: Take the samples with the most labels of the data on disk instead of an example.
-
-    Returns:
-        A function without arguments.
-
-    Raises:
-        UserError: If the data set gives no example and its data is not there.
-    """
-    loader = cfg.train_dataloader
-    collate = _collate(loader)
-    kind, part = example_dataset(loader['dataset'])
-    if not scan and hasattr(kind, 'example_sample'):
-        # One sample stands for all: nobody writes to a batch in host memory.
-        return lambda: collate([kind.example_sample(part, max_items)] * batch_size)
-    try:
-        samples = _largest_samples(build_dataset(cfg, 'train_dataloader'), batch_size)
-    except (UserError, OSError) as error:
-        how = 'a scan needs the data' if scan else f'{kind.__name__} has no example_sample()'
-        raise UserError(
-            f'{how}, and the data cannot be read: {error} Give the class an example_sample (docs/memory.md).'
-        ) from error
-    return lambda: collate(copy.deepcopy(samples))
-
-
-def _collate(loader: Mapping[str, Any]) -> Callable[[list], Any]:
-    named = dict(loader.get('collate_fn') or dict(type='pseudo_collate'))
-    function = named.pop('type')
-    function = function if callable(function) else FUNCTIONS.get(function)
-    return lambda samples: function(samples, **named)
-
-
-def _largest_samples(dataset: Any, count: int) -> list:
-    """Take the samples that hold most bytes, of up to :data:`SCAN_SAMPLES` spread over the data set."""
-    stride = max(len(dataset) // max(SCAN_SAMPLES, count), 1)
-    ranked = sorted(((bytes_of(dataset[index]), index) for index in range(0, len(dataset), stride)), reverse=True)
-    chosen = [index for _, index in ranked[:count]]
-    return [dataset[chosen[place % len(chosen)]] for place in range(count)]
-
-
-def bytes_of(value: Any) -> int:
-    """Add up the tensors of a sample or batch."""
-    if isinstance(value, Tensor):
-        return value.numel() * value.element_size()
-    if isinstance(value, Mapping):
-        return sum(bytes_of(item) for item in value.values())
-    if isinstance(value, list | tuple):
-        return sum(bytes_of(item) for item in value)
-    return sum(bytes_of(item) for item in value.values()) if hasattr(value, 'all_items') else 0

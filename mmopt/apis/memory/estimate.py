@@ -30,6 +30,7 @@ class MemoryReport:
     Attributes:
         cases: One dict per setting: ``batch_size``, ``precision``, ``checkpointing``, ``accumulation``, the attributes
             of :class:`mmopt.engine.memory.estimate.Estimate`, ``assumed`` (assumptions about values and how often),
+            ``batches`` (what their batches are made of; empty for a data set's own example),
             ``effects`` (what the `optimize` section did), ``phase_of_run`` (a config with phases has a case for each)
             and ``seconds``.
         largest: With a budget: the largest batch of every precision and checkpointing, with its ``case``.

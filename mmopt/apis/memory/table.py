@@ -144,6 +144,7 @@ def _host(report: MemoryReport) -> Iterator[tuple[str, str]]:
 
 def _notes(report: MemoryReport) -> Iterator[str]:
     yield from dict.fromkeys(f'optimize.{effect}' for case in report.cases for effect in case['effects'])
+    yield from dict.fromkeys(f'batches of {case["batches"]}.' for case in report.cases if case.get('batches'))
     assumed: dict[str, int] = {}
     for case in report.cases:
         assumed |= case['assumed']

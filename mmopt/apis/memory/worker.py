@@ -16,9 +16,9 @@ from typing import Any
 import torch
 
 from mmopt.apis.cli.errors import explain
-from mmopt.apis.memory.case import bytes_of, load_case, phases_of
+from mmopt.apis.memory.case import MemoryCase, load_case, phases_of
+from mmopt.apis.memory.samples import SampleSource, bytes_of
 from mmopt.apis.run.facts import build_dataset
-from mmopt.datasets.common import example_dataset
 from mmopt.engine.memory.estimate import estimate, largest_batch
 from mmopt.engine.memory.kernels import KernelModel
 from mmopt.engine.memory.simulate import Simulator
@@ -57,10 +57,15 @@ class _Session:
         self.request = request
         self.simulator = simulator
         self.shared = {key: request[key] for key in ('config', 'options', 'optimizer', 'max_items', 'scan')}
+        self.source = SampleSource(load_case(**self.shared).cfg, request['max_items'], request['scan'])
+
+    def load(self, **changes: Any) -> MemoryCase:
+        """Load a case of the config, on the data that was read already."""
+        return load_case(**self.shared, **changes, source=self.source)
 
     def in_phases(self, asked: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """Make one case per phase of the config, where no batch size is asked for."""
-        num_phases = len(phases_of(load_case(**self.shared).cfg))
+        num_phases = len(phases_of(self.source.cfg))
         if asked['batch_size'] is not None or not num_phases:
             return [asked]
         return [dict(asked, phase=number) for number in range(num_phases)]
@@ -70,9 +75,7 @@ class _Session:
     ) -> dict[str, Any]:
         """Estimate one setting."""
         started = time.perf_counter()
-        case = load_case(
-            **self.shared, batch_size=batch_size, precision=precision, checkpointing=checkpointing, phase=phase
-        )
+        case = self.load(batch_size=batch_size, precision=precision, checkpointing=checkpointing, phase=phase)
         effects: list[str] = []
         try:
             trace, assumed = self.simulator.trace(
@@ -100,6 +103,7 @@ class _Session:
             phase_of_run=case.phase,
             accumulation=case.cfg.optim_wrapper.get('accumulative_counts') or 1,
             assumed=assumed,
+            batches=self.source.note,
             effects=effects,
             seconds=time.perf_counter() - started,
         )
@@ -122,9 +126,9 @@ class _Session:
 
     def host_facts(self) -> dict[str, Any]:
         """Return what host memory depends on."""
-        case = load_case(**self.shared, batch_size=1)
+        case = self.load(batch_size=1)
         loader = case.cfg.train_dataloader
-        kind, part = example_dataset(loader['dataset'])
+        kind, part = self.source.kind, self.source.part
         held = kind.host_bytes(part) if hasattr(kind, 'host_bytes') else {}
         one = bytes_of(case.batch_maker()())
         dataset_bytes = 0

@@ -1,6 +1,6 @@
-"""A few pictures of what a model predicts, drawn by its data set."""
+"""A few pictures of what a model predicts, drawn by its data set or by the visualizer of the config."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,10 @@ import cv2
 import torch
 from mmengine.runner import Runner
 
+from mmopt.apis.pictures.painter import Painter, find_painter, require_painter
 from mmopt.utils.errors import UserError
 
-__all__ = ['NUM_PICTURES', 'can_draw', 'locate', 'save_pictures', 'spread', 'write_picture']
+__all__ = ['NUM_PICTURES', 'can_draw', 'save_pictures', 'spread', 'write_picture']
 
 NUM_PICTURES = 4
 """Pictures of a run or an evaluation, unless a flag says otherwise."""
@@ -23,22 +24,9 @@ def spread(total: int, count: int) -> list[int]:
     return [index * total // count for index in range(count)]
 
 
-def locate(dataset: Any, index: int) -> Any:
-    """Follow wrappers (repeat, concatenation, subset) down to the data set that draws."""
-    while not hasattr(dataset, 'draw'):
-        if hasattr(dataset, '_get_ori_dataset_idx') and hasattr(dataset, 'datasets'):
-            part, index = dataset._get_ori_dataset_idx(index)
-            dataset = dataset.datasets[part]
-        elif hasattr(dataset, 'dataset'):
-            dataset = dataset.dataset
-        else:
-            return None
-    return dataset
-
-
-def can_draw(dataset: Any) -> bool:
-    """Tell whether the data set, or the one it wraps, has a method ``draw(sample, image)``."""
-    return len(dataset) > 0 and locate(dataset, 0) is not None
+def can_draw(dataset: Any, cfg: Mapping[str, Any] | None = None) -> bool:
+    """Tell whether somebody draws the samples of a data set; see :func:`mmopt.apis.pictures.painter.find_painter`."""
+    return find_painter(dataset, cfg or {}) is not None
 
 
 def save_pictures(runner: Runner, dataset: Any, collate: Callable, folder: str | Path, count: int) -> list[Path]:
@@ -46,7 +34,8 @@ def save_pictures(runner: Runner, dataset: Any, collate: Callable, folder: str |
 
     Args:
         runner: Holds the model.
-        dataset: Its samples are ``dict(inputs=..., data_samples=...)``; has ``draw(sample, image) -> uint8 RGB``.
+        dataset: Its samples are ``dict(inputs=..., data_samples=...)``. It draws by ``draw(sample, image) -> uint8
+            RGB``; where it has none, the visualizer of the runner's config does.
         collate: Makes a batch of a list of samples: the loader's ``collate_fn``.
         folder: Where the pictures go; made if need be.
         count: Number of pictures.
@@ -55,18 +44,18 @@ def save_pictures(runner: Runner, dataset: Any, collate: Callable, folder: str |
         The files.
 
     Raises:
-        UserError: If the data set cannot draw.
+        UserError: If nobody draws.
     """
-    if not can_draw(dataset):
-        raise UserError(f'{type(dataset).__name__} has no method draw(sample, image), so it gives no pictures.')
+    painter = require_painter(dataset, getattr(runner, 'cfg', {}))
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     return [
-        write_picture(folder / f'{index:06d}.jpg', picture) for index, picture in _draw(runner, dataset, collate, count)
+        write_picture(folder / f'{index:06d}.jpg', picture)
+        for index, picture in _draw(runner, dataset, collate, count, painter)
     ]
 
 
-def _draw(runner: Runner, dataset: Any, collate: Callable, count: int) -> Iterator[tuple[int, Any]]:
+def _draw(runner: Runner, dataset: Any, collate: Callable, count: int, painter: Painter) -> Iterator[tuple[int, Any]]:
     model = getattr(runner.model, 'module', runner.model)
     was_training = model.training
     model.eval()
@@ -76,7 +65,7 @@ def _draw(runner: Runner, dataset: Any, collate: Callable, count: int) -> Iterat
             sample = dataset[index]
             with torch.no_grad(), autocast():
                 predicted = model.val_step(collate([sample]))[0]
-            yield index, locate(dataset, index).draw(predicted.cpu(), sample['inputs'])
+            yield index, painter.draw_prediction(index, predicted.cpu(), sample['inputs'])
     finally:
         model.train(was_training)
 

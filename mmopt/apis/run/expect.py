@@ -10,13 +10,17 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
 from mmopt.apis.run.summary import Expectation
+from mmopt.engine.loops.measure import score_of
 from mmopt.registry import FUNCTIONS, METRICS
 from mmopt.utils.errors import UserError
 from mmopt.utils.numbers import is_number
 from mmopt.utils.terminal import nearest, number
 
-__all__ = ['check_expectations', 'parse_expectations']
+__all__ = ['ExpectedMetrics', 'check_expectations', 'parse_expectations']
 
 _KEYS = {'metric', 'above', 'baseline', 'margin'}
 _NUMBERS = {'above', 'margin'}
@@ -68,6 +72,25 @@ def _baseline(cfg: Mapping) -> Any:
     return found(**cfg) if inspect.isclass(found) else functools.partial(found, **cfg)
 
 
+class ExpectedMetrics(Hook):
+    """Stop after the first evaluation if it does not give what the config expects, not at the end of the training.
+
+    Args:
+        entries: From :func:`parse_expectations`.
+    """
+
+    # Last: the checkpoints of this evaluation are written.
+    priority = 'LOWEST'
+
+    def __init__(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        self.entries = entries
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Look for the names."""
+        for entry in self.entries:
+            score_of(_named(metrics or {}, entry['metric'], 'the evaluation'), entry['metric'], 'expect')
+
+
 def check_expectations(
     entries: Sequence[Mapping[str, Any]], best: Mapping[str, float], train_dataset: Any, val_dataset: Any
 ) -> list[Expectation]:
@@ -92,18 +115,18 @@ def check_expectations(
         if 'baseline' in entry:
             name = entry['baseline']['type']
             baseline = dict(_baseline(entry['baseline'])(train_dataset, val_dataset))
-            reached = _pick(baseline, metric, f'the baseline {name}')
+            reached = _named(baseline, metric, f'the baseline {name}')[metric]
             margin = entry.get('margin', 0.0)
             bound = reached + margin
             source = f'{name} {number(reached, 3)}' + (f' + {number(margin, 3)}' if margin else '')
-        value = _pick(best, metric, 'the evaluation')
+        value = _named(best, metric, 'the evaluation')[metric]
         results.append(Expectation(metric, float(value), float(bound), source, baseline))
     return results
 
 
-def _pick(metrics: Mapping[str, float], metric: str, where: str) -> float:
+def _named(metrics: Mapping[str, float], metric: str, where: str) -> Mapping[str, float]:
     if metric not in metrics:
         raise UserError(
             f'expect.metric={metric!r} is not among the metrics of {where}: {", ".join(metrics) or "none"}.'
         )
-    return metrics[metric]
+    return metrics

@@ -1,7 +1,8 @@
 """What the machine and the data look like: everything the preflight block cannot read from the config."""
 
+import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,30 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
+from torch import nn
 
+from mmopt.apis.run.check_data import check_targets
+from mmopt.apis.run.check_model import check_model
 from mmopt.config.precision import resolve_precision
+from mmopt.engine.loading.dataset import build_dataset as engine_build
 from mmopt.engine.optim.half_on_cpu import emulation_cost
-from mmopt.registry import DATASETS
+from mmopt.registry import FUNCTIONS, MODELS
 from mmopt.utils.host import usable_cores
 from mmopt.utils.memory import GIB
 from mmopt.utils.platform import has_gpu_driver
 from mmopt.utils.precision import DTYPES, ComputeDevice, this_device
 
-__all__ = ['Facts', 'Start', 'build_dataset', 'collect_facts', 'data_folders', 'world_size_of']
+__all__ = [
+    'Facts',
+    'Start',
+    'build_dataset',
+    'collate_of',
+    'collect_facts',
+    'data_folders',
+    'model_config',
+    'model_skeleton',
+    'world_size_of',
+]
 
 
 @dataclass(frozen=True)
@@ -29,10 +44,12 @@ class Start:
     Attributes:
         iter: Iterations done.
         precision: What it was trained in; None where the checkpoint does not say.
+        changes: What of the config is another than in the checkpoint, and now takes effect.
     """
 
     iter: int
     precision: str | None = None
+    changes: str = ''
 
 
 @dataclass(frozen=True)
@@ -53,6 +70,7 @@ class Facts:
         emulation_cost: How many times as long as in fp32 the precision of the config takes; None unless a CPU
             emulates it.
         start: What the checkpoint that is resumed says; None for a new run.
+        notes: Warnings from a look at the model.
         datasets: The data sets that were built to count their samples, by loader: the run takes them over.
     """
 
@@ -69,6 +87,7 @@ class Facts:
     compute: ComputeDevice
     emulation_cost: float | None = None
     start: Start | None = None
+    notes: tuple[str, ...] = ()
     datasets: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
@@ -92,7 +111,33 @@ def build_dataset(cfg: Config, key: str) -> Any:
     if not cfg.get(key):
         return None
     init_default_scope(cfg.get('default_scope', 'mmopt'))
-    return DATASETS.build(cfg[key]['dataset'])
+    return engine_build(cfg[key]['dataset'])
+
+
+def collate_of(loader: Mapping[str, Any]) -> Callable[[list], Any]:
+    """Return what makes a batch of samples for a loader of a lowered config; the config's scope holds already."""
+    named = dict(loader.get('collate_fn') or dict(type='pseudo_collate'))
+    function = named.pop('type')
+    function = function if callable(function) else FUNCTIONS.get(function)
+    return lambda samples: function(samples, **named)
+
+
+def model_config(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of the model's section as the runner builds it: with the `data_preprocessor` of the top level."""
+    model = copy.deepcopy(dict(cfg.get('model') or {}))
+    if cfg.get('data_preprocessor') is not None:
+        model.setdefault('data_preprocessor', copy.deepcopy(cfg['data_preprocessor']))
+    return model
+
+
+def model_skeleton(cfg: Config) -> nn.Module:
+    """Build a model to look at its modules: without memory for weights, unless it computes while it is built."""
+    init_default_scope(cfg.get('default_scope', 'mmopt'))
+    try:
+        with torch.device('meta'):
+            return MODELS.build(model_config(cfg))
+    except Exception:  # it reads a value, which tensors without memory do not have; or it says below what is wrong
+        return MODELS.build(model_config(cfg))
 
 
 def data_folders(dataset: Any) -> dict[str, bool]:
@@ -128,8 +173,12 @@ def collect_facts(cfg: Config, start: Start | None = None) -> Facts:
 
     Returns:
         The facts.
+
+    Raises:
+        UserError: If the data has nothing to learn from, or classes that the model has no outputs for.
     """
     train, val = build_dataset(cfg, 'train_dataloader'), build_dataset(cfg, 'val_dataloader')
+    check_targets(train)
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         gpu = torch.cuda.get_device_properties(torch.cuda.current_device())
@@ -153,5 +202,6 @@ def collect_facts(cfg: Config, start: Start | None = None) -> Facts:
         compute=compute,
         emulation_cost=emulation_cost(DTYPES[precision]) if is_emulated else None,
         start=start,
+        notes=check_model(cfg, train),
         datasets=dict(train_dataloader=train, val_dataloader=val),
     )

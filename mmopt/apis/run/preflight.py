@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from mmopt.apis.run.facts import Facts
 from mmopt.config.precision import AUTO, allowed_precisions, precision_of
+from mmopt.config.spelling import spelled
 from mmopt.engine.loops.phases import Phase, parse_phases
 from mmopt.engine.switches import lr_factor
 from mmopt.utils.precision import Choice, choose_precision
@@ -205,7 +206,7 @@ def _length_text(length: _Length) -> str:
 
 
 def _evaluation(cfg: Mapping, length: _Length, facts: Facts) -> str:
-    if not cfg.get('val_cfg') or not facts.num_val:
+    if cfg.get('val_cfg') is None or not facts.num_val:
         return 'none'
     interval = cfg['train_cfg'].get('val_interval', 1)
     at_end = cfg['train_cfg'].get('val_at_end', True)
@@ -220,7 +221,8 @@ def _start(cfg: Mapping, facts: Facts, length: _Length) -> str:
     if facts.start is None:
         return f'weights of {cfg["load_from"]}'
     left = length.max_iters - facts.start.iter
-    return f'after iteration {number(facts.start.iter)}, {number(max(left, 0))} to go: {cfg.get("load_from")}'
+    changes = f'\nchanged since: {facts.start.changes}' if facts.start.changes else ''
+    return f'after iteration {number(facts.start.iter)}, {number(max(left, 0))} to go: {cfg.get("load_from")}{changes}'
 
 
 def _folders(folders: Mapping[str, bool]) -> str:
@@ -239,6 +241,7 @@ def _warnings(cfg: Mapping, facts: Facts, length: _Length) -> Iterator[str]:
     yield from _device_warnings(cfg, facts)
     yield from _batch_warnings(cfg, facts, length)
     yield from _schedule_warnings(cfg, facts, length)
+    yield from facts.notes
 
 
 def _device_warnings(cfg: Mapping, facts: Facts) -> Iterator[str]:
@@ -257,7 +260,7 @@ def _device_warnings(cfg: Mapping, facts: Facts) -> Iterator[str]:
         each = f' x {facts.world_size} processes' if facts.world_size > 1 else ''
         yield (
             f'{workers} workers{each} on {facts.num_cores} cores: they only take turns '
-            f'(--options data.workers_per_gpu={max(facts.num_cores // facts.world_size - 1, 0)}).'
+            f'(--options {spelled("train_dataloader.num_workers")}={max(facts.num_cores // facts.world_size - 1, 0)}).'
         )
 
 
@@ -292,12 +295,13 @@ def _batch_warnings(cfg: Mapping, facts: Facts, length: _Length) -> Iterator[str
     if base and base != effective and not _scales_lr(cfg) and isinstance(lr, int | float):
         yield (
             f'lr {lr:g} was written for {base} samples per step, not {effective}: '
-            f'linear scaling gives {lr * effective / base:.3g} (--options optimizer.lr={lr * effective / base:.3g}).'
+            f'linear scaling gives {lr * effective / base:.3g} (--options {spelled("optim_wrapper.optimizer.lr")}='
+            f'{lr * effective / base:.3g}).'
         )
     if batch * processes > facts.num_train:
         yield (
             f'an iteration takes {batch * processes} samples and the data set has {facts.num_train}: '
-            'lower data.samples_per_gpu.'
+            f'lower {spelled("train_dataloader.batch_size")}.'
         )
     rest = length.max_iters % accumulation
     if rest:
@@ -309,21 +313,24 @@ def _batch_warnings(cfg: Mapping, facts: Facts, length: _Length) -> Iterator[str
 
 def _schedule_warnings(cfg: Mapping, facts: Facts, length: _Length) -> Iterator[str]:
     loop = cfg['train_cfg']
-    if cfg.get('val_cfg') and loop.get('val_interval', 1) > length.units:
+    if cfg.get('val_cfg') is not None and loop.get('val_interval', 1) > length.units:
         then = 'evaluates only at the end' if loop.get('val_at_end', True) else 'never evaluates'
         run = f'the run ({length.units} {length.unit})'
-        yield f'evaluation.interval={loop["val_interval"]} is longer than {run}: it {then}.'
+        yield f'{spelled("train_cfg.val_interval")}={loop["val_interval"]} is longer than {run}: it {then}.'
     checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
     if checkpoint.get('interval', 1) > length.units and not checkpoint.get('save_last', True):
-        yield f'checkpoint_config.interval={checkpoint["interval"]} is longer than the run: it saves no checkpoint.'
-    for item in _schedulers(cfg):
+        interval = spelled('default_hooks.checkpoint.interval')
+        yield f'{interval}={checkpoint["interval"]} is longer than the run: it saves no checkpoint.'
+    for index, item in enumerate(_schedulers(cfg)):
         if not item.get('warmup'):
             continue
         warmup = (item.get('warmup_iters') or 0) * (length.iters_per_epoch if item.get('warmup_by_epoch') else 1)
         if warmup >= length.max_iters:
+            # MMEngine's schedules are a list, in which --options takes an index.
+            key = spelled('param_scheduler.warmup_iters').replace('param_scheduler', f'param_scheduler.{index}')
             yield (
                 f'warm-up takes {number(warmup)} iterations, the run {number(length.max_iters)}: it never reaches the '
-                f'full rate (--options lr_config.warmup_iters={max(length.max_iters // 10, 1)}).'
+                f'full rate (--options {key}={max(length.max_iters // 10, 1)}).'
             )
             break
     if facts.start is not None and facts.start.iter >= length.max_iters:

@@ -9,8 +9,9 @@ from mmengine.runner import Runner
 from torch import distributed
 
 from mmopt.apis.config import missing_file
-from mmopt.apis.run.facts import Start
-from mmopt.engine import checkpoint_io
+from mmopt.apis.run.facts import Start, world_size_of
+from mmopt.engine import IterBasedRunner, checkpoint_io
+from mmopt.engine.resume.changes import changes_since, check_resumable, keeps_optimizer
 from mmopt.registry import RUNNERS
 from mmopt.utils.distributed import init_distributed
 from mmopt.utils.seeding import prepare_determinism
@@ -25,19 +26,33 @@ def build_runner(cfg: Config) -> Runner:
         cfg: A lowered config.
 
     Returns:
-        The runner, ready to train or test.
+        The runner, ready to train or test. MMEngine's own is replaced by mmopt's; one of another library runs as it is.
     """
     prepare_determinism(cfg.get('randomness'))
     init_default_scope(cfg.get('default_scope', 'mmopt'))
-    name = cfg.get('runner_type', 'IterBasedRunner')
-    runner_class = RUNNERS.get(name)
+    name = cfg.get('runner_type') or IterBasedRunner
+    runner_class = RUNNERS.get(name) if isinstance(name, str) else name
     if runner_class is None:
         raise KeyError(f'{name} is not in the {RUNNERS.scope}::{RUNNERS.name} registry.')
-    return runner_class.from_cfg(cfg)
+    if runner_class is Runner:
+        runner_class = IterBasedRunner
+    runner = runner_class.from_cfg(cfg)
+    if not isinstance(runner, IterBasedRunner):
+        runner.logger.warning(
+            f'{runner_class.__name__} is no runner of mmopt and runs as it is: no micro-batches and no other key of '
+            'optimize, no exact resuming, no checks of losses and memory. Derive it from '
+            'mmopt.engine.IterBasedRunner to have them.'
+        )
+    return runner
 
 
 def set_start(
-    cfg: Config, *, load_from: str | None = None, resume_from: str | None = None, auto_resume: bool = False
+    cfg: Config,
+    *,
+    load_from: str | None = None,
+    resume_from: str | None = None,
+    auto_resume: bool = False,
+    anew: bool = False,
 ) -> None:
     """Choose where a run starts; flags win over the config.
 
@@ -47,10 +62,14 @@ def set_start(
         resume_from: Go on from this checkpoint.
         auto_resume: Go on from the newest checkpoint of the work dir if there is one, else begin with the weights of
             ``load_from``.
+        anew: Do not look for a checkpoint in the work dir, whatever the config says.
 
     Raises:
         UserError: If a checkpoint does not exist.
     """
+    if anew:
+        cfg.pop('auto_resume', None)
+        cfg.resume = bool(cfg.get('resume') and cfg.get('load_from'))
     # The config says so itself: with weights to begin with, or without (MMEngine's wording).
     auto_resume = auto_resume or cfg.pop('auto_resume', False) or bool(cfg.get('resume') and not cfg.get('load_from'))
     if load_from is not None:
@@ -63,6 +82,8 @@ def set_start(
             cfg.load_from, cfg.resume = str(newest), True
         elif not cfg.get('load_from'):
             cfg.resume = False
+        # A run that was killed before its first checkpoint is gone on with, too.
+        cfg.auto_resume = True
     if cfg.get('load_from'):
         check_there(cfg.load_from)
 
@@ -87,11 +108,21 @@ def check_there(checkpoint: str) -> None:
 
 
 def start_of(cfg: Config) -> Start | None:
-    """Return where a resumed run starts; None for a new run."""
+    """Return where a resumed run starts.
+
+    Returns:
+        Iteration, precision and changes; None for a new run.
+
+    Raises:
+        UserError: If no run can go on from the checkpoint with this config.
+    """
     if not cfg.get('resume') or not cfg.get('load_from'):
         return None
     checkpoint = checkpoint_io.load(
         Path(cfg.load_from), map_location='cpu', allow_pickle=cfg.get('allow_pickle', False)
     )
-    meta = checkpoint.get('meta', {})
-    return Start(meta.get('iter', 0), meta.get('precision'))
+    world_size = world_size_of(cfg.get('launcher', 'none'))
+    keeps = keeps_optimizer(checkpoint, cfg, world_size)
+    check_resumable(checkpoint, cfg.load_from, cfg, world_size, optimizer=keeps)
+    meta = checkpoint['meta']
+    return Start(meta['iter'], meta.get('precision'), str(changes_since(checkpoint, cfg, world_size)))

@@ -3,6 +3,8 @@
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +12,29 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
+from mmopt.apis.cli.outputs import check_folder, tool_command
 from mmopt.apis.logs.curves import choose_keys, plot_curves
 from mmopt.apis.logs.read import RunLog, read_run
 from mmopt.apis.logs.time import Bottleneck, plot_time, read_time
 from mmopt.apis.memory.estimate import estimate_memory
 from mmopt.apis.pictures.save import NUM_PICTURES, can_draw, save_pictures
+from mmopt.apis.run.checks import check_hooks, check_metric_names
 from mmopt.apis.run.evaluate import scalars
-from mmopt.apis.run.expect import check_expectations, parse_expectations
+from mmopt.apis.run.expect import ExpectedMetrics, check_expectations, parse_expectations
 from mmopt.apis.run.facts import Facts, Start, collect_facts
 from mmopt.apis.run.preflight import Preflight, describe_run
 from mmopt.apis.run.progress import ProjectedEnd
 from mmopt.apis.run.remedies import with_estimates
 from mmopt.apis.run.start import build_runner, start_of
 from mmopt.apis.run.summary import Summary, median_iteration
+from mmopt.apis.run.work_dir import claimed_work_dir
 from mmopt.config.evaluation import main_metric
-from mmopt.engine import checkpoint_io
+from mmopt.config.spelling import spelled
+from mmopt.engine import IterBasedRunner, checkpoint_io
 from mmopt.engine.micro_batch import DoesNotFitError
 from mmopt.utils.distributed import rank_to_be
 from mmopt.utils.errors import UserError
+from mmopt.utils.optional import run_optional
 from mmopt.utils.seeding import prepare_determinism
 
 __all__ = ['preflight', 'train']
@@ -46,41 +53,62 @@ def preflight(cfg: Config, start: Start | None = None) -> Preflight:
     Raises:
         UserError: If the config trains nothing or its data is missing.
     """
-    return describe_run(cfg, _look(cfg, start))
+    return describe_run(cfg, _look(cfg, start, parse_expectations(cfg.get('expect'))))
 
 
-def _look(cfg: Config, start: Start | None) -> Facts:
+def _look(cfg: Config, start: Start | None, expectations: list[dict]) -> Facts:
+    """Build the data sets and look at the machine; refuse what need not wait for the training to fail."""
     if not cfg.get('train_dataloader') or not cfg.get('train_cfg'):
-        raise UserError(f'{cfg.filename}: the config has no training data (data.train), so there is nothing to train.')
+        raise UserError(
+            f'{cfg.filename}: the config has no training data ({spelled("train_dataloader.dataset")}), so there is '
+            'nothing to train.'
+        )
+    check_folder(cfg.work_dir, '--work-dir')
+    if expectations and cfg.get('val_cfg') is None:
+        raise UserError(
+            f'{cfg.filename}: expect needs an evaluation: add {spelled("val_dataloader.dataset")} and '
+            f'{spelled("val_evaluator")}, or drop expect.'
+        )
+    check_hooks(cfg)
     prepare_determinism(cfg.get('randomness'))  # looking at a GPU starts CUDA
-    return collect_facts(cfg, start)
+    facts = collect_facts(cfg, start)
+    check_metric_names(cfg, expectations, facts.datasets.get('val_dataloader'))
+    return facts
 
 
-def train(cfg: Config, *, num_pictures: int = NUM_PICTURES) -> Summary:
+def train(cfg: Config, *, num_pictures: int = NUM_PICTURES, overwrite: bool = False) -> Summary:
     """Print the preflight block, train, and print the summary.
 
     Args:
         cfg: A lowered config.
         num_pictures: Pictures of validation samples to write at the end.
+        overwrite: Whether the work dir's files of another run may be moved away; see
+            :func:`mmopt.apis.run.work_dir.claimed_work_dir`.
 
     Returns:
         The summary; its ``exit_code`` tells whether the config's expectations hold.
 
     Raises:
-        UserError: If the config expects a metric and never evaluates.
+        UserError: If the config expects a metric and never evaluates, or the work dir is another run's.
     """
+    is_first = rank_to_be(cfg.get('launcher', 'none')) == 0
+    with claimed_work_dir(cfg, overwrite=overwrite) if is_first else nullcontext():
+        return _train(cfg, num_pictures)
+
+
+def _train(cfg: Config, num_pictures: int) -> Summary:
     expectations = parse_expectations(cfg.get('expect'))
-    if expectations and not cfg.get('val_cfg'):
-        raise UserError(f'{cfg.filename}: expect needs an evaluation: add data.val and evaluation, or drop expect.')
     # Read now: the run may replace the very checkpoint that it goes on from.
     start = start_of(cfg)
-    facts = _look(cfg, start)
+    facts = _look(cfg, start, expectations)
     if rank_to_be(cfg.get('launcher', 'none')) == 0:
         print(f'{describe_run(cfg, facts)}\n', flush=True)
     started = time.perf_counter()
     runner = build_runner(cfg)
-    runner.use_datasets(facts.datasets)
+    if isinstance(runner, IterBasedRunner):
+        runner.use_datasets(facts.datasets)
     runner.register_hook(ProjectedEnd())
+    runner.register_hook(ExpectedMetrics(expectations))
     with warnings.catch_warnings():
         # The preflight block has said it, in one line and with the remedy.
         warnings.filterwarnings('ignore', message='This DataLoader will create')
@@ -89,50 +117,78 @@ def train(cfg: Config, *, num_pictures: int = NUM_PICTURES) -> Summary:
         except DoesNotFitError as error:
             # Every process has failed; one of them says what would help.
             raise (with_estimates(error, cfg, estimate_memory) if is_main_process() else error) from None
+        except Exception:
+            if _is_trained(runner):  # what ended it came after the last iteration: a hook, the last evaluation
+                done = start.iter if start else 0, time.perf_counter() - started
+                run_optional('summary', runner.logger.warning, _finish, cfg, runner, *done, [], 0)
+            raise
     return _finish(cfg, runner, start.iter if start else 0, time.perf_counter() - started, expectations, num_pictures)
+
+
+def _is_trained(runner: Runner) -> bool:
+    loop = runner._train_loop  # a dict until it is first asked for
+    iters = getattr(loop, 'iters_done', 0)
+    return iters > 0 and (iters >= loop.max_iters or loop.stop_training)
 
 
 def _finish(
     cfg: Config, runner: Runner, start_iter: int, wall_s: float, expectations: list[dict], num_pictures: int
 ) -> Summary:
-    work_dir = Path(cfg.work_dir)
-    log = read_run(work_dir) if any(work_dir.glob('*/vis_data/scalars.json')) else RunLog(work_dir.name)
-    metrics = scalars(runner.val_loop.metrics) if runner.val_loop is not None else {}
+    """Save what the run reached, and then add what may fail: it is read, drawn and computed after a whole training."""
+    work_dir, tell = Path(cfg.work_dir), runner.logger.warning
+    # Loops of other libraries keep no result.
+    metrics = scalars(getattr(runner.val_loop, 'metrics', {}))
     main = main_metric(cfg, metrics)
     rule = ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('rule')
-    pictures = _pictures(runner, work_dir / 'pictures', num_pictures)
-    times_s = _times_of_this_session(runner, start_iter)
-    spent = read_time(work_dir)
+    log = run_optional('curves', tell, _read_log, work_dir) or RunLog(work_dir.name)
+    summary = Summary(
+        metrics=metrics,
+        best=run_optional('best score', tell, log.best, main, rule) if main else None,
+        main_metric=main,
+        iters=runner.iter - start_iter,
+        seconds_per_iter=run_optional('time per iteration', tell, _median_of_this_session, runner, start_iter),
+        wall_s=wall_s,
+        peak_memory=run_optional('peak memory', tell, _peak_memory, runner.message_hub.log_scalars),
+        places=_checkpoint_and_log(work_dir),
+    )
+    if is_main_process():
+        summary.save(work_dir / 'summary.json')
+    pictures = run_optional('pictures', tell, _pictures, runner, work_dir / 'pictures', num_pictures)
+    spent = run_optional('time split', tell, read_time, work_dir)
+    places = dict(summary.places)
+    if is_main_process():
+        places |= run_optional('curves', tell, _plot_curves, work_dir, log) or {}
+        places |= run_optional('time split', tell, _plot_time, work_dir, spent) or {}
+    if pictures is not None:
+        places['pictures'] = str(pictures)
     results = []
     if expectations and is_main_process():  # only its log has all evaluations
         best = {key: (log.best(key, rule if key == main else None) or (0, value))[1] for key, value in metrics.items()}
         results = check_expectations(expectations, best, runner.train_dataloader.dataset, runner.val_dataloader.dataset)
-    summary = Summary(
-        metrics=metrics,
-        best=log.best(main, rule) if main else None,
-        main_metric=main,
-        iters=runner.iter - start_iter,
-        seconds_per_iter=median_iteration(times_s),
-        wall_s=wall_s,
-        peak_memory=_peak_memory(runner.message_hub.log_scalars),
-        places=_places(work_dir, log, pictures, spent),
-        next_command=_next_command(cfg, work_dir),
+    summary = replace(
+        summary,
+        places=places,
+        next_command=_next_command(cfg, work_dir, places, draws=pictures is not None),
         expectations=results,
         time={} if spent is None else {'time': spent.split, 'change first': spent.verdict},
     )
     if is_main_process():
         summary.save(work_dir / 'summary.json')
-        print(f'\n{summary}', flush=True)
+        run_optional('printed summary', tell, lambda: print(f'\n{summary}', flush=True))
     return summary
 
 
-def _times_of_this_session(runner: Runner, start_iter: int) -> list[float]:
-    """Return the seconds of each iteration; the message hub of a resumed run begins with those before it."""
-    if 'train/time' not in runner.message_hub.log_scalars:
-        return []
-    values, _ = runner.message_hub.get_scalar('train/time').data
+def _read_log(work_dir: Path) -> RunLog | None:
+    return read_run(work_dir) if any(work_dir.glob('*/vis_data/scalars.json')) else None
+
+
+def _median_of_this_session(runner: Runner, start_iter: int) -> float | None:
+    """Return the seconds of an iteration; the message hub of a resumed run begins with those before it."""
     num_iters = runner.iter - start_iter
-    return [float(value) for value in values[-num_iters:]] if num_iters > 0 else []
+    if 'train/time' not in runner.message_hub.log_scalars or num_iters < 1:
+        return None
+    values, _ = runner.message_hub.get_scalar('train/time').data
+    return median_iteration([float(value) for value in values[-num_iters:]])
 
 
 def _peak_memory(scalars: Mapping[str, Any]) -> tuple[str, float] | None:
@@ -144,13 +200,15 @@ def _peak_memory(scalars: Mapping[str, Any]) -> tuple[str, float] | None:
 
 
 def _pictures(runner: Runner, folder: Path, count: int) -> Path | None:
-    if runner.val_loop is None or not count or not is_main_process() or not can_draw(runner.val_dataloader.dataset):
+    if runner.val_loop is None or not count or not is_main_process() or not isinstance(runner, IterBasedRunner):
+        return None
+    if not can_draw(runner.val_dataloader.dataset, runner.cfg):
         return None
     save_pictures(runner, runner.val_dataloader.dataset, runner.val_dataloader.collate_fn, folder, count)
     return folder
 
 
-def _places(work_dir: Path, log: RunLog, pictures: Path | None, spent: Bottleneck | None) -> dict[str, str]:
+def _checkpoint_and_log(work_dir: Path) -> dict[str, str]:
     places = {}
     best = sorted(work_dir.glob('best_*.pth'), key=lambda path: len(path.name))
     last = checkpoint_io.find_latest(work_dir)
@@ -159,22 +217,24 @@ def _places(work_dir: Path, log: RunLog, pictures: Path | None, spent: Bottlenec
         places['checkpoint'] = str(checkpoint)
     if (work_dir / 'latest.log').exists():
         places['log'] = str(work_dir / 'latest.log')
-    keys = choose_keys([log])
-    if keys and is_main_process():
-        places['curves'] = str(plot_curves([log], keys, work_dir / 'curves.png', title=log.name))
-    if spent is not None and is_main_process():
-        places['time split'] = str(plot_time([spent], work_dir / 'time_split.png'))
-    if pictures is not None:
-        places['pictures'] = str(pictures)
     return places
 
 
-def _next_command(cfg: Config, work_dir: Path) -> str:
-    best = sorted(work_dir.glob('best_*.pth'), key=lambda path: len(path.name))
-    checkpoint = best[0] if best else checkpoint_io.find_latest(work_dir)
-    if checkpoint is None or not cfg.get('test_cfg'):
+def _plot_curves(work_dir: Path, log: RunLog) -> dict[str, str]:
+    keys = choose_keys([log])
+    return dict(curves=str(plot_curves([log], keys, work_dir / 'curves.png', title=log.name))) if keys else {}
+
+
+def _plot_time(work_dir: Path, spent: Bottleneck | None) -> dict[str, str]:
+    return {} if spent is None else {'time split': str(plot_time([spent], work_dir / 'time_split.png'))}
+
+
+def _next_command(cfg: Config, work_dir: Path, places: Mapping[str, str], *, draws: bool) -> str:
+    """Return the command that tests what was trained, with pictures if the data set gave some just now."""
+    if 'checkpoint' not in places or cfg.get('test_cfg') is None:
         return ''
     # The runner's copy of the config has all options and flags of this run in it: data root, precision, ...
     copy = work_dir / Path(cfg.filename).name
     config = copy if copy.is_file() else cfg.filename
-    return f'python tools/test.py {config} {checkpoint} --show-dir {work_dir / "test_pictures"}'
+    pictures = ('--show-dir', work_dir / 'test_pictures') if draws else ()
+    return tool_command('test', config, places['checkpoint'], *pictures)

@@ -7,23 +7,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from tqdm import tqdm
 
 from mmopt.apis.bench.command import describe_trial
 from mmopt.apis.bench.launch import run_fresh
 from mmopt.apis.bench.rounds import Spread, benchmark, loss_difference, peak_gib
 from mmopt.apis.bench.settings import Setting, TrialPlan
+from mmopt.apis.cli.outputs import check_file
 from mmopt.apis.config import load_config, read_config, samples_per_step
 from mmopt.apis.doctor.machine import look_at_machine
+from mmopt.apis.run.facts import model_skeleton
 from mmopt.apis.tune.edits import as_options, make_edits
 from mmopt.apis.tune.knobs import Situation, make_space
 from mmopt.apis.tune.memory import make_fits
 from mmopt.apis.tune.write import render_tuned
 from mmopt.engine.tuner import Outcome, Point, Search, search
-from mmopt.registry import MODELS
 from mmopt.utils.errors import UserError
 from mmopt.utils.memory import GIB
 
@@ -130,12 +128,6 @@ def _gpus(machine: dict[str, Any]) -> tuple:
     return ((machine['gpu'], capability, gib, gib),)
 
 
-def _meta_model(cfg: Config) -> torch.nn.Module:
-    init_default_scope(cfg.get('default_scope', 'mmopt'))
-    with torch.device('meta'):
-        return MODELS.build(cfg.model)
-
-
 def tune(
     config: str,
     out: Path,
@@ -164,6 +156,7 @@ def tune(
     Raises:
         UserError: If the config does not run, or no setting fits in the budget.
     """
+    check_file(out, '--out')
     settings = settings or TuneSettings()
     trial = replace(trial or TrialPlan(), val_batches=0, flops=False, budget_bytes=settings.budget_bytes)
     with tqdm(desc='tuning', unit='trial', disable=None, leave=False) as bar:
@@ -178,7 +171,7 @@ def tune(
 
         tuner = _Tuner(config, options, settings, trial, folder, say, counted)
         situation = tuner.situation()
-        space = make_space(tuner.cfg, _meta_model(tuner.cfg), situation, settings.knobs)
+        space = make_space(tuner.cfg, model_skeleton(tuner.cfg), situation, settings.knobs)
         say('knobs: ' + ', '.join(f'{knob.name} {"/".join(map(str, knob.values))}' for knob in space.knobs))
         bar.reset(total=min(settings.max_trials, len(space)) + 2 * settings.confirm)
         budget = settings.budget_bytes or int(sum(total for *_, total in situation.machine.gpus[:1]) * GIB) or None

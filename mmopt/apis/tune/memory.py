@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from mmopt.apis.memory.estimate import estimate_memory
 from mmopt.engine.tuner import Point, Space
-from mmopt.utils.errors import UserError
+from mmopt.utils.optional import run_optional
 
 __all__ = ['make_fits']
 
@@ -26,16 +26,17 @@ def make_fits(
     """
     values = {knob.name: knob.values for knob in space.knobs}
     checkpointings = [('blocks' if on else 'none') for on in values.get('checkpointing', ())]
-    try:
-        report = estimate_memory(
-            config,
-            options=options,
-            batch_sizes=values['batch'],
-            precisions=values.get('precision', ()),
-            checkpointings=checkpointings,
-        )
-    except UserError as error:
-        say(f'memory is not estimated, trials find out what fits: {error}')
+    report = run_optional(
+        'memory estimate (trials find out what fits)',
+        say,
+        estimate_memory,
+        config,
+        options=options,
+        batch_sizes=values['batch'],
+        precisions=values.get('precision', ()),
+        checkpointings=checkpointings,
+    )
+    if report is None:
         return lambda point: True
     least = {}
     for case in report.cases:

@@ -19,7 +19,7 @@ def places_of(path: str | Path, edits: Edits) -> list[tuple[str, Any]]:
 
     Returns:
         Dotted place and the value there after the edit, for every value that differs, the variables themselves left
-        out; a dict or list whose length differs counts as one value.
+        out; a list counts as one value where its length differs or it holds no dicts.
     """
     before, after = read_file(path), read_file(path, edits)
     return [
@@ -34,8 +34,13 @@ def _differences(before: Any, after: Any, place: str) -> Iterator[tuple[str, Any
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for key in {**before, **after}:
             yield from _differences(before.get(key), after.get(key), f'{place}.{key}')
-    elif isinstance(before, list | tuple) and isinstance(after, list | tuple) and len(before) == len(after):
+    elif _has_parts(before) and isinstance(after, list | tuple) and len(before) == len(after):
         for index, (old, new) in enumerate(zip(before, after, strict=True)):
             yield from _differences(old, new, f'{place}.{index}')
     elif repr(before) != repr(after):  # an array has no single truth value of ==
         yield place, after
+
+
+def _has_parts(value: Any) -> bool:
+    """Tell whether a list holds dicts or lists; numbers, such as a mean, are one value together."""
+    return isinstance(value, list | tuple) and any(isinstance(item, Mapping | list | tuple) for item in value)

@@ -23,7 +23,7 @@ def is_lazy(path: Path) -> bool:
     """Tell whether MMEngine reads a file lazily: imported names stand for themselves and are imported later.
 
     Args:
-        path: A Python file.
+        path: A config file.
 
     Returns:
         True for ``with read_base():`` and relative imports, and for imports outside the standard library in a config
@@ -32,6 +32,8 @@ def is_lazy(path: Path) -> bool:
     Raises:
         ConfigError: If the file is no text in UTF-8, or mixes MMEngine's sections with MMCV 1.x's.
     """
+    if path.suffix != '.py':
+        return False
     found = list(nodes(path))
     if any(is_read_base(node) or (isinstance(node, ast.ImportFrom) and node.level) for node in found):
         return True

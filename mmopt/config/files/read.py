@@ -45,7 +45,7 @@ def read_file(path: str | Path, edits: Edits | None = None) -> dict[str, Any]:
     path = Path(path)
     if path.suffix not in _SUFFIXES:
         raise ConfigError(f'{path}: a config is a file with one of the endings {", ".join(_SUFFIXES)}.')
-    if path.suffix == '.py' and is_lazy(path):
+    if is_lazy(path):
         return read_lazy(path)
     cfg = _read(path, (), edits or {})
     for key in RESERVED_KEYS:

@@ -9,14 +9,16 @@ from mmopt.config.keys.data import BATCH_KEYS, LOADER
 from mmopt.config.keys.hooks import BACKENDS, BUILT_IN_HOOKS, REFUSED_HOOKS, REFUSED_LOGGERS
 from mmopt.config.keys.schedule import POLICIES, REQUIRED
 from mmopt.config.keys.section import SAME, Key, Section, is_lowered_to, passed_on
-from mmopt.config.keys.top_level import DIALECT, TOP_LEVEL
+from mmopt.config.keys.top_level import DIALECT, EXTRAS, NATIVE, TOP_LEVEL
 
 __all__ = [
     'BACKENDS',
     'BATCH_KEYS',
     'BUILT_IN_HOOKS',
     'DIALECT',
+    'EXTRAS',
     'LOADER',
+    'NATIVE',
     'POLICIES',
     'REFUSED_HOOKS',
     'REFUSED_LOGGERS',

@@ -105,8 +105,10 @@ SECTIONS = {
             'train_ratio': _OMNISOURCE,
             'shuffler_sampler': _OWN_SAMPLER,
             'nonshuffler_sampler': _OWN_SAMPLER,
-            'samples_per_epoch': "is a key of MMTracking's own sampler; an epoch of mmopt is the whole set: drop the key, or "
-            "write train=dict(type='RepeatDataset', times=...)",
+            'samples_per_epoch': (
+                "is a key of MMTracking's own sampler; an epoch of mmopt is the whole set: drop the key, or write "
+                "train=dict(type='RepeatDataset', times=...)"
+            ),
             'replace': "is a key of MMSelfSup's own sampler, which draws with replacement; drop the key",
             'extract': "is the data of MMSelfSup's own hooks, which mmopt does not have; drop the key",
             'unlabeled': 'belongs to semi-supervised training, which mmopt does not have; drop the key',

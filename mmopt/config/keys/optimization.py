@@ -57,6 +57,9 @@ SECTIONS = {
             'optimizer': 'is MMEngine wording; write the keys of the optimizer directly into optimizer=dict(...)',
             'clip_grad': 'is MMEngine wording; write optimizer_config=dict(grad_clip=dict(max_norm=...))',
             'grad_clip': 'belongs in optimizer_config=dict(grad_clip=dict(max_norm=...))',
+            'learning_rate': 'is the wording of other frameworks; write lr',
+            'lr0': 'is the wording of other frameworks; write lr',
+            'wd': 'is the wording of other frameworks; write weight_decay',
         },
     ),
     'optimizer.paramwise_cfg': Section(

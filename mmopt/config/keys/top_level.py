@@ -3,11 +3,13 @@
 from mmopt.config.keys.section import SAME, Key, Section
 from mmopt.config.values import (
     ANY,
+    BF16,
     CHECKPOINTING,
     COMPILE,
     COUNT,
     COUNT_OR_AUTO,
     DICT,
+    FP16,
     HOOKS,
     LIST,
     NUMBER,
@@ -25,7 +27,7 @@ from mmopt.config.values import (
     choice,
 )
 
-__all__ = ['DIALECT', 'SECTIONS', 'TOP_LEVEL']
+__all__ = ['DIALECT', 'EXTRAS', 'NATIVE', 'SECTIONS', 'TOP_LEVEL']
 
 _EVALUATORS = ('val_evaluator', 'test_evaluator')
 
@@ -33,8 +35,8 @@ DIALECT = {
     'data': Key(DICT, '*_dataloader', 'Data sets and loaders.'),
     'optimizer': Key(DICT, 'optim_wrapper', 'The optimizer; without one the config only predicts.'),
     'optimizer_config': Key(DICT, 'optim_wrapper', 'Clipping and accumulation.'),
-    'fp16': Key(DICT, 'optim_wrapper', 'Train in float16.'),
-    'bf16': Key(DICT, 'optim_wrapper', "Train in bfloat16. mmopt's addition."),
+    'fp16': Key(FP16, 'optim_wrapper', 'Train in float16.'),
+    'bf16': Key(BF16, 'optim_wrapper', "Train in bfloat16. mmopt's addition."),
     'lr_config': Key(POLICY, 'param_scheduler', 'The schedule of the learning rate: `ClosedFormLR`.'),
     'momentum_config': Key(POLICY, 'param_scheduler', 'The schedule of the momentum: `ClosedFormMomentum`.'),
     'runner': Key(DICT, ('runner_type', 'train_cfg', 'optim_wrapper'), 'Length of the run.'),
@@ -70,6 +72,9 @@ _SHARED = {
     ),
     'custom_hooks': Key(HOOKS, 'custom_hooks', 'More hooks. Those that are not listed below keep name and keys.'),
     'custom_imports': Key(DICT, SAME, 'Modules to import first.'),
+    'mmcv_extension': Key(
+        choice('torch'), SAME, "`'torch'`: mmcv's compiled functions in PyTorch, for mmcv-lite. mmopt's addition."
+    ),
     'mmcv1': Key(
         ANY,
         SAME,
@@ -81,6 +86,17 @@ _SHARED = {
     'auto_resume': Key(
         SWITCH, ('resume', 'auto_resume'), "Go on from the work dir's newest checkpoint if there is one."
     ),
+    'resume_optimizer': Key(
+        STRICT_SWITCH, SAME, 'False: a resumed run begins its optimizer afresh; weights, iteration and schedule go on.'
+    ),
+    'allow_partial': Key(
+        STRICT_SWITCH, SAME, 'Resume and test with weights of which a part is left out, which is then listed (False).'
+    ),
+    'strip_prefix': Key(TEXT, SAME, 'Take this off the names of the weights that are loaded.'),
+    'keep_global_batch': Key(
+        STRICT_SWITCH, SAME, 'False: resume on another number of processes with another global batch.'
+    ),
+    'allow_pickle': Key(STRICT_SWITCH, SAME, 'Load checkpoints with any Python objects, if you trust them (False).'),
     'log_level': Key(ANY, 'log_level', "`'INFO'` unless given."),
     'work_dir': Key(TEXT, SAME, 'The folder of the run.'),
     'launcher': Key(TEXT, SAME, "What starts the processes: `'none'`, `'pytorch'` or `'slurm'`."),
@@ -112,6 +128,20 @@ _REFUSED = {
 TOP_LEVEL = Section(
     {**DIALECT, **_SHARED, **_REFUSED}, 'Any other name is a variable and stays as it is.', is_open=True
 )
+
+EXTRAS = ('expect', 'runner_type')
+"""Names that a run reads at the top level of any config, though no section of MMCV 1.x or MMEngine is called so."""
+
+NATIVE = (
+    *('model', 'data_preprocessor', 'train_dataloader', 'val_dataloader', 'test_dataloader'),
+    *('train_cfg', 'val_cfg', 'test_cfg', 'optim_wrapper', 'param_scheduler'),
+    *('val_evaluator', 'test_evaluator', 'tta_model', 'tta_pipeline', 'default_hooks', 'custom_hooks'),
+    *('default_scope', 'load_from', 'resume', 'auto_resume'),
+    *('env_cfg', 'randomness', 'log_processor', 'log_level', 'visualizer', 'experiment_name'),
+    *('model_wrapper_cfg', 'sync_bn', 'cfg'),
+    *(key for key, entry in _SHARED.items() if entry.to == SAME),
+)
+"""The sections of a native config, and what a run reads in any config."""
 
 SECTIONS = {
     'phases': Section(

@@ -13,13 +13,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
+from mmopt.config.spelling import spelled
 from mmopt.datasets.bev.pictures import draw_bev_sample
 from mmopt.datasets.bev.transforms import LABEL_SHAPE
 from mmopt.datasets.common.base import SeededDataset
+from mmopt.datasets.common.decode import decode_file
 from mmopt.datasets.common.example import find_transform, image_size
 from mmopt.datasets.common.pictures import to_uint8_image
 from mmopt.ops.bev_labels import decode_label_bits
@@ -30,6 +33,9 @@ from mmopt.utils.errors import DataError, DataNotFoundError
 __all__ = ['NuScenesBEVDataset']
 
 _IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
+_LOOKED_AT = 8
+"""Maps that are looked at before a run."""
+_IGNORED = np.uint16(1 << 14)
 
 
 # The second name is DiffBEV's.
@@ -164,8 +170,21 @@ class NuScenesBEVDataset(SeededDataset):
             f'nuScenes BEV data not found: {what} (data_root={root!r}).\n'
             f'  From nuScenes:  python tools/datasets/prepare_nuscenes.py <nuScenes folder> --out {root}\n'
             '  Generated demo: python tools/datasets/make_demo.py nuscenes, '
-            'then add --options data.data_root=data/demo/nuscenes'
+            f'then add --options {spelled("data_root")}=data/demo/nuscenes'
         )
+
+    def nothing_to_learn(self) -> str:
+        """Tell whether every cell of the first maps is ignored."""
+        self.full_init()
+        paths = [self.get_data_info(index)['label_path'] for index in range(min(len(self), _LOOKED_AT))]
+        for path in paths:
+            try:
+                label_ZX = decode_file(path, cv2.IMREAD_UNCHANGED)
+            except (DataError, OSError):  # which the run reports, or skips if it is told to
+                return ''
+            if label_ZX.dtype != np.uint16 or (~label_ZX & _IGNORED).any():
+                return ''
+        return f'{paths[0]}: every cell of it and of the {len(paths) - 1} maps behind it is ignored (bit 14).'
 
     @classmethod
     def example_sample(cls, config: Mapping, max_items: int | None = None) -> dict:

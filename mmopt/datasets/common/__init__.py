@@ -3,8 +3,9 @@
 from mmopt.datasets.common import mmcv1
 from mmopt.datasets.common.base import SeededDataset
 from mmopt.datasets.common.collate import stack_collate
+from mmopt.datasets.common.decode import decode_file
 from mmopt.datasets.common.example import example_dataset, find_transform, image_size
-from mmopt.datasets.common.loading import LoadImageFromFile, decode_file
+from mmopt.datasets.common.loading import LoadImageFromFile
 from mmopt.datasets.common.sampler import EvaluationSampler, ResumableSampler
 from mmopt.datasets.common.transforms import (
     DrawPhotometric,

@@ -33,7 +33,7 @@ class SeededDataset(BaseDataset):
     A pipeline receives three keys besides the sample's own: ``rng``, a :class:`numpy.random.Generator` that depends
     on (seed, epoch, index) alone, from which transforms draw and from nothing else; ``epoch``; and ``fields``, an
     empty list in which loaders note the keys that the packing transform puts into the :class:`DataSample`. Transforms
-    of other libraries find Python's and NumPy's global generators seeded by the sample as well (torch's not).
+    of other libraries find the global generators (Python's, NumPy's, torch's) seeded by the sample as well.
 
     MMEngine's data set silently draws another sample when a pipeline returns None; here that is an error, because it
     would hide bad files and break exact resuming. With ``data.on_bad_sample='skip'`` the next good sample stands for
@@ -45,10 +45,14 @@ class SeededDataset(BaseDataset):
     Args:
         *args: Passed on to :class:`mmengine.dataset.BaseDataset`.
         pipeline: Transforms or their configs. Names are looked up in mmopt's registry first, then in mmcv's.
+        allow_no_targets: Train also where :meth:`nothing_to_learn` gives a reason not to.
         **kwargs: Passed on to :class:`mmengine.dataset.BaseDataset`.
     """
 
-    def __init__(self, *args, pipeline: Sequence[dict | Callable] = (), **kwargs) -> None:
+    def __init__(
+        self, *args, pipeline: Sequence[dict | Callable] = (), allow_no_targets: bool = False, **kwargs
+    ) -> None:
+        self.allow_no_targets = allow_no_targets
         # Built here: MMEngine's Compose asks the root registry, which without a default scope never sees mmopt's.
         built = [TRANSFORMS.build(transform) if isinstance(transform, dict) else transform for transform in pipeline]
         self.on_bad_sample = 'raise'
@@ -56,6 +60,33 @@ class SeededDataset(BaseDataset):
         self._has_foreign = any(not getattr(transform, '__module__', '').startswith('mmopt.') for transform in built)
         self._cached: CachedPrefix | None = None
         super().__init__(*args, pipeline=built, **kwargs)
+
+    def full_init(self) -> None:
+        """List the samples.
+
+        Raises:
+            DataError: If there are none: an empty selection is nearly always a slip.
+        """
+        super().full_init()
+        if not len(self):
+            raise DataError(f'{type(self).__name__} has no samples: {self.explain_empty()}')
+
+    def _serialize_data(self) -> tuple[np.ndarray, np.ndarray]:
+        if not self.data_list:  # NumPy would say "need at least one array to concatenate"
+            raise DataError(f'{type(self).__name__} has no samples: {self.explain_empty()}')
+        return super()._serialize_data()
+
+    def explain_empty(self) -> str:
+        """Say why nothing may be selected, with a remedy; a data set with selections of its own says more."""
+        given = dict(ann_file=self.ann_file, data_root=self.data_root, **self.data_prefix, indices=self._indices)
+        told = ', '.join(f'{key}={value!r}' for key, value in given.items() if value not in (None, ''))
+        rule = f'filter_cfg={self.filter_cfg} keeps none of them' if self.filter_cfg else 'load_data_list gave none'
+        return f'{rule} ({told or "no file or folder is named"}); check these.'
+
+    @property
+    def draws_privately(self) -> bool:
+        """Whether all random numbers of a sample come from its own generator; for a class of the user's, who knows."""
+        return type(self).__module__.startswith('mmopt.')
 
     def prepare_cache(self, mode: str, folder: str | Path | None = None, num_workers: int | None = None) -> None:
         """Store what the first transforms make of each sample, as far as it is the same in every epoch; or find it.
@@ -115,11 +146,19 @@ class SeededDataset(BaseDataset):
     def _prepare(self, idx: int) -> Any:
         sample = self.prepare_data(idx)
         if sample is None:
-            raise RuntimeError(
+            raise DataError(
                 f'{type(self).__name__}: the pipeline returned None for sample {int(idx)} '
                 f'({self.get_data_info(idx)}). A transform that rejects samples must raise with the reason.'
             )
         return sample
+
+    def nothing_to_learn(self) -> str:
+        """Tell why no sample has anything to find: no box, no segment; asked of the training set before a run.
+
+        Returns:
+            A sentence that names the file; empty if there is something.
+        """
+        return ''
 
     def draw(self, sample: DataSample, image: Any) -> np.ndarray:
         """Draw one sample for people: here the image alone; tasks add labels and predictions (``pred_*``).

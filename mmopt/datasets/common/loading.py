@@ -1,62 +1,19 @@
-"""Files to arrays. Every failure names the file and the reason; a half-written file is an error, not a gray area.
+"""Images of a sample."""
 
-Measured on one core for street scenes of 1600x900: JPEG 2-5 ms, PNG 17-20 ms, so keep the JPEGs that the cameras
-wrote. Asking OpenCV for RGB (from 4.11 on) gives the same values as a conversion, which writes another 4 MB per image;
-its reduced decoding saves a third but is not exact.
-"""
-
-from pathlib import Path
+import warnings
 
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmopt.datasets.common.decode import bits_per_value, decode, read_encoded
 from mmopt.registry import TRANSFORMS
-from mmopt.utils.errors import DataError, DataNotFoundError
 
-__all__ = ['LoadImageFromFile', 'decode_file']
+__all__ = ['LoadImageFromFile']
 
-# What a complete file ends with (within its last bytes: padding and metadata may follow).
-_END_MARKS = {b'\xff\xd8\xff': b'\xff\xd9', b'\x89PNG': b'IEND'}
-_TAIL_BYTES = 65536
+# Asking OpenCV for RGB (from 4.11 on) gives the same values as a conversion, which writes another 4 MB per image.
 _DECODE_RGB: int | None = getattr(cv2, 'IMREAD_COLOR_RGB', None)
-
-
-def decode_file(path: str, flags: int) -> np.ndarray:
-    """Read and decode one image file.
-
-    OpenCV decodes what is there of a truncated JPEG, fills the rest with gray and only prints a line; so the end mark
-    is looked for first.
-
-    Args:
-        flags: OpenCV's ``IMREAD_*`` flags.
-
-    Returns:
-        The array as OpenCV decodes it: channels BGR.
-
-    Raises:
-        DataNotFoundError: If the file is not there.
-        DataError: If it cannot be read, is truncated or is no image.
-    """
-    try:
-        encoded = Path(path).read_bytes()
-    except FileNotFoundError as error:
-        raise DataNotFoundError(f'{path}: no such file. It was there when the data set was listed.') from error
-    except OSError as error:
-        raise DataError(f'{path}: cannot be read: {error.strerror}.') from error
-    if not encoded:
-        raise DataError(f'{path}: the file is empty. Copy or make it again.')
-    for magic, mark in _END_MARKS.items():
-        # From the end: that is where it is; forwards through the tail takes longer than to decode a small label.
-        if encoded.startswith(magic) and encoded.rfind(mark, max(len(encoded) - _TAIL_BYTES, 0)) < 0:
-            raise DataError(f'{path}: the file is truncated after {len(encoded)} bytes. Copy or make it again.')
-    try:
-        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
-    except cv2.error as error:
-        raise DataError(f'{path}: OpenCV cannot decode it: {error.err}.') from error
-    if image is None:
-        raise DataError(f'{path}: not an image that OpenCV can decode (first bytes {encoded[:8]!r}).')
-    return image
+_DEEP = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
 
 
 @TRANSFORMS.register_module()
@@ -66,20 +23,51 @@ class LoadImageFromFile(BaseTransform):
     Sets ``img``, ``img_shape``, ``ori_shape`` and ``channel_order = 'rgb'``, which later transforms of mmopt read
     (mmcv's loader leaves BGR and says nothing).
 
+    Files of 16 bits (thermal cameras, microscopes) are brought to 8: by their upper half, unless ``value_range`` says
+    which values they use. A warning says so where that leaves less than a quarter of the 256 values.
+
     Args:
         to_float32: Convert to float32, values unchanged.
+        value_range: Values of a 16-bit file that become 0 and 255; ``(0, 4095)`` for a camera of 12 bits. What lies
+            outside is clipped. Files of 8 bits stay as they are.
+
+    Raises:
+        ValueError: If ``value_range`` is no range.
     """
 
-    def __init__(self, to_float32: bool = False) -> None:
+    def __init__(self, to_float32: bool = False, value_range: tuple[float, float] | None = None) -> None:
+        if value_range is not None and not (len(value_range) == 2 and value_range[0] < value_range[1]):
+            raise ValueError(f'value_range must be two numbers, the lower first, such as (0, 4095); got {value_range}.')
         self.to_float32 = to_float32
+        self.value_range = value_range
 
     def transform(self, results: dict) -> dict:
         """Add the image to ``results``."""
-        if _DECODE_RGB is not None:
-            img_HW3 = decode_file(results['img_path'], _DECODE_RGB)
+        path = results['img_path']
+        encoded = read_encoded(path)
+        if bits_per_value(encoded) > 8:
+            img_HW3 = self._to_8_bits(path, cv2.cvtColor(decode(path, encoded, _DEEP), cv2.COLOR_BGR2RGB))
+        elif _DECODE_RGB is not None:
+            img_HW3 = decode(path, encoded, _DECODE_RGB)
         else:
-            img_HW3 = cv2.cvtColor(decode_file(results['img_path'], cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+            img_HW3 = cv2.cvtColor(decode(path, encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
         results['img'] = img_HW3.astype(np.float32) if self.to_float32 else img_HW3
         results['channel_order'] = 'rgb'
         results['img_shape'] = results['ori_shape'] = img_HW3.shape[:2]
         return results
+
+    def _to_8_bits(self, path: str, deep_HW3: np.ndarray) -> np.ndarray:
+        if self.value_range is not None:
+            low, high = self.value_range
+            scaled = (deep_HW3.astype(np.float32) - low) * (255.0 / (high - low))
+            return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+        image_HW3 = (deep_HW3 // 256).astype(np.uint8)
+        low, high = int(deep_HW3.min()), int(deep_HW3.max())
+        if int(image_HW3.max()) - int(image_HW3.min()) < 64:
+            warnings.warn(
+                f'{path}: its values of 16 bits lie between {low} and {high}, of which 8 bits leave {low // 256} to '
+                f'{high // 256}. Say which values the pictures use: LoadImageFromFile(value_range=(0, 4095)) for a '
+                'camera of 12 bits.',
+                stacklevel=2,
+            )
+        return image_HW3

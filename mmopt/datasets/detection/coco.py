@@ -4,7 +4,6 @@ A sample holds ``boxes`` (G, 4), x1 y1 x2 y2 in pixels of the network's input, a
 ``truth`` (M, 6): x1, y1, x2, y2 in pixels of the file, label, and 1 for a crowd, which counts neither way.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,20 +14,15 @@ from torch import Tensor
 
 from mmopt.datasets.common import SeededDataset
 from mmopt.datasets.common.pictures import to_uint8_image
+from mmopt.datasets.detection.coco_file import CocoImage, read_coco
 from mmopt.datasets.detection.example import example_detection, host_bytes_detection
 from mmopt.datasets.detection.letterbox import fit_scale
 from mmopt.datasets.detection.pictures import draw_boxes
 from mmopt.registry import DATASETS
 from mmopt.structures import DataSample
-from mmopt.utils.errors import DataError, DataNotFoundError
+from mmopt.utils.errors import DataError
 
 __all__ = ['CocoDataset']
-
-_KEYS = dict(
-    images=('id', 'file_name', 'height', 'width'),
-    annotations=('image_id', 'category_id', 'bbox'),
-    categories=('id', 'name'),
-)
 
 
 @DATASETS.register_module()
@@ -45,12 +39,15 @@ class CocoDataset(SeededDataset):
         data_prefix: ``dict(img=folder)``: what file names count from, relative to ``data_root``.
         min_side: Least width and height of a box, in pixels of the file.
         keep_empty: Whether images without a box are kept; a detector learns from them what is no object.
+        bbox_format: ``'xywh'`` (COCO's: x, y, width, height) or ``'xyxy'`` (two corners); see
+            :func:`~mmopt.datasets.detection.coco_file.read_coco`.
         **kwargs: Passed on to :class:`~mmopt.datasets.common.SeededDataset`. ``metainfo['classes']`` chooses and orders
             the categories; without it they are all of the json, by id.
 
     Raises:
         DataNotFoundError: If the json is missing.
-        DataError: If it is no COCO json, or lacks a class.
+        DataError: If it is no COCO json, an entry cannot be read, or it lacks a class.
+        ValueError: If ``bbox_format`` is another.
     """
 
     METAINFO = dict(task='detection')
@@ -62,81 +59,42 @@ class CocoDataset(SeededDataset):
         data_prefix: dict | None = None,
         min_side: float = 1.0,
         keep_empty: bool = True,
+        bbox_format: str | None = None,
         **kwargs,
     ) -> None:
+        if bbox_format not in (None, 'xywh', 'xyxy'):
+            raise ValueError(f"bbox_format must be 'xywh' or 'xyxy', got {bbox_format!r}.")
+        self.bbox_format = bbox_format
         self.min_side = min_side
         self.keep_empty = keep_empty
         super().__init__(ann_file=ann_file, data_prefix=data_prefix or dict(img=''), **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Read the json."""
-        coco = self._read()
-        by_id = {item['id']: item['name'] for item in coco['categories']}
+        coco = read_coco(self.ann_file, self.bbox_format)
         if 'classes' not in self._metainfo:
-            self._metainfo['classes'] = tuple(by_id[key] for key in sorted(by_id))
+            self._metainfo['classes'] = coco.classes
         classes = list(self._metainfo['classes'])
-        absent = sorted(set(classes) - set(by_id.values()))
+        absent = sorted(set(classes) - set(coco.classes))
         if absent:
             raise DataError(
                 f'{self.ann_file}: metainfo.classes names {", ".join(absent)}, the json has '
-                f'{", ".join(sorted(by_id.values()))}.'
+                f'{", ".join(sorted(coco.classes))}.'
             )
-        label_of = {key: classes.index(name) for key, name in by_id.items() if name in classes}
-        rows: dict[Any, list] = {image['id']: [] for image in coco['images']}
-        for item in coco['annotations']:
-            if item['category_id'] not in by_id or item['image_id'] not in rows:
-                raise DataError(
-                    f'{self.ann_file}: annotation {item.get("id")} names category {item["category_id"]} of image '
-                    f'{item["image_id"]}; one of them is not listed.'
-                )
-            if item['category_id'] in label_of:
-                left, top, width, height = self._bbox(item)
-                crowd = item.get('iscrowd', 0)
-                rows[item['image_id']].append(
-                    (left, top, left + width, top + height, label_of[item['category_id']], crowd)
-                )
-        return self._list_images(coco['images'], rows)
+        for note in coco.notes:
+            print_log(f'{self.ann_file}: {note}', 'current')
+        # Number of a category's class; -1 for one that is not chosen.
+        label_of = np.array([classes.index(name) if name in classes else -1 for name in coco.classes], dtype=np.float32)
+        return self._list_images(coco.images, label_of)
 
-    def _read(self) -> dict:
-        path = Path(self.ann_file)
-        try:
-            coco = json.loads(path.read_text(encoding='utf-8'))
-        except FileNotFoundError as error:
-            raise DataNotFoundError(
-                f'{path} does not exist. `python tools/datasets/prepare_fred.py` makes it from FRED, '
-                '`prepare_clips.py` from videos, `make_demo.py fred` a generated set (--options data.data_root=...).'
-            ) from error
-        except (OSError, ValueError) as error:
-            raise DataError(f'{path}: not readable as JSON: {error}.') from error
-        missing = [key for key in _KEYS if key not in coco]
-        if missing:
-            raise DataError(f'{path}: no COCO json: {", ".join(missing)} missing.')
-        for kind, keys in _KEYS.items():
-            for item in coco[kind]:
-                if not isinstance(item, dict) or not set(keys) <= item.keys():
-                    raise DataError(f'{path}: {kind}: each entry needs {", ".join(keys)}; one is {item}.')
-        if len({image['id'] for image in coco['images']}) < len(coco['images']):
-            raise DataError(f'{path}: images: two have the same id.')
-        return coco
-
-    def _bbox(self, item: dict) -> list[float]:
-        try:
-            bbox = [float(value) for value in item['bbox']]
-        except (TypeError, ValueError):
-            bbox = []
-        if len(bbox) != 4 or not np.isfinite(bbox).all():
-            raise DataError(
-                f'{self.ann_file}: annotation {item.get("id")}: bbox must be four numbers, x, y, width and height, is '
-                f'{item["bbox"]}.'
-            )
-        return bbox
-
-    def _list_images(self, images: Sequence[dict], rows: dict) -> list[dict]:
+    def _list_images(self, images: Sequence[CocoImage], label_of: np.ndarray) -> list[dict]:
         folder = Path(self.data_prefix.get('img') or self.data_root or '.')
         listed, num_clipped, num_small = [], 0, 0
         for image in images:
-            truth_M6 = np.array(rows[image['id']], dtype=np.float32).reshape(-1, 6)
-            clipped_M4 = truth_M6[:, :4].clip(0, np.array([image['width'], image['height']] * 2, np.float32))
+            truth_M6 = image.boxes_M6.copy()
+            truth_M6[:, 4] = label_of[truth_M6[:, 4].astype(np.int64)]
+            truth_M6 = truth_M6[truth_M6[:, 4] >= 0]
+            clipped_M4 = truth_M6[:, :4].clip(0, np.array([image.size[1], image.size[0]] * 2, np.float32))
             num_clipped += int((clipped_M4 != truth_M6[:, :4]).any(axis=1).sum())
             truth_M6[:, :4] = clipped_M4
             large_M = (clipped_M4[:, 2:] - clipped_M4[:, :2] >= self.min_side).all(axis=1)
@@ -144,14 +102,9 @@ class CocoDataset(SeededDataset):
             truth_M6 = truth_M6[large_M]
             if not len(truth_M6) and not self.keep_empty:
                 continue
-            entry = dict(
-                img_path=str(folder / image['file_name']),
-                img_id=image['id'],
-                ori_shape=(image['height'], image['width']),
-                truth=truth_M6,
-            )
-            if 'pair_file_name' in image:
-                entry['pair_path'] = str(folder / image['pair_file_name'])
+            entry = dict(img_path=str(folder / image.name), img_id=image.id, ori_shape=image.size, truth=truth_M6)
+            if image.pair_name:
+                entry['pair_path'] = str(folder / image.pair_name)
             listed.append(entry)
         if num_clipped or num_small:
             print_log(
@@ -160,7 +113,13 @@ class CocoDataset(SeededDataset):
                 'current',
             )
         if not listed:
-            raise DataError(f'{self.ann_file}: no image to use.')
+            why = (
+                f'none of its {len(images)} images has a box of {", ".join(self._metainfo["classes"]) or "any class"} '
+                f'that is {self.min_side:g} pixels wide, and keep_empty is off'
+                if images
+                else 'the list of images is empty'
+            )
+            raise DataError(f'{self.ann_file}: no image to use: {why}.')
         return listed
 
     def get_data_info(self, idx: int) -> dict:
@@ -178,6 +137,20 @@ class CocoDataset(SeededDataset):
                 labels=truth_M6[counts_M, 4].astype(np.int64),
             )
         )
+
+    def nothing_to_learn(self) -> str:
+        """Tell whether no image has a box that counts."""
+        self.full_init()
+        if any(len(self.get_data_info(index)['boxes']) for index in range(len(self))):
+            return ''
+        return (
+            f'{self.ann_file}: none of its {len(self)} images has a box of {", ".join(self.metainfo["classes"])} that '
+            f'is no crowd, at least {self.min_side:g} pixels wide and high, and inside its image.'
+        )
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Return the classes of an image's boxes, for ``ClassBalancedDataset``."""
+        return super().get_data_info(idx)['truth'][:, 4].astype(int).tolist()
 
     def anchor_sizes(self) -> np.ndarray:
         """Return widths and heights (N, 2) of all boxes in pixels of the network's input, for k-means."""

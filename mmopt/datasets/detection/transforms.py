@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from mmopt.datasets.common.loading import decode_file
+from mmopt.datasets.common.decode import decode_file
 from mmopt.datasets.common.transforms import pack_inputs
 from mmopt.registry import TRANSFORMS
 from mmopt.utils.errors import DataError

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from mmopt.config.spelling import spelled
 from mmopt.datasets.common.base import SeededDataset
 from mmopt.datasets.common.pictures import to_uint8_image
 from mmopt.datasets.segmentation.example import example_segmentation, host_bytes_segmentation
+from mmopt.datasets.segmentation.masks import UNKNOWN, read_label, read_mask
 from mmopt.datasets.segmentation.pictures import draw_segmentation, palette_of
-from mmopt.datasets.segmentation.transforms import UNKNOWN
 from mmopt.registry import DATASETS
 from mmopt.structures import DataSample
 from mmopt.utils.errors import DataError, DataNotFoundError
@@ -21,6 +22,8 @@ __all__ = ['ImageMaskDataset', 'SegmentationDataset', 'label_table']
 _IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp')
 _MASK_SUFFIXES = ('.png', '.bmp')
 _IGNORE = 255
+_LOOKED_AT = 8
+"""Masks that are looked at before a run; one with something to learn ends the search."""
 
 
 def label_table(num_classes: int, label_map: Mapping[int, int] | None = None) -> np.ndarray:
@@ -32,11 +35,16 @@ def label_table(num_classes: int, label_map: Mapping[int, int] | None = None) ->
 
     Returns:
         uint8 (256,); values that are neither a class nor ignored give
-        :data:`~mmopt.datasets.segmentation.transforms.UNKNOWN`.
+        :data:`~mmopt.datasets.segmentation.masks.UNKNOWN`.
 
     Raises:
-        ValueError: If an entry of the map is no value or no class.
+        ValueError: If an entry of the map is no value or no class, or there are more classes than a label can hold.
     """
+    if num_classes > UNKNOWN:
+        raise ValueError(
+            f'{num_classes} classes: a label has 8 bits, of which 255 ignores, so there are at most {UNKNOWN}. Join '
+            'rare classes with label_map.'
+        )
     table = np.full(256, UNKNOWN, np.uint8)
     table[:num_classes] = np.arange(num_classes)
     table[_IGNORE] = _IGNORE
@@ -60,6 +68,7 @@ class SegmentationDataset(SeededDataset):
         data_root: Folder of the data set.
         pipeline: Transforms or their configs.
         label_map: See :func:`label_table`.
+        palette: Red, green and blue of each class in masks that hold colors. Without it, masks hold numbers.
         **kwargs: Passed on to :class:`mmengine.dataset.BaseDataset` (``metainfo``, ``indices``, ...).
     """
 
@@ -68,9 +77,11 @@ class SegmentationDataset(SeededDataset):
         data_root: str = '',
         pipeline: Sequence[dict | Callable] = (),
         label_map: Mapping[int, int] | None = None,
+        palette: Sequence[Sequence[int]] | None = None,
         **kwargs,
     ) -> None:
         self.label_map = dict(label_map or {})
+        self.palette = None if palette is None else [tuple(color) for color in palette]
         super().__init__(data_root=data_root, data_prefix={}, pipeline=pipeline, **kwargs)
 
     def list_pairs(self) -> list[tuple[str, str]]:
@@ -86,16 +97,64 @@ class SegmentationDataset(SeededDataset):
                 'class numbers.'
             )
         table = label_table(len(classes), self.label_map)
+        pairs = self.list_pairs()
+        self._check_binary([mask for _, mask in pairs], len(classes))
         return [
             dict(
                 img_path=image,
                 label_path=mask,
                 label_table=table,
                 num_classes=len(classes),
+                mask_palette=self.palette,
                 data_root=self.data_root or '',
             )
-            for image, mask in self.list_pairs()
+            for image, mask in pairs
         ]
+
+    def _check_binary(self, masks: Sequence[str], num_classes: int) -> None:
+        """Refuse masks of 0 and 255 alone, whose foreground would be ignored, unless the map says what 255 is."""
+        if num_classes < 2 or self.palette is not None or _IGNORE in self.label_map:
+            return
+        seen: set[int] = set()
+        for path in masks[:_LOOKED_AT]:
+            try:
+                seen |= set(np.unique(read_mask(path)).tolist())
+            except (DataError, DataNotFoundError):
+                return  # found with its name when it is loaded
+            if not seen <= {0, _IGNORE}:
+                return
+        if seen == {0, _IGNORE}:
+            raise DataError(
+                f'{masks[0]}: the masks hold 0 and 255 alone, and 255 ignores. If it is the foreground, say '
+                'label_map={255: 1} in the data set; if it is to be ignored, label_map={255: 255}.'
+            )
+
+    def read_label(self, info: Mapping) -> np.ndarray:
+        """Read the label of a sample, uint8 (H, W), in the size of its file.
+
+        Args:
+            info: What :meth:`get_data_info` returns.
+
+        Returns:
+            Classes, 255 where they are ignored.
+        """
+        return read_label(info['label_path'], info['label_table'], self.palette)
+
+    def nothing_to_learn(self) -> str:
+        """Tell whether every pixel of the first masks is ignored."""
+        self.full_init()
+        infos = [self.get_data_info(index) for index in range(min(len(self), _LOOKED_AT))]
+        for info in infos:
+            try:
+                label_HW = self.read_label(info)
+            except (DataError, DataNotFoundError):  # which the run reports, or skips if it is told to
+                return ''
+            if (label_HW != _IGNORE).any():
+                return ''
+        return (
+            f'{infos[0]["label_path"]}: every pixel of it and of the {len(infos) - 1} masks behind it is ignored '
+            '(255, by itself or through label_map).'
+        )
 
     @classmethod
     def example_sample(cls, config: Mapping, max_items: int | None = None) -> dict:
@@ -127,10 +186,11 @@ class ImageMaskDataset(SegmentationDataset):
 
     Args:
         data_root: What both folders are relative to.
-        ann_dir: Folder of masks: 8-bit gray images of class numbers.
+        ann_dir: Folder of masks: class numbers as gray values or palette indices, or colors (``palette``).
         mask_suffix: What the name of a mask has after the name of its image, before the ending: ``'_mask'``.
         pipeline: Transforms or their configs.
         **kwargs: ``label_map`` (value -> class, 255 ignores: ``{11: 255}`` for CamVid, ``{255: 1}`` for binary masks),
+            ``palette`` (colors of the classes in the masks),
             ``metainfo=dict(classes=..., palette=...)`` and what :class:`mmengine.dataset.BaseDataset` takes.
 
     Raises:
@@ -179,8 +239,8 @@ def list_files(folder: Path, suffixes: Sequence[str]) -> dict[str, str]:
     """
     if not folder.is_dir():
         raise DataNotFoundError(
-            f'segmentation data not found: the folder {folder} does not exist. Set data.data_root, or make the demo: '
-            'python tools/datasets/make_demo.py cityscapes'
+            f'segmentation data not found: the folder {folder} does not exist. Set {spelled("data_root")}, or make '
+            'the demo: python tools/datasets/make_demo.py cityscapes'
         )
     paths: dict[str, str] = {}
     for parent, folders, names in os.walk(folder):

@@ -10,53 +10,52 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from mmopt.datasets.common.loading import decode_file
+from mmopt.datasets.common.decode import exif_orientation
 from mmopt.datasets.segmentation.borders import NO_BORDER, border_regions
 from mmopt.datasets.segmentation.distance_cache import distance_map
+from mmopt.datasets.segmentation.masks import read_label
 from mmopt.registry import TRANSFORMS
 from mmopt.utils.errors import DataError
 
-__all__ = ['BoundaryRegions', 'LoadBorderDistance', 'LoadSegmentationLabel', 'RandomScaleCropFlip', 'UNKNOWN']
-
-UNKNOWN = 254
-"""What a data set's table gives for values that no label may have."""
+__all__ = ['BoundaryRegions', 'LoadBorderDistance', 'LoadSegmentationLabel', 'RandomScaleCropFlip']
 
 _IGNORE = 255
 
 
 @TRANSFORMS.register_module()
 class LoadSegmentationLabel(BaseTransform):
-    """Load ``results['label_path']`` as ``label``, uint8 (H, W), through the data set's table of values.
+    """Load ``results['label_path']`` as ``label``, uint8 (H, W); see :mod:`mmopt.datasets.segmentation.masks`.
 
-    ``results['label_table']`` (uint8, 256 entries) maps values of the file to classes, 255 to ignore, and what may not
-    occur to :data:`UNKNOWN`.
+    ``results['label_table']`` maps values of the file to classes; ``results['mask_palette']`` names the colors of a
+    mask that holds colors.
     """
 
     def transform(self, results: dict) -> dict:
         """Add the label to ``results``."""
         path = results['label_path']
-        raw_HW = decode_file(path, cv2.IMREAD_UNCHANGED)
-        if raw_HW.ndim != 2 or raw_HW.dtype != np.uint8:
-            raise DataError(
-                f'{path}: a mask is one channel of 8 bits, this has shape {raw_HW.shape} and type {raw_HW.dtype}. '
-                'Save the class numbers as a gray image, not colors.'
-            )
-        if 'img' in results and raw_HW.shape != results['img'].shape[:2]:
-            height, width = results['img'].shape[:2]
-            raise DataError(
-                f'{path}: the mask is {raw_HW.shape[1]}x{raw_HW.shape[0]}, its image {results["img_path"]} is '
-                f'{width}x{height} (width x height); they must agree.'
-            )
-        label_HW = cv2.LUT(raw_HW, results['label_table'])
-        if label_HW.max() >= UNKNOWN and (label_HW == UNKNOWN).any():
-            values = sorted(set(np.unique(raw_HW[label_HW == UNKNOWN]).tolist()))
-            raise DataError(
-                f'{path}: holds {values}, which are neither classes nor to be ignored. Add them to label_map of the '
-                'data set (255 ignores), or mend the mask.'
-            )
+        label_HW = read_label(path, results['label_table'], results.get('mask_palette'))
+        if 'img' in results:
+            self._check_image(label_HW, results)
         results['label'] = label_HW
         results['fields'].append('label')
         return results
+
+    def _check_image(self, label_HW: np.ndarray, results: dict) -> None:
+        path, img_path = results['label_path'], results['img_path']
+        with open(img_path, 'rb') as file:
+            orientation = exif_orientation(file.read(65536))
+        if orientation != 1:
+            raise DataError(
+                f'{img_path}: its EXIF orientation {orientation} says that it is displayed turned, and its mask {path} '
+                'has no such mark: nobody knows which way up that is. Turn the pixels and drop the mark: '
+                '`mogrify -auto-orient` or `exiftran -ai`.'
+            )
+        if label_HW.shape != results['img'].shape[:2]:
+            height, width = results['img'].shape[:2]
+            raise DataError(
+                f'{path}: the mask is {label_HW.shape[1]}x{label_HW.shape[0]}, its image {img_path} is '
+                f'{width}x{height} (width x height); they must agree.'
+            )
 
 
 @TRANSFORMS.register_module()

@@ -14,7 +14,9 @@ Parquet files are read and written by :mod:`mmopt.datasets.tad.tables`.
 
 import csv
 import json
-from collections.abc import Iterable
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,17 @@ import numpy as np
 
 from mmopt.utils.errors import DataError, DataNotFoundError
 
-__all__ = ['ALL', 'COLUMNS', 'MAX_MICE', 'Video', 'parse_behavior', 'parse_mouse', 'read_videos', 'write_videos']
+__all__ = [
+    'ALL',
+    'COLUMNS',
+    'MAX_MICE',
+    'Video',
+    'parse_behavior',
+    'parse_mouse',
+    'pick_videos',
+    'read_videos',
+    'write_videos',
+]
 
 ALL = -1
 """Agent or target of a behavior that is annotated for the whole session."""
@@ -43,7 +55,8 @@ COLUMNS = dict(
     tracking=('video_frame', 'mouse_id', 'bodypart', 'x', 'y'),
     annotation=('agent_id', 'target_id', 'action', 'start_frame', 'stop_frame'),
 )
-MAX_MICE = 4
+MAX_MICE = 127
+"""Numbers of mice are kept as int8."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +65,7 @@ class Video:
 
     Attributes:
         lab_id: Laboratory; the Kaggle score is averaged over them.
-        video_id: Unique over all labs.
+        video_id: Unique within the laboratory: many number theirs from 1.
         fps: Frames per second.
         size_px: Width and height of the picture.
         arena_cm: Longer side of the arena.
@@ -68,6 +81,11 @@ class Video:
     arena_cm: float
     body_parts: tuple[str, ...]
     labeled: tuple[tuple[int, int, str], ...]
+
+    @property
+    def name(self) -> str:
+        """Laboratory and id: what a video is known by everywhere."""
+        return f'{self.lab_id}/{self.video_id}'
 
 
 def parse_mouse(value: str | int, agent: int | None = None) -> int:
@@ -89,8 +107,8 @@ def parse_mouse(value: str | int, agent: int | None = None) -> int:
     if text == 'self' and agent is not None:
         return agent
     number = text.removeprefix('mouse')
-    if not number.isdigit() or not 1 <= int(number) <= MAX_MICE:
-        raise ValueError(f'{value!r} names no mouse: expected mouse1 to mouse{MAX_MICE}, 1 to {MAX_MICE}, self or all')
+    if not number.isdecimal() or not 1 <= int(number) <= MAX_MICE:
+        raise ValueError(f'{value!r} names no mouse: expected mouse1, mouse2, ..., a number from 1, self or all')
     return int(number) - 1
 
 
@@ -123,7 +141,8 @@ def read_videos(path: str | Path) -> list[Video]:
 
     Raises:
         DataNotFoundError: If there is no such file.
-        DataError: If a column is missing or a value cannot be read; the message names file, line and column.
+        DataError: If a column is missing, a value cannot be read or a video is there twice; the message names file,
+            line and column.
     """
     path = Path(path)
     if not path.is_file():
@@ -136,7 +155,45 @@ def read_videos(path: str | Path) -> list[Video]:
         missing = [name for name in COLUMNS['videos'] if name not in (reader.fieldnames or ())]
         if missing:
             raise DataError(f'{path}: missing column(s) {", ".join(missing)}; found {reader.fieldnames}.')
-        return [_parse_video(path, line, row) for line, row in enumerate(reader, start=2)]
+        videos = [_parse_video(path, line, row) for line, row in enumerate(reader, start=2)]
+    first_line: dict[str, int] = {}
+    for line, video in enumerate(videos, start=2):
+        if (before := first_line.setdefault(video.name, line)) != line:
+            raise DataError(
+                f'{path}:{line}: video {video.video_id} of {video.lab_id} is there twice, first in line {before}.'
+            )
+    return videos
+
+
+def pick_videos(path: str | Path, videos: Sequence[Video]) -> list[Video]:
+    """Return the videos that a split file names.
+
+    Args:
+        path: One video per line, as ``laboratory/id``, or as its id alone where no two laboratories share it.
+        videos: All videos.
+
+    Returns:
+        Those that are named, in the order of ``videos``.
+
+    Raises:
+        DataError: If a name is unknown, or an id is that of several videos.
+    """
+    by_name: dict[str, list[Video]] = defaultdict(list)
+    for video in videos:
+        by_name[video.name].append(video)
+        by_name[video.video_id].append(video)
+    wanted = dict.fromkeys(line.strip() for line in Path(path).read_text(encoding='utf-8').splitlines() if line.strip())
+    absent = [name for name in wanted if name not in by_name]
+    if absent:
+        raise DataError(f'{path}: {len(absent)} video(s) are not in the list of videos: {", ".join(absent[:5])}.')
+    for name in wanted:
+        if len(by_name[name]) > 1:
+            raise DataError(
+                f'{path}: video {name} is one of {len(by_name[name])} laboratories; write which: '
+                f'{" or ".join(video.name for video in by_name[name][:5])}, as tools/datasets/prepare_mabe.py does.'
+            )
+    chosen = {by_name[name][0].name for name in wanted}
+    return [video for video in videos if video.name in chosen]
 
 
 def _parse_video(path: Path, line: int, row: dict[str, str]) -> Video:
@@ -163,9 +220,19 @@ def _parse_video(path: Path, line: int, row: dict[str, str]) -> Video:
             body_parts=take('body_parts_tracked', lambda text: tuple(json.loads(text))),
             labeled=tuple(dict.fromkeys(labeled)),
         )
-        column = 'frames_per_second'
-        if not (video.fps > 0 and scale > 0):
-            raise ValueError(f'fps {video.fps} and pix_per_cm_approx {scale} must be positive')
+        for name, value in (
+            ('frames_per_second', video.fps),
+            ('pix_per_cm_approx', scale),
+            ('video_width_pix', size_px[0]),
+            ('video_height_pix', size_px[1]),
+            ('arena_width_cm and arena_height_cm', video.arena_cm),
+        ):
+            column = name
+            if not 0 < value < math.inf:
+                raise ValueError(f'{value:g} is not positive and finite')
+        column = 'body_parts_tracked'
+        if not video.body_parts or len(set(video.body_parts)) < len(video.body_parts):
+            raise ValueError(f'the parts {list(video.body_parts)} are none or not all different')
     except (ValueError, TypeError) as error:
         raise DataError(f'{path}:{line}: column {column}: {error}.') from error
     return video

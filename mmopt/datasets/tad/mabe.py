@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from mmopt.datasets.common import SeededDataset, find_transform
-from mmopt.datasets.tad.layout import MAX_MICE, Video, read_videos
+from mmopt.datasets.tad.layout import Video, pick_videos, read_videos
 from mmopt.datasets.tad.motion import count_inputs
 from mmopt.datasets.tad.store import TrackStore
 from mmopt.datasets.tad.tables import count_frames, read_annotation, video_length
 from mmopt.registry import DATASETS
 from mmopt.structures import DataSample
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError
+from mmopt.utils.terminal import nearest
 from mmopt.utils.timeline import draw_timeline
 
 __all__ = ['MABeDataset', 'window_starts']
@@ -116,18 +117,34 @@ class MABeDataset(SeededDataset):
             )
 
     def _choose(self, known: Sequence[Video]) -> list[Video]:
+        labs = sorted({video.lab_id for video in known})
+        if unknown := sorted((self.labs or set()) - set(labs)):
+            near = nearest(unknown[0], labs)
+            hint = f'Did you mean {" or ".join(near)}? ' if near else ''
+            raise DataError(f'labs: {self.ann_file} has no {", ".join(unknown)}. {hint}There are: {", ".join(labs)}.')
         chosen = [video for video in known if video.labeled and (self.labs is None or video.lab_id in self.labs)]
+        if not chosen:
+            raise DataError(
+                f'{self.ann_file}: none of the {len(known)} videos'
+                + (f' of labs={sorted(self.labs)}' if self.labs is not None else '')
+                + ' has behaviors_labeled, so there is nothing to learn or to measure.'
+            )
         if self.split_file:
             path = Path(self.data_root or '.') / self.split_file
             if not path.is_file():
                 raise DataNotFoundError(
                     f'{path} is missing: `python tools/datasets/prepare_mabe.py --data-root {self.data_root}` makes it.'
                 )
-            wanted = set(path.read_text(encoding='utf-8').split())
-            absent = sorted(wanted - {video.video_id for video in known})
-            if absent:
-                raise DataError(f'{path}: {len(absent)} video(s) are not in {self.ann_file}: {", ".join(absent[:5])}.')
-            chosen = [video for video in chosen if video.video_id in wanted]
+            wanted = {video.name for video in pick_videos(path, known)}
+            here = [video for video in chosen if video.name in wanted]
+            if not here:
+                raise DataError(
+                    f'{path}: none of its {len(wanted)} videos is chosen: labeled'
+                    + (f' and of labs={sorted(self.labs)}' if self.labs is not None else '')
+                    + f' are {", ".join(video.name for video in chosen[:5])}'
+                    + (f' and {len(chosen) - 5} more.' if len(chosen) > 5 else '.')
+                )
+            chosen = here
         return chosen
 
     def _read_events(self, video: Video, num_tracked: int) -> tuple[np.ndarray, int]:
@@ -162,6 +179,17 @@ class MABeDataset(SeededDataset):
             test_mode=self.test_mode,
         )
 
+    def nothing_to_learn(self) -> str:
+        """Tell whether no video has an event of a labeled behavior."""
+        self.full_init()
+        if any(len(events) for events in self.events):
+            return ''
+        folder = self.data_prefix.get('annotations') or 'no folder of annotations'
+        return (
+            f'{self.ann_file}: none of the {len(self.videos)} chosen videos has a segment of a behavior in '
+            f'behaviors_labeled ({folder}).'
+        )
+
     def anchor_sizes(self) -> np.ndarray:
         """Return the lengths of all events as windows show them, in frames, shape (N, 1): for tools/fit_anchors.py."""
         self.full_init()
@@ -193,7 +221,7 @@ class MABeDataset(SeededDataset):
         features = find_transform(config['pipeline'], 'MotionFeatures')
         if features is None:
             raise UserError(f'{cls.__name__}: its pipeline has no MotionFeatures: the input channels are not known.')
-        num_mice = features.get('num_mice', MAX_MICE)
+        num_mice = features.get('num_mice', 4)
         num_keypoints = features.get('num_keypoints') or num_mice * len(features['body_parts'])
         num_pairs = num_mice * (num_mice - 1) // 2 if features.get('use_pair_features') else 0
         channels = count_inputs(num_keypoints, features.get('use_motion_features', True), num_pairs)

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from mmopt.datasets.tad.layout import COLUMNS, MAX_MICE, parse_mouse
+from mmopt.datasets.tad.layout import COLUMNS, parse_mouse
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError
 
 __all__ = [
+    'MAX_FRAMES',
     'count_frames',
     'read_annotation',
     'read_tracks',
@@ -20,6 +21,9 @@ __all__ = [
     'write_table',
     'write_tracks',
 ]
+
+MAX_FRAMES = 10_000_000
+"""A recording of 4 hours at 200 frames per second has 3 million: more is no frame number."""
 
 
 def _parquet() -> Any:
@@ -74,7 +78,7 @@ def count_frames(path: str | Path) -> int:
 
     Raises:
         DataNotFoundError: If there is no such file.
-        DataError: If it cannot be read.
+        DataError: If it cannot be read, or a number is no frame's.
     """
     path = Path(path)
     metadata = _open_table(path).metadata
@@ -83,8 +87,8 @@ def count_frames(path: str | Path) -> int:
         column = names.index('video_frame')
         statistics = [metadata.row_group(g).column(column).statistics for g in range(metadata.num_row_groups)]
         if all(item is not None and item.has_min_max for item in statistics):
-            return int(max(item.max for item in statistics)) + 1
-    return int(_read_columns(path, ('video_frame',))['video_frame'].max(initial=-1)) + 1
+            return int(_frame_numbers(path, np.array([item.max for item in statistics])).max()) + 1
+    return int(_frame_numbers(path, _read_columns(path, ('video_frame',))['video_frame']).max(initial=-1)) + 1
 
 
 def read_tracks(path: str | Path, body_parts: Sequence[str]) -> np.ndarray:
@@ -106,18 +110,42 @@ def read_tracks(path: str | Path, body_parts: Sequence[str]) -> np.ndarray:
     names, which = np.unique(columns['bodypart'].astype(str), return_inverse=True)
     part = np.array([place.get(name, -1) for name in names], dtype=np.int64)[which]
     if not (part >= 0).any():
-        raise DataError(f'{path}: none of the body parts {list(body_parts)}; found {names.tolist()}.')
-    frame, mouse = columns['video_frame'].astype(np.int64), columns['mouse_id'].astype(np.int64) - 1
-    if frame.min() < 0 or mouse.min() < 0 or mouse.max() >= MAX_MICE:
         raise DataError(
-            f'{path}: frames must count from 0 and mouse_id from 1 to {MAX_MICE}; found frames from {frame.min()} and '
-            f'mice {mouse.min() + 1} to {mouse.max() + 1}.'
+            f'{path}: none of the body parts {list(body_parts)}; found {names.tolist()}. Upper and lower case differ.'
         )
+    frame, mouse = _frame_numbers(path, columns['video_frame']), _mouse_numbers(path, columns['mouse_id'])
     tracks_TMP2 = np.full((frame.max() + 1, mouse.max() + 1, len(body_parts), 2), np.nan, dtype=np.float32)
     keep = part >= 0
     xy = np.stack((columns['x'], columns['y']), axis=-1)
     tracks_TMP2[frame[keep], mouse[keep], part[keep]] = xy[keep]
     return tracks_TMP2
+
+
+def _frame_numbers(path: Path, column: np.ndarray, name: str = 'video_frame') -> np.ndarray:
+    try:
+        numbers = column.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f'{path}: {name} holds something that is no number: {error}.') from error
+    bad = ~((numbers >= 0) & (numbers < MAX_FRAMES) & (numbers == np.floor(numbers)))
+    if bad.any():
+        raise DataError(
+            f'{path}: {name} must hold whole numbers from 0 to {MAX_FRAMES - 1}; row {bad.argmax()} has '
+            f'{column[bad.argmax()]}.'
+        )
+    return numbers.astype(np.int64)
+
+
+def _mouse_numbers(path: Path, column: np.ndarray) -> np.ndarray:
+    """Return indices from 0 of ``1`` or ``'mouse1'``."""
+    values, which = np.unique(column.astype(str), return_inverse=True)
+    try:
+        # Numbers may have been kept as floats: 1.0.
+        indices = np.array([parse_mouse(value.removesuffix('.0')) for value in values])
+    except ValueError as error:
+        raise DataError(f'{path}: mouse_id: {error}.') from error
+    if (indices < 0).any():
+        raise DataError(f'{path}: mouse_id: tracks are of one mouse, not of all.')
+    return indices[which]
 
 
 def read_annotation(path: str | Path, classes: Sequence[str]) -> np.ndarray:
@@ -136,12 +164,13 @@ def read_annotation(path: str | Path, classes: Sequence[str]) -> np.ndarray:
     path = Path(path)
     columns = _read_columns(path, COLUMNS['annotation'])
     number = {name: index for index, name in enumerate(classes)}
+    columns |= {name: _frame_numbers(path, columns[name], name) for name in ('start_frame', 'stop_frame')}
     rows = []
     for row, (agent_id, target_id, action, start, stop) in enumerate(zip(*columns.values(), strict=True)):
         action = str(action).strip('\'"')
         if action not in number:
             raise DataError(f'{path}: row {row}: unknown action {action!r}; known: {sorted(classes)}.')
-        if not 0 <= start < stop:
+        if not start < stop:
             raise DataError(f'{path}: row {row}: start_frame {start} and stop_frame {stop} make no interval.')
         try:
             agent = parse_mouse(agent_id)

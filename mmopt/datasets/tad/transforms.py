@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from mmopt.datasets.tad.layout import MAX_MICE
 from mmopt.datasets.tad.motion import closeness, fill_gaps, motion_features
 from mmopt.registry import TRANSFORMS
 from mmopt.structures import DataSample
@@ -110,7 +109,7 @@ class MotionFeatures:
     def __init__(
         self,
         body_parts: Sequence[str],
-        num_mice: int = MAX_MICE,
+        num_mice: int = 4,
         num_keypoints: int | None = None,
         use_motion_features: bool = True,
         use_pair_features: bool = False,

@@ -9,10 +9,10 @@ import numpy as np
 from mmengine.logging import print_log
 
 from mmopt.datasets.common import SeededDataset
+from mmopt.datasets.common.film.frame_index import count_frames
 from mmopt.datasets.common.pictures import text_size, write_text
 from mmopt.datasets.video.chunks import cut_chunks, sample_frames, segments_in_chunk
 from mmopt.datasets.video.example import example_driver, host_bytes_driver
-from mmopt.datasets.video.frame_index import count_frames
 from mmopt.datasets.video.layout import (
     DRIVER_ACTIONS,
     DRIVER_VIEWS,
@@ -118,6 +118,14 @@ class DriverActionDataset(SeededDataset):
             )
         return samples
 
+    def explain_empty(self) -> str:
+        """Say which files name no segment."""
+        folder = Path(self.data_root or '.')
+        recordings = self._choose(find_recordings(folder))
+        files = ', '.join(str(recording.label_path) for recording in recordings[:3])
+        more = f' and {len(recordings) - 3} more' if len(recordings) > 3 else ''
+        return f'the {len(recordings)} chosen recordings have no labeled segment ({files}{more}); choose others.'
+
     def _choose(self, known: Sequence[Recording]) -> list[Recording]:
         if not self.split_file:
             return list(known)
@@ -169,6 +177,10 @@ class DriverActionDataset(SeededDataset):
         if info['load_kpt']:
             files += [recording.keypoint_path(frame) for frame in frames_T.tolist()]
         return info | dict(frames=frames_T, source_files=[str(path) for path in files])
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Return the class of a segment, for ``ClassBalancedDataset``."""
+        return [super().get_data_info(idx)['label']]
 
     @classmethod
     def example_sample(cls, config: Mapping, max_items: int | None = None) -> dict:

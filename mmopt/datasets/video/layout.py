@@ -3,8 +3,8 @@
 ``videos_split/<person>/<environment>/{front,left,right}.mp4``; ``label/<person>_<environment>.json`` (Label Studio);
 ``keypoints/<person>/<environment>/<frame>.npz`` (six digits, from 0); ``mini.json``: start, mid and end frame that were
 annotated; ``splits/fold_<k>_{train,val}.txt``: a recording per line; ``index/...``: see
-:class:`~mmopt.datasets.video.frame_index.FrameIndex`. A person is ``person_01`` (a folder ``01`` is taken as that), an
-environment ``day_high``, ``day_low``, ``night_high`` or ``night_low``.
+:class:`~mmopt.datasets.common.film.frame_index.FrameIndex`. A person is ``person_01`` (a folder ``01`` is taken as
+that), an environment ``day_high``, ``day_low``, ``night_high`` or ``night_low``.
 """
 
 import io
@@ -104,11 +104,14 @@ def _read_json(path: Path) -> Any:
 
 
 def read_segments(path: Path, classes: Sequence[str], first_frame: int = 0) -> np.ndarray:
-    """Read the labeled ranges of a recording.
+    """Read the labeled ranges of a recording from an export of Label Studio.
+
+    Three forms are read: ``annotations[].videoLabels[].{timelinelabels, ranges[{start, end}]}``, ``videoLabels`` of a
+    task itself (JSON_MIN), and ``annotations[].result[].value`` (JSON). Labels of another kind (boxes, key points) are
+    left out. Several tasks of one video are read together.
 
     Args:
-        path: Label Studio's JSON: ``annotations[].videoLabels[].{timelinelabels, ranges[{start, end}]}``; a list of one
-            task is one task.
+        path: The file: a task or a list of them.
         classes: Names in the model's order.
         first_frame: Number that the file gives to a video's first frame.
 
@@ -117,34 +120,64 @@ def read_segments(path: Path, classes: Sequence[str], first_frame: int = 0) -> n
 
     Raises:
         DataNotFoundError: If the file is missing.
-        DataError: If it has another form, an unknown class or an empty range.
+        DataError: If it has another form, is of several videos, or has an unknown class or an empty range.
     """
     content = _read_json(path)
-    task = content[0] if isinstance(content, list) and content else content
-    if not isinstance(task, Mapping) or 'annotations' not in task:
-        raise DataError(f'{path}: has no annotations[].videoLabels[]; export the labels as JSON_MIN of Label Studio.')
+    tasks = content if isinstance(content, list) else [content]
+    try:
+        labels = [label for task in tasks for label in _timeline_labels(task)]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise DataError(
+            f'{path}: has no annotations[].videoLabels[] and no annotations[].result[] with a value; export the labels '
+            f'as JSON or JSON_MIN of Label Studio ({type(error).__name__}: {error}).'
+        ) from error
+    videos = {str(name) for task in tasks if (name := _video_of(task))}
+    if len(videos) > 1:
+        raise DataError(
+            f'{path}: its {len(tasks)} tasks are of {len(videos)} videos ({", ".join(sorted(videos)[:3])}): export one '
+            'file for each recording.'
+        )
     number = {name: index for index, name in enumerate(classes)}
     rows = []
-    try:
-        for annotation in task['annotations']:
-            for label in annotation['videoLabels']:
-                (name,) = label['timelinelabels']
-                if name not in number:
-                    raise DataError(f'{path}: unknown class {name!r}; known: {", ".join(classes)}.')
-                for span in label['ranges']:
-                    start, stop = int(span['start']) - first_frame, int(span['end']) - first_frame
-                    if not 0 <= start < stop:
-                        raise DataError(f'{path}: {name} has the range {dict(span)}: start must be below end, from '
-                                        f'{first_frame} on (label_first_frame).')  # fmt: skip
-                    rows.append((start, stop, number[name]))
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(
-            f'{path}: each of annotations[].videoLabels[] needs one timelinelabels and ranges of start and end '
-            f'({type(error).__name__}: {error}).'
-        ) from error
+    for label in labels:
+        try:
+            (name,) = label['timelinelabels']
+            spans = [(int(span['start']) - first_frame, int(span['end']) - first_frame) for span in label['ranges']]
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f'{path}: each label of a time line needs one timelinelabels and ranges of start and end, one is '
+                f'{str(label)[:120]}.'
+            ) from error
+        if name not in number:
+            raise DataError(f'{path}: unknown class {name!r}; known: {", ".join(classes)}.')
+        for start, stop in spans:
+            if not 0 <= start < stop:
+                raise DataError(
+                    f'{path}: {name} has the range {start + first_frame} to {stop + first_frame}: start must be below '
+                    f'end, from {first_frame} on (label_first_frame).'
+                )
+            rows.append((start, stop, number[name]))
     return np.array(sorted(rows), dtype=np.int64).reshape(-1, 3)
+
+
+def _timeline_labels(task: Mapping) -> list[Mapping]:
+    """Return what a task has on its time line, in any of Label Studio's forms."""
+    found = list(task.get('videoLabels') or ())
+    if 'annotations' not in task and not found:
+        raise KeyError('annotations')
+    for annotation in task.get('annotations') or ():
+        if 'result' in annotation:
+            found += [result['value'] for result in annotation['result'] if 'value' in result]
+        else:
+            found += annotation['videoLabels']
+    kinds = {key for label in found for key in label if key.endswith('labels')}
+    # Boxes and key points have labels of their own kind; what has none at all is broken.
+    return [label for label in found if 'timelinelabels' in label or not kinds - {'timelinelabels'} & set(label)]
+
+
+def _video_of(task: Mapping) -> str | None:
+    data = task.get('data')
+    return task.get('video') or (data.get('video') if isinstance(data, Mapping) else None)
 
 
 def read_ranges(root: str | Path) -> dict[str, tuple[int, int]]:
@@ -200,4 +233,8 @@ def read_keypoints(path: Path, num_points: int) -> np.ndarray:
         raise DataError(f'{path}: not a readable npz with one array: {error}.') from error
     if points_K3.shape != (num_points, 3):
         raise DataError(f'{path}: shape {points_K3.shape}, must be ({num_points}, 3).')
-    return np.nan_to_num(points_K3, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
+    try:
+        points_K3 = points_K3.astype(np.float32)
+    except (TypeError, ValueError) as error:  # texts that are no numbers, objects
+        raise DataError(f'{path}: holds {points_K3.dtype}, must hold numbers: {error}.') from error
+    return np.nan_to_num(points_K3, nan=0.0, posinf=0.0, neginf=0.0)

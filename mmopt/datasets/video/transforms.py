@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from mmopt.datasets.common.film.reader import ReaderPool
 from mmopt.datasets.video.layout import Recording, read_keypoints
-from mmopt.datasets.video.reader import ReaderPool
 from mmopt.registry import TRANSFORMS
 from mmopt.structures import DataSample
 from mmopt.utils.errors import DataError

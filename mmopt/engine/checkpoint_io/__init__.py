@@ -15,25 +15,32 @@ from mmopt.engine.checkpoint_io.folder import (
 from mmopt.engine.checkpoint_io.formats import normalize
 from mmopt.engine.checkpoint_io.optimizer import remap_optimizer_state
 from mmopt.engine.checkpoint_io.plain import message_hub_state, restore_message_hub, to_plain
+from mmopt.engine.checkpoint_io.prefixes import fit_names
+from mmopt.engine.checkpoint_io.published import publish, write_with_hash
 from mmopt.engine.checkpoint_io.read import UnsafeCheckpointError, allow_harmless_types, load
 from mmopt.engine.checkpoint_io.rng import rng_state, set_rng_state
+from mmopt.engine.checkpoint_io.store import Store, open_store
 from mmopt.engine.checkpoint_io.tensor_file import write_tensor_file
 from mmopt.engine.checkpoint_io.verify import CorruptCheckpointError, verify
 from mmopt.engine.checkpoint_io.weights import LoadReport, load_weights
-from mmopt.engine.checkpoint_io.write import CheckpointWriteError, replace_file, save
+from mmopt.engine.checkpoint_io.write import CheckpointWriteError, replace_file, save, save_to
 
 __all__ = [
     'BackgroundWriter',
     'CheckpointWriteError',
     'CorruptCheckpointError',
     'LoadReport',
+    'Store',
     'UnsafeCheckpointError',
     'allow_harmless_types',
     'find_latest',
+    'fit_names',
     'load',
     'load_weights',
     'message_hub_state',
     'normalize',
+    'open_store',
+    'publish',
     'read_pointer',
     'remap_optimizer_state',
     'remove_leftovers',
@@ -41,10 +48,12 @@ __all__ = [
     'restore_message_hub',
     'rng_state',
     'save',
+    'save_to',
     'set_rng_state',
     'switch_link',
     'to_plain',
     'verify',
     'write_pointer',
     'write_tensor_file',
+    'write_with_hash',
 ]

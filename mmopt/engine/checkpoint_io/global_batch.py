@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mmopt.config.spelling import spelled
 from mmopt.utils.errors import UserError
 
 __all__ = ['check_global_batch']
@@ -29,7 +30,7 @@ def check_global_batch(meta: Mapping[str, Any], batch_size: int | None, world_si
     if before == now:
         return
     if before % world_size == 0:
-        remedy = f'write data.samples_per_gpu={before // world_size} to keep it'
+        remedy = f'write {spelled("train_dataloader.batch_size")}={before // world_size} to keep it'
     else:
         possible = [count for count in range(1, before + 1) if before % count == 0]
         remedy = f'no batch size keeps it on {world_size} processes: use {", ".join(map(str, possible))}'

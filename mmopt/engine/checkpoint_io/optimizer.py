@@ -20,7 +20,7 @@ _KEPT = ('params', 'param_names', 'param_positions', 'foreach', 'fused', 'captur
 """Entries of a group that describe this run's optimizer and not the state of the old one."""
 _ADDED = ('initial_lr', 'initial_momentum', 'initial_betas')
 """Entries that schedulers add to a group."""
-_REMEDY = 'Load the weights alone with --load-from.'
+_REMEDY = 'Go on with a fresh optimizer (--options resume_optimizer=False), or load the weights alone with --load-from.'
 
 
 def remap_optimizer_state(

@@ -1,7 +1,7 @@
-"""What a checkpoint holds of a run, and how schedulers and learning rates go on from it."""
+"""What a checkpoint holds of a run, and how the run goes on from it."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import mmengine
@@ -16,12 +16,15 @@ from mmopt.engine.hooks.runtime_info_hook import RuntimeInfoHook
 from mmopt.engine.loops.step import unwrap
 from mmopt.engine.optim import AmpOptimWrapper, OptimWrapper
 from mmopt.engine.optim.accumulation import waiting_gradients
-from mmopt.engine.parallel.fsdp import is_sharded, scatter_like, scatter_optimizer_state, to_full
-from mmopt.structures import move_to
-from mmopt.utils.errors import UserError
+from mmopt.engine.parallel.fsdp import is_sharded, scatter_like, to_full
+from mmopt.engine.resume.changes import changes_since
+from mmopt.engine.resume.optimizer_settings import like_param
+from mmopt.engine.resume.optimizers import restore_optimizers
+from mmopt.engine.resume.schedulers import Position, resume_schedulers
+from mmopt.structures import move_to, samples_per_batch
 from mmopt.utils.precision import this_device
 
-__all__ = ['collect_state', 'restore_state', 'resume_schedulers', 'scale_learning_rate']
+__all__ = ['collect_state', 'restore_state']
 
 
 def collect_state(runner: Any) -> dict[str, Any] | None:
@@ -60,7 +63,7 @@ def collect_state(runner: Any) -> dict[str, Any] | None:
                     epoch_length=len(loop.dataloader),
                     **loop.epoch_lengths(),
                     # Of the first phase, which is what a resumed run begins with.
-                    batch_size=getattr(loop, 'loaders', [loop.dataloader])[0].batch_size,
+                    batch_size=samples_per_batch(getattr(loop, 'loaders', [loop.dataloader])[0]),
                     evaluated_at=loop.evaluated_at,
                     micro_batch=loop.micro_batch_found(),
                     bad_samples=bad_samples,
@@ -103,31 +106,38 @@ def restore_state(
 
     Returns:
         The random state of this rank, to be put back when the loader is made; None where the checkpoint has none.
+
+    Raises:
+        UserError: If the optimizer's state does not fit this run.
     """
     meta, loop, module = checkpoint['meta'], runner.train_loop, unwrap(runner.model)
     _restore_seed(runner, meta.get('seed'))
     if hasattr(loop, 'set_position'):
         if runner.cfg.get('keep_global_batch', True):
-            check_global_batch(meta, loop.dataloader.batch_size, get_world_size())
+            check_global_batch(meta, samples_per_batch(loop.dataloader), get_world_size())
         loop.set_position(meta)
     else:
         loop._iter, loop._epoch = meta['iter'], meta.get('epoch', 0)
     if 'message_hub' in checkpoint:
         checkpoint_io.restore_message_hub(runner.message_hub, checkpoint['message_hub'])
     _restore_precision(runner, meta.get('precision'))
-    if optimizer and checkpoint.get('optimizer') is not None:
-        state = checkpoint['optimizer']
-        if checkpoint['source_format'] != 'mmopt':  # a group per parameter there, merged ones here
-            state = checkpoint_io.remap_optimizer_state(state, runner.optim_wrapper.optimizer)
-        if is_sharded(module):
-            state = scatter_optimizer_state(state, runner.optim_wrapper.optimizer)
-        runner.optim_wrapper.load_state_dict(state)
+    changes = changes_since(checkpoint, runner.cfg, get_world_size())
+    if optimizer:
+        changes = restore_optimizers(runner.optim_wrapper, runner.fresh_groups, checkpoint, changes)
     if param_scheduler:
-        resume_schedulers(runner.param_schedulers, checkpoint.get('param_schedulers'), loop.iter)
+        resume_schedulers(
+            runner.param_schedulers,
+            checkpoint.get('param_schedulers'),
+            Position.of_loop(loop),
+            begin_anew=changes.moves_rates or loop.iter != meta['iter'],
+            fresh_optimizer=not optimizer,
+        )
+    if changes.texts:
+        runner.logger.warning(f'Since the checkpoint has changed, from iteration {loop.iter} on: {changes}.')
     partial_grads = checkpoint.get('partial_grads', {}) if loop.iter == meta['iter'] else {}
     for name, param in module.named_parameters():
         if name in partial_grads:
-            param.grad = scatter_like(partial_grads[name], param)
+            param.grad = like_param(scatter_like(partial_grads[name], param), param)
     rng_of_ranks = checkpoint.get('rng', ())
     if len(rng_of_ranks) == get_world_size():
         return rng_of_ranks[get_rank()]
@@ -170,51 +180,3 @@ def _restore_precision(runner: Any, precision: str | None) -> None:
             f'Going on in {precision}, as the run was begun, though {support.reason}: emulated, so that it stays the '
             'same run. --precision fp32 is faster here and rounds less.'
         )
-
-
-def resume_schedulers(schedulers: list | dict | None, states: list | dict | None, iters_done: int) -> None:
-    """Put schedulers where a checkpoint was.
-
-    Args:
-        schedulers: Those of the run.
-        states: Those of the checkpoint; None in a checkpoint of mmcv 1.x.
-
-    Raises:
-        UserError: If their numbers differ.
-    """
-    if schedulers is None:
-        return
-    named = schedulers if isinstance(schedulers, dict) else {'': schedulers}
-    if states is None:  # a checkpoint of mmcv 1.x: closed forms jump to the position
-        for item in sum(named.values(), []):
-            if hasattr(item, 'set_iteration'):
-                item.set_iteration(iters_done)
-        return
-    of_checkpoint: Any = states
-    for name, items in named.items():
-        saved = of_checkpoint[name] if name else states
-        if len(saved) != len(items):
-            raise UserError(
-                f'The checkpoint has {len(saved)} schedulers, the config {len(items)}: bring lr_config and '
-                'momentum_config back to what the run began with, or start with its weights (--load-from).'
-            )
-        for item, state in zip(items, saved, strict=True):
-            item.load_state_dict(state)
-            if hasattr(item, 'set_iteration'):
-                item.set_iteration(iters_done)
-
-
-def scale_learning_rate(optimizer: torch.optim.Optimizer, schedulers: Sequence[Any], factor: float) -> None:
-    """Multiply all learning rates, present and scheduled.
-
-    Args:
-        optimizer: Closed-form schedules begin at the initial rates of its groups.
-        schedulers: MMEngine's own keep theirs themselves.
-    """
-    for group in optimizer.param_groups:
-        for key in ('lr', 'initial_lr'):
-            if key in group:
-                group[key] = group[key] * factor
-    for scheduler in schedulers:
-        if hasattr(scheduler, 'base_values') and scheduler.param_name == 'lr':
-            scheduler.base_values = [value * factor for value in scheduler.base_values]

@@ -9,24 +9,27 @@ import errno
 import os
 import re
 import shutil
+import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
+from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.logging import print_log
 from torch import Tensor
 
+from mmopt.config.spelling import spelled
 from mmopt.engine.checkpoint_io.background import deferred_writes
 from mmopt.engine.checkpoint_io.plain import to_plain
 from mmopt.utils.errors import UserError
 from mmopt.utils.memory import GIB
 from mmopt.utils.platform import sync_folder
 
-__all__ = ['FOOTER', 'FOOTER_LENGTH', 'TEMPORARY', 'CheckpointWriteError', 'replace_file', 'save']
+__all__ = ['FOOTER', 'FOOTER_LENGTH', 'TEMPORARY', 'CheckpointWriteError', 'replace_file', 'save', 'save_to']
 
 FOOTER = re.compile(rb'mmopt1 crc32 ([0-9a-f]{8}) size (\d{16})')
 FOOTER_LENGTH = len(b'mmopt1 crc32 ') + 8 + len(b' size ') + 16
@@ -34,9 +37,8 @@ TEMPORARY = re.compile(r'\.(.+)\.\d+\.tmp')
 """Name of a file that is being written; the group is the final name."""
 
 _REMEDIES = {
-    errno.ENOSPC: 'Free some space, or keep fewer checkpoints (checkpoint_config.max_keep_ckpts)',
-    errno.EDQUOT: 'Your quota is used up: delete something, or keep fewer checkpoints '
-    '(checkpoint_config.max_keep_ckpts)',
+    errno.ENOSPC: 'Free some space, or keep fewer checkpoints ({keep})',
+    errno.EDQUOT: 'Your quota is used up: delete something, or keep fewer checkpoints ({keep})',
     errno.EROFS: 'The file system is read-only: choose another --work-dir',
     errno.EACCES: 'No permission to write there: choose another --work-dir, or change the permissions',
     errno.EPERM: 'No permission to write there: choose another --work-dir, or change the permissions',
@@ -66,6 +68,33 @@ def save(path: Path, state: dict) -> None:
         _write_plain(path, _plain_state(path, state, copy=False))
     else:
         deferred.append(partial(_write_plain, path, _plain_state(path, state, copy=True)))
+
+
+def save_to(
+    out_dir: str | Path, filename: str | None, state: dict, backend_args: Mapping[str, Any] | None = None
+) -> None:
+    """Write a checkpoint where MMEngine's ``save_checkpoint`` would.
+
+    Args:
+        out_dir: A folder, or an address that one of MMEngine's file backends knows, such as ``s3://...``.
+        filename: The file in it; None: ``out_dir`` is a file of this machine.
+        state: See :func:`save`.
+        backend_args: Arguments of the backend; None: told from the address.
+    """
+    if filename is None:
+        save(Path(out_dir), state)
+        return
+    args = dict(backend_args or {})
+    if args.get('backend') == 'disk':  # the older word
+        args['backend'] = 'local'
+    backend: Any = get_file_backend(str(out_dir), backend_args=args or None)
+    if isinstance(backend, LocalBackend):
+        save(Path(out_dir, filename), state)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, filename)
+        save(path, state)
+        backend.put(path.read_bytes(), backend.join_path(str(out_dir), filename))
 
 
 def _plain_state(path: Path, state: dict, *, copy: bool) -> dict:
@@ -173,6 +202,7 @@ def _explain(path: Path, error: OSError, num_bytes: int) -> str:
     except OSError:
         free = 'the free space is unknown'
     remedy = _REMEDIES.get(error.errno or 0, 'Check the disk and the path')
+    remedy = remedy.format(keep=spelled('default_hooks.checkpoint.max_keep_ckpts'))
     return (
         f'{path}: checkpoint not written: {error.strerror or error}. It needs {num_bytes / GIB:.3f} GiB, {free}. '
         f'{remedy}. Earlier checkpoints are untouched.'

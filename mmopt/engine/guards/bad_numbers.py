@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mmopt.engine.guards.diagnose import Diagnosis
+from mmopt.engine.guards.weights import bad_weights, describe_bad_weights
 from mmopt.engine.optim import OptimWrapper
 from mmopt.utils.errors import UserError
 from mmopt.utils.mps import copies_in_order
@@ -149,7 +150,7 @@ class BadNumberGuard:
             forward: Runs it again.
 
         Raises:
-            BadNumberError: Under ``'raise'``, and after too many skips in a row.
+            BadNumberError: Under ``'raise'``, after too many skips in a row, and if the weights themselves are bad.
             RollBack: Under ``'rollback'``.
         """
         diagnosis = self._diagnosis(log, batch, forward)
@@ -157,6 +158,10 @@ class BadNumberGuard:
             raise RollBack(diagnosis.headline(), diagnosis.explain)
         if self.policy.action == 'raise':
             raise BadNumberError(diagnosis.explain())
+        bad = bad_weights(self.module)
+        if bad if self._ask_all is None else self._ask_all(int(bool(bad))):
+            bad = bad or ['those of another process']
+            raise BadNumberError(f'{diagnosis.headline()} {describe_bad_weights(bad, self.iters_done())}')
         for before, buffer in zip(self._before, self._buffers, strict=True):
             buffer.copy_(before)
         self._in_a_row += 1

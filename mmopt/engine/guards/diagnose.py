@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmopt.config.spelling import spelled
 from mmopt.structures import describe_samples
 
 __all__ = ['Diagnosis', 'first_bad_module']
@@ -68,8 +69,8 @@ class Diagnosis:
         lines = [self.headline(), self.samples_line(), *self._inputs(), *self._weights()]
         lines.append(first_bad_module(self.module, self.forward))
         lines.append(
-            'Lower the learning rate, clip gradients (optimizer_config.grad_clip), mend the samples, or go on: '
-            "bad_numbers=dict(action='skip') or 'rollback'."
+            f'Lower the learning rate, clip gradients ({spelled("optim_wrapper.clip_grad")}), mend the samples, or '
+            f"go on: {spelled('train_cfg.bad_numbers')}=dict(action='skip') or 'rollback'."
         )
         return '\n  '.join(lines)
 

@@ -10,7 +10,9 @@ from mmengine.dist import barrier, broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmopt.config.spelling import spelled
 from mmopt.engine import checkpoint_io
+from mmopt.engine.loops.measure import score_of
 from mmopt.registry import HOOKS
 from mmopt.utils.errors import UserError
 from mmopt.utils.score_rule import score_rule
@@ -18,14 +20,15 @@ from mmopt.utils.score_rule import score_rule
 __all__ = ['CheckpointHook', 'infer_rule']
 
 _EXTRA = 'extra_checkpoint'  # what a stopped run saved off its interval
-_FOR_RESUMING = ('optimizer', 'param_schedulers', 'partial_grads')
 
 
-def infer_rule(metric: str) -> str:
-    """Tell whether more or less of a metric is better, by mmcv's key words.
+def infer_rule(metric: str, greater: Sequence[str] | None = None, less: Sequence[str] | None = None) -> str:
+    """Tell whether more or less of a metric is better, by key words.
 
     Args:
         metric: Name of the metric.
+        greater: Key words that stand for more; None: mmcv's.
+        less: Key words that stand for less; None: mmcv's.
 
     Returns:
         ``'greater'`` or ``'less'``.
@@ -33,12 +36,12 @@ def infer_rule(metric: str) -> str:
     Raises:
         UserError: If no key word is in the name.
     """
-    rule = score_rule(metric)
+    rule = score_rule(metric, greater, less)
     if rule is not None:
         return rule
     raise UserError(
-        f"evaluation.save_best={metric!r}: cannot tell whether more or less is better; say evaluation.rule='greater' "
-        "or 'less'."
+        f'{spelled("default_hooks.checkpoint.save_best")}={metric!r}: cannot tell whether more or less is better; say '
+        f"{spelled('default_hooks.checkpoint.rule')}='greater' or 'less'."
     )
 
 
@@ -52,14 +55,23 @@ class CheckpointHook(Hook):
     Args:
         interval: Save every so many iterations (epochs); below 1: only the last.
         by_epoch: Whether ``interval`` and file names count epochs.
+        save_optimizer: Whether the checkpoints of ``interval`` can be resumed; the best ones always can.
+        save_param_scheduler: Whether those checkpoints hold the state of the schedules.
+        out_dir: Save in ``out_dir/<name of the work dir>`` instead of the work dir; ``last_checkpoint`` stays there.
+            For an address such as ``s3://...`` the work dir keeps its files and copies of them go there.
         max_keep_ckpts: Checkpoints to keep, of those that ``interval`` made; below 1: all. As in mmcv, one more that
             the end of the run made off the interval is not counted.
         save_last: Save at the end of training whatever ``interval`` says.
-        save_optimizer: Whether the checkpoints of ``interval`` can be resumed; the best ones always can.
-        out_dir: Save in ``out_dir/<name of the work dir>`` instead of the work dir; ``last_checkpoint`` stays there.
-        filename_tmpl: File name with ``{}`` for the number; None: ``iter_{}.pth`` or ``epoch_{}.pth``.
         save_best: Metric name, several, or ``'auto'`` (the first metric of the first evaluation); None: no best.
         rule: ``'greater'`` or ``'less'``, for all or one per metric; None: by key words in the name.
+        greater_keys: Key words of metrics of which more is better; None: mmcv's.
+        less_keys: Key words of metrics of which less is better; None: mmcv's.
+        file_client_args: The older word for ``backend_args``.
+        filename_tmpl: File name with ``{}`` for the number; None: ``iter_{}.pth`` or ``epoch_{}.pth``.
+        backend_args: How to reach ``out_dir`` where it is no folder of this machine: arguments of MMEngine's backend.
+        published_keys: After the training write the last and the best checkpoints once more with these parts only
+            (``'meta'``, ``'state_dict'``), under a name with a hash; None: do not.
+        save_begin: First iteration (epoch) to save at; ``interval`` counts from there.
         background: Write in a thread while training goes on; costs a copy of the state in memory.
 
     Raises:
@@ -74,31 +86,46 @@ class CheckpointHook(Hook):
         self,
         interval: int = -1,
         by_epoch: bool = True,
-        *,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        out_dir: str | None = None,
         max_keep_ckpts: int = -1,
         save_last: bool = True,
-        save_optimizer: bool = True,
-        out_dir: str | None = None,
-        filename_tmpl: str | None = None,
         save_best: str | Sequence[str] | None = None,
         rule: str | Sequence[str | None] | None = None,
+        greater_keys: str | Sequence[str] | None = None,
+        less_keys: str | Sequence[str] | None = None,
+        file_client_args: Mapping[str, Any] | None = None,
+        filename_tmpl: str | None = None,
+        backend_args: Mapping[str, Any] | None = None,
+        published_keys: str | Sequence[str] | None = None,
+        save_begin: int = 0,
+        *,
         background: bool = False,
     ) -> None:
+        if save_begin < 0:
+            raise UserError(f'CheckpointHook: save_begin must not be negative, got {save_begin}.')
         self.interval = interval
         self.by_epoch = by_epoch
+        self.save_begin = save_begin
         self.max_keep_ckpts = max_keep_ckpts
         self.save_last = save_last
         self.save_optimizer = save_optimizer
-        self.out_dir = out_dir
+        self.save_param_scheduler = save_param_scheduler
+        self.published_keys = _as_list(published_keys)
+        self.store = checkpoint_io.open_store(str(out_dir or '.'), backend_args, file_client_args)
+        self.out_dir = out_dir if self.store is None else None
         self.filename_tmpl = filename_tmpl or f'{self.unit}_{{}}.pth'
         if self.filename_tmpl.count('{}') != 1:
-            raise UserError(f"checkpoint_config.filename_tmpl needs one '{{}}' for the number, got {filename_tmpl!r}.")
-        self.rules = _parse_rules(save_best, rule)
+            key = spelled('default_hooks.checkpoint.filename_tmpl')
+            raise UserError(f"{key} needs one '{{}}' for the number, got {filename_tmpl!r}.")
+        self._key_words = (_as_list(greater_keys), _as_list(less_keys))
+        self.rules = _parse_rules(save_best, rule, *self._key_words)
         self._auto = 'auto' in self.rules
         self._saved: tuple[int, Path] | None = None
         self._writer = checkpoint_io.BackgroundWriter() if background else None
         self._training = False
-        self._weights_only = False
+        self._left_out: tuple[str, ...] = ()
 
     @property
     def unit(self) -> str:
@@ -141,13 +168,15 @@ class CheckpointHook(Hook):
             self._writer.check()
         if self.by_epoch:
             return
-        if self.every_n_train_iters(runner, self.interval) or (self.save_last and self.is_last_train_iter(runner)):
+        is_due = self.every_n_train_iters(runner, self.interval, self.save_begin)
+        if is_due or (self.save_last and self.is_last_train_iter(runner)):
             self._save(runner, runner.iter + 1, runner.iter + 1)
 
     def after_train_epoch(self, runner: Runner) -> None:
         if not self.by_epoch:
             return
-        if self.every_n_epochs(runner, self.interval) or (self.save_last and self.is_last_train_epoch(runner)):
+        is_due = self.every_n_epochs(runner, self.interval, self.save_begin)
+        if is_due or (self.save_last and self.is_last_train_epoch(runner)):
             self._save(runner, runner.epoch + 1, runner.iter)
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, Any] | None = None) -> None:
@@ -165,6 +194,8 @@ class CheckpointHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         self.join()
+        if self.published_keys is not None and is_main_process():
+            self._publish(runner, self.published_keys)
 
     def join(self) -> None:
         """Wait until what is being written in the background is there."""
@@ -175,12 +206,14 @@ class CheckpointHook(Hook):
     def _save(self, runner: Runner, step: int, iters_done: int) -> None:
         path = Path(self.folder(runner), self.filename_tmpl.format(step))
         runner.logger.info(f'Saving checkpoint at {step} {self.unit}s')
-        runner.message_hub.update_info('last_ckpt', path.name)
-        self._weights_only = not self.save_optimizer
+        runner.message_hub.update_info('last_ckpt', str(path))
+        self._left_out = (() if self.save_optimizer else ('optimizer', 'partial_grads')) + (
+            () if self.save_param_scheduler else ('param_schedulers',)
+        )
         extra = runner.message_hub.get_info(_EXTRA)
         runner.message_hub.update_info(_EXTRA, None)
         self._write(runner, path, partial(self._after_save, Path(runner.work_dir), path, step, extra))
-        self._weights_only = False
+        self._left_out = ()
         self._saved = (iters_done, path)
 
     def save_now(self, runner: Runner) -> Path:
@@ -191,7 +224,8 @@ class CheckpointHook(Hook):
         Returns:
             The checkpoint, ``iter_N.pth``; the one of the interval if it falls on this iteration.
         """
-        iters_done = runner.train_loop.iters_done
+        # Loops of other libraries count what is finished in `iter` alone.
+        iters_done = getattr(runner.train_loop, 'iters_done', runner.iter)
         if self._saved is not None and self._saved[0] == iters_done and self.save_optimizer:
             path = self._saved[1]
         else:
@@ -209,13 +243,26 @@ class CheckpointHook(Hook):
 
     def _after_save(self, work_dir: Path, path: Path, step: int, extra: str | None) -> None:
         self._point_to(work_dir, path)
-        self._prune(path.parent, step)
+        self._prune(work_dir, path.parent, step)
         if extra is not None and extra != path.name and self.max_keep_ckpts >= 1:
-            path.with_name(extra).unlink(missing_ok=True)
+            self._remove(work_dir, path.with_name(extra))
+        self._copy(work_dir, path)
+
+    def _copy(self, work_dir: Path, *paths: Path) -> None:
+        if self.store is not None:
+            for path in paths:
+                self.store.put(work_dir.name, path)
+
+    def _remove(self, work_dir: Path, path: Path) -> None:
+        path.unlink(missing_ok=True)
+        if self.store is not None:
+            self.store.remove(work_dir.name, path.name)
 
     def _write(self, runner: Runner, path: Path, then: Callable[[], None]) -> None:
         """Save on all ranks (they gather their random states), and let rank 0 do what follows the writing."""
         with runner.time_split.measure('checkpoints'):
+            if (refuse_bad_weights := getattr(runner.train_loop, 'refuse_bad_weights', None)) is not None:
+                refuse_bad_weights()
             if self._writer is None:
                 runner.save_checkpoint(path)
                 if is_main_process():
@@ -227,11 +274,10 @@ class CheckpointHook(Hook):
                 self._writer.start(then)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        if self._weights_only:
-            for key in _FOR_RESUMING:
-                checkpoint.pop(key, None)
+        for key in self._left_out:
+            checkpoint.pop(key, None)
 
-    def _prune(self, folder: Path, step: int) -> None:
+    def _prune(self, work_dir: Path, folder: Path, step: int) -> None:
         """Delete what ``max_keep_ckpts`` makes redundant: mmcv's steps, back to the first that is not there."""
         if self.max_keep_ckpts < 1 or self.interval < 1:
             return
@@ -239,14 +285,25 @@ class CheckpointHook(Hook):
             path = Path(folder, self.filename_tmpl.format(old))
             if not path.is_file():
                 break
-            path.unlink()
+            self._remove(work_dir, path)
+
+    def _publish(self, runner: Runner, keys: Sequence[str]) -> None:
+        folder = self.folder(runner)
+        best = runner.message_hub.get_info('best_checkpoints') or {}
+        paths = [Path(folder, entry['file']) for entry in best.values()]
+        if self._saved is not None and self.save_last:
+            paths.insert(0, self._saved[1])
+        for path in paths:
+            published = checkpoint_io.publish(path, keys)
+            self._copy(Path(runner.work_dir), published)
+            runner.logger.info(f'Published {path.name} as {published.name}, with {", ".join(keys)}.')
 
     # ---------------------------------------------------------------- best
     def _resolve_auto(self, metrics: Mapping[str, Any]) -> None:
         first = next(iter(metrics)).rsplit('/', 1)[-1]
         rule = self.rules['auto']
         self.rules = {name: rule for name, rule in self.rules.items() if name != 'auto'}
-        self.rules.setdefault(first, rule or infer_rule(first))
+        self.rules.setdefault(first, rule or infer_rule(first, *self._key_words))
         self._auto = False
 
     def _compare(self, runner: Runner, name: str, rule: str, score: float) -> None:
@@ -265,22 +322,34 @@ class CheckpointHook(Hook):
         path = Path(self.folder(runner), f'best_{label}_{unit}_{step}.pth')
         best[name] = dict(score=score, file=path.name)
         runner.message_hub.update_info('best_checkpoints', best)
-        self._write(runner, path, partial(self._switch, path, label, runner.iter, previous))
+        # Where MMEngine has them, for hooks of other libraries.
+        suffix = '' if len(self.rules) == 1 else f'_{name}'
+        runner.message_hub.update_info_dict({f'best_score{suffix}': score, f'best_ckpt{suffix}': str(path)})
+        self._write(runner, path, partial(self._switch, Path(runner.work_dir), path, label, runner.iter, previous))
         runner.logger.info(f'Best {name} so far: {score:.4f} at {step} {unit}s, saved as {path.name}.')
 
-    def _switch(self, path: Path, label: str, iters_done: int, previous: Mapping | None) -> None:
-        checkpoint_io.switch_link(path.with_name(f'best_{label}.pth'), path)
+    def _switch(self, work_dir: Path, path: Path, label: str, iters_done: int, previous: Mapping | None) -> None:
+        link = path.with_name(f'best_{label}.pth')
+        checkpoint_io.switch_link(link, path)
+        self._copy(work_dir, path, link)
         saved = self._saved
         if saved is not None and saved[0] == iters_done and saved[1].is_file() and self.save_optimizer:
             # The same state, saved before the evaluation, does not know its score: a run resumed from it would
             # forget the best. One more name for the new file costs nothing.
             checkpoint_io.switch_link(saved[1], path)
         if previous is not None and previous['file'] != path.name:
-            path.with_name(previous['file']).unlink(missing_ok=True)
+            self._remove(work_dir, path.with_name(previous['file']))
+
+
+def _as_list(words: str | Sequence[str] | None) -> list[str] | None:
+    return [words] if isinstance(words, str) else None if words is None else list(words)
 
 
 def _parse_rules(
-    save_best: str | Sequence[str] | None, rule: str | Sequence[str | None] | None
+    save_best: str | Sequence[str] | None,
+    rule: str | Sequence[str | None] | None,
+    greater: Sequence[str] | None,
+    less: Sequence[str] | None,
 ) -> dict[str, str | None]:
     """Return the rule of every metric; None only for ``'auto'``, whose metric is not known yet."""
     if save_best is None:
@@ -288,16 +357,22 @@ def _parse_rules(
     names = [save_best] if isinstance(save_best, str) else save_best
     if not isinstance(names, Sequence) or not all(isinstance(name, str) and name for name in names):
         raise UserError(
-            f"evaluation.save_best must be a metric's name, a list of them, 'auto' or None, got {save_best!r}."
+            f"{spelled('default_hooks.checkpoint.save_best')} must be a metric's name, a list of them, 'auto' or "
+            f'None, got {save_best!r}.'
         )
-    rules = [rule] * len(names) if rule is None or isinstance(rule, str) else list(rule)
+    rules = [rule] if rule is None or isinstance(rule, str) else list(rule)
+    if len(rules) == 1:
+        rules *= len(names)
     if len(rules) != len(names):
-        raise UserError(f'evaluation.rule has {len(rules)} entries for the {len(names)} metrics of save_best.')
+        raise UserError(
+            f'{spelled("default_hooks.checkpoint.rule")} has {len(rules)} entries for the {len(names)} metrics of '
+            'save_best.'
+        )
     for item in rules:
         if item not in ('greater', 'less', None):
-            raise UserError(f"evaluation.rule must be 'greater' or 'less', got {item!r}.")
+            raise UserError(f"{spelled('default_hooks.checkpoint.rule')} must be 'greater' or 'less', got {item!r}.")
     return {
-        name: item if item is not None or name == 'auto' else infer_rule(name)
+        name: item if item is not None or name == 'auto' else infer_rule(name, greater, less)
         for name, item in zip(names, rules, strict=True)
     }
 
@@ -307,12 +382,8 @@ def _find_score(metrics: Mapping[str, Any], name: str) -> float:
     matches = [key for key in metrics if key == name] or [key for key in metrics if key.rsplit('/', 1)[-1] == name]
     if len(matches) != 1:
         raise UserError(
-            f'evaluation.save_best={name!r} is {"ambiguous" if matches else "not"} among the metrics of this '
+            f'{spelled("default_hooks.checkpoint.save_best")}={name!r} is {"ambiguous" if matches else "not"} among '
+            'the metrics of this '
             f'evaluation: {", ".join(matches or metrics)}.'
         )
-    try:
-        return float(metrics[matches[0]])
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f'evaluation.save_best={name!r}: its value is no single number but {metrics[matches[0]]!r}.'
-        ) from error
+    return score_of(metrics, matches[0], f'{spelled("default_hooks.checkpoint.save_best")}={name!r}')

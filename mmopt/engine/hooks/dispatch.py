@@ -22,6 +22,7 @@ def calls_at(hooks: Sequence[Hook], point: str) -> list[Callable]:
     calls = []
     for hook in hooks:
         own = {getattr(type(hook), point, None), getattr(type(hook), stage, None)}
-        if hasattr(hook, point) and not own <= empty:
+        # A method that was put into the hook itself counts as well.
+        if hasattr(hook, point) and not (own <= empty and vars(hook).keys().isdisjoint((point, stage))):
             calls.append(getattr(hook, point))
     return calls

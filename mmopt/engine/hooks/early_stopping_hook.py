@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmopt.engine.loops.measure import score_of
 from mmopt.registry import HOOKS
 from mmopt.utils.errors import UserError
 from mmopt.utils.score_rule import score_rule
@@ -26,10 +27,11 @@ class EarlyStoppingHook(Hook):
     Args:
         monitor: Name of the metric.
         rule: ``'greater'`` or ``'less'``; by default told from the name.
-        min_delta: What counts as better, beyond the best score so far.
+        min_delta: Least gain over the best score so far that counts; no gain never counts.
+        strict: Fail when an evaluation does not have the metric, and not only warn.
+        check_finite: End the run when the score is infinite or no number.
         patience: Evaluations without a better score after which the run ends.
         stopping_threshold: The run ends as soon as a score is better than this; None for never.
-        check_finite: End the run when the score is infinite or no number.
 
     Raises:
         UserError: If the rule cannot be told, or patience or min_delta is out of range.
@@ -42,11 +44,11 @@ class EarlyStoppingHook(Hook):
         self,
         monitor: str,
         rule: str | None = None,
-        min_delta: float = 0.0,
+        min_delta: float = 0.1,
+        strict: bool = False,
+        check_finite: bool = True,
         patience: int = 5,
         stopping_threshold: float | None = None,
-        *,
-        check_finite: bool = True,
     ) -> None:
         rule = rule or score_rule(monitor)
         if rule not in ('greater', 'less'):
@@ -61,6 +63,7 @@ class EarlyStoppingHook(Hook):
         self.monitor = monitor
         self.sign = 1.0 if rule == 'greater' else -1.0
         self.min_delta = min_delta
+        self.strict = strict
         self.patience = patience
         self.stopping_threshold = stopping_threshold
         self.check_finite = check_finite
@@ -83,16 +86,20 @@ class EarlyStoppingHook(Hook):
             return
         metrics = metrics or {}
         if self.monitor not in metrics:
-            raise UserError(
+            text = (
                 f'EarlyStoppingHook: monitor={self.monitor!r} is not among the metrics of the evaluation: '
                 f'{", ".join(metrics) or "none"}.'
             )
-        score = float(metrics[self.monitor])
+            if self.strict:
+                raise UserError(text)
+            runner.logger.warning(f'{text} It does not count.')
+            return
+        score = score_of(metrics, self.monitor, f'EarlyStoppingHook: monitor={self.monitor!r}')
         state = runner.message_hub.get_info(_STATE)
         best, waited = None, 0
         if state is not None and state['monitor'] == self.monitor:
             best, waited = state['best'], state['waited']
-        if math.isfinite(score) and (best is None or self.sign * (score - best) > self.min_delta):
+        if math.isfinite(score) and (best is None or self._is_better(score, best)):
             best, waited = score, 0
         else:
             waited += 1
@@ -101,6 +108,10 @@ class EarlyStoppingHook(Hook):
         if reason:
             runner.train_loop.stop_training = True
             runner.logger.info(f'Stopping early: {reason}.')
+
+    def _is_better(self, score: float, best: float) -> bool:
+        # MMEngine's very comparison: 0.3 - 0.2 is less than 0.1, and 0.2 + 0.1 more than 0.3.
+        return self.sign * (score - (best + self.sign * self.min_delta)) >= 0 and score != best
 
     def _reason(self, score: float, best: float | None, waited: int) -> str | None:
         if self.check_finite and not math.isfinite(score):

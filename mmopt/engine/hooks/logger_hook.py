@@ -1,10 +1,12 @@
 """When a log line is written: mmcv's points, and the run's last iteration."""
 
+from pathlib import Path
 from typing import Any
 
 from mmengine.hooks import LoggerHook as _LoggerHook
 from mmengine.runner import Runner
 
+from mmopt.config.spelling import spelled
 from mmopt.registry import HOOKS
 
 __all__ = ['LoggerHook', 'logs_now']
@@ -14,12 +16,14 @@ __all__ = ['LoggerHook', 'logs_now']
 class LoggerHook(_LoggerHook):
     """Write a line every ``interval`` iterations (inside each epoch in epoch-based runs) and at the run's end.
 
+    Epochs that are shorter than the interval get a line each, at their end.
+
     It comes after the other hooks of an iteration, as in mmcv: what they log is in the line of that iteration.
 
     Args:
         interval: Iterations between two lines.
         ignore_last: Epoch-based runs: no extra line for the epoch's rest.
-        log_metric_by_epoch: Number metrics by epoch, not by iteration, in the curves.
+        interval_exp_name: Iterations between two lines with the name of the run.
         by_epoch: Epoch-based runs: count the interval inside each epoch; False counts it over the run.
         **kwargs: Passed on to :class:`mmengine.hooks.LoggerHook`.
 
@@ -33,13 +37,14 @@ class LoggerHook(_LoggerHook):
         self,
         interval: int = 10,
         ignore_last: bool = True,
-        log_metric_by_epoch: bool = True,
+        interval_exp_name: int = 1000,
+        *,
         by_epoch: bool = True,
         **kwargs,
     ) -> None:
-        if interval < 1:
-            raise ValueError(f'log_config.interval must be at least 1, got {interval}.')
-        super().__init__(interval, ignore_last, log_metric_by_epoch=log_metric_by_epoch, **kwargs)
+        if isinstance(interval, int) and interval < 1:  # MMEngine refuses what is no whole number
+            raise ValueError(f'{spelled("default_hooks.logger.interval")} must be at least 1, got {interval}.')
+        super().__init__(interval, ignore_last, interval_exp_name, **kwargs)
         self.by_epoch = by_epoch
 
     def is_due(self, runner: Runner, batch_idx: int) -> bool:
@@ -51,18 +56,36 @@ class LoggerHook(_LoggerHook):
         count = batch_idx + 1 if self.by_epoch else iters
         if count % self.interval == 0:
             return True
-        by_epoch = not self.ignore_last and getattr(runner.train_loop, 'unit', 'iter') == 'epoch'
-        return by_epoch and self.end_of_epoch(runner.train_dataloader, batch_idx)
+        if getattr(runner.train_loop, 'unit', 'iter') != 'epoch':
+            return False
+        # mmcv logs nothing of an epoch that is shorter than its interval, so nothing at all until the run's end.
+        loader = runner.train_dataloader
+        fits = not self.by_epoch or self.interval <= len(loader)
+        return not (self.ignore_last and fits) and self.end_of_epoch(loader, batch_idx)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
         """Write the line when it is due."""
+        if self.every_n_train_iters(runner, self.interval_exp_name):
+            runner.logger.info(f'Exp name: {runner.experiment_name}')
         if not self.is_due(runner, batch_idx):
             return
         tag, line = runner.log_processor.get_log_after_iter(runner, batch_idx, 'train')
         runner.logger.info(line)
         runner.visualizer.add_scalars(tag, step=runner.iter + 1, file_path=self.json_log_path)
+
+    def after_run(self, runner: Runner) -> None:
+        """Copy the files of the run to ``out_dir``, the log among them: it does not lie where MMEngine has it."""
+        super().after_run(runner)
+        log = Path(runner.work_dir, f'{runner.timestamp}.log')
+        suffixes = (self.out_suffix,) if isinstance(self.out_suffix, str) else tuple(self.out_suffix)
+        if self.out_dir is None or not log.is_file() or not log.name.endswith(suffixes):
+            return
+        text = log.read_text(encoding='utf-8')
+        self.file_backend.put_text(text, self.file_backend.join_path(self.out_dir, log.name))
+        if not self.keep_local:
+            log.unlink()
 
 
 def logs_now(runner: Runner, batch_idx: int) -> bool:

@@ -1,5 +1,7 @@
 """When to warn about memory and speed: pure functions of what a log line shows."""
 
+from mmopt.config.spelling import spelled
+
 __all__ = ['memory_warning', 'retry_warning', 'waiting_warning']
 
 MEMORY_SHARE = 0.94
@@ -61,5 +63,6 @@ def waiting_warning(busy_percent: float | None, wait_s: float, iter_s: float, nu
         return None
     return (
         f'The card is {busy_percent:.0f} % busy and {wait_s / iter_s:.0%} of each iteration waits for data: raise '
-        f'data.workers_per_gpu (now {num_workers}) or data.prefetch_factor, or make the pipeline cheaper.'
+        f'{spelled("train_dataloader.num_workers")} (now {num_workers}) or '
+        f'{spelled("train_dataloader.prefetch_factor")}, or make the pipeline cheaper.'
     )

@@ -1,5 +1,6 @@
 """Bring losses, times and the learning rate to the message hub without waiting for the device at every iteration."""
 
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -14,6 +15,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from mmopt.engine.hooks.logger_hook import logs_now
+from mmopt.engine.logging.message_hub import MessageHub as LazyMessageHub
 from mmopt.registry import HOOKS
 
 __all__ = ['IterTimerHook', 'RuntimeInfoHook']
@@ -21,20 +23,22 @@ __all__ = ['IterTimerHook', 'RuntimeInfoHook']
 
 @HOOKS.register_module()
 class RuntimeInfoHook(_RuntimeInfoHook):
-    """Collect each iteration's scalars on the device and read them together when a log line is due.
+    """Collect each iteration's scalars on the device and read them together when a log line is due, or when asked.
 
     MMEngine's hook calls ``.item()`` on every scalar of every iteration, which waits for the device each time, and its
     history buffers copy all that a run ever logged at each update. Here one copy fetches all scalars since the last
-    line, and the histories keep ``max_history`` values.
+    line. Who reads the message hub in between finds them there all the same: they are fetched then.
 
     Args:
-        max_history: Values kept per scalar in the message hub; the log files keep all.
+        max_history: Values kept per scalar in the message hub, at least the longest window of the log processor; the
+            log files keep all.
     """
 
     def __init__(self, max_history: int = 1000) -> None:
         self.max_history = max_history
         self._pending: list[dict[str, Any]] = []
-        self._rates: dict[str, float] = {}
+        self._shown: dict[str, int] = {}  # how many pending values the hub holds already, of this rank alone
+        self._measured: set[str] = set()  # pending scalars that came from the device
         self._seconds = 0.0
         self._iters = 0
 
@@ -43,19 +47,30 @@ class RuntimeInfoHook(_RuntimeInfoHook):
         super().before_run(runner)
         runner.config_text = runner.message_hub.get_info('cfg')
 
+    def before_train(self, runner: Runner) -> None:
+        """Note where the run begins and ends, and keep what its log lines average over."""
+        super().before_train(runner)
+        self.max_history = max(self.max_history, _longest_window(runner))
+
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Note the learning rate that this iteration uses: of the first group, as in mmcv."""
+        """Note the iteration and the learning rate that it uses: of the first group, as in mmcv."""
+        runner.message_hub.update_info('iter', runner.iter)
         wrapper = runner.optim_wrapper
         if isinstance(wrapper, OptimWrapperDict):
-            self._rates = {f'{name}.lr': part.optimizer.param_groups[0]['lr'] for name, part in wrapper.items()}
+            rates = {f'{name}.lr': part.optimizer.param_groups[0]['lr'] for name, part in wrapper.items()}
         else:
-            self._rates = dict(lr=wrapper.optimizer.param_groups[0]['lr'])
+            rates = dict(lr=wrapper.optimizer.param_groups[0]['lr'])
+        self._pending.append(rates)
+        self._serve(runner.message_hub)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
         """Keep the scalars; read all of them at once when the log is due."""
-        self._pending.append({**(outputs or {}), **self._rates})
+        if not self._pending:  # of a loop that leaves out what comes before an iteration
+            self._pending.append({})
+        self._pending[-1] |= outputs or {}
+        self._serve(runner.message_hub)
         if logs_now(runner, batch_idx):
             self.flush(runner)
 
@@ -68,42 +83,72 @@ class RuntimeInfoHook(_RuntimeInfoHook):
     def after_train(self, runner: Runner) -> None:
         """Read what is left."""
         self.flush(runner)
+        if isinstance(runner.message_hub, LazyMessageHub):
+            runner.message_hub.before_read = None
         super().after_train(runner)
 
     def forget(self) -> None:
         """Drop what is pending: the run goes back to before it."""
         self._pending.clear()
+        self._shown.clear()
+        self._measured.clear()
 
     def flush(self, runner: Runner) -> None:
         """Move all pending scalars to the message hub: one transfer for any number of iterations."""
-        rows = self._pending
-        columns = {name: [row[name] for row in rows if name in row] for name in dict.fromkeys(chain(*rows))}
-        measured = [name for name, values in columns.items() if any(isinstance(value, Tensor) for value in values)]
-        tensors = [value for name in measured for value in columns[name] if isinstance(value, Tensor)]
-        on_host = iter(torch.stack([_as_float(value) for value in tensors]).tolist() if tensors else ())
-        for name in measured:
-            columns[name] = [next(on_host) if isinstance(value, Tensor) else value for value in columns[name]]
-        columns |= _mean_over_ranks({name: columns[name] for name in measured})
-        hub = runner.message_hub
-        for name, values in columns.items():
-            self._extend(hub, f'train/{name}', values)
+        columns = self._columns()
+        columns |= _mean_over_ranks({name: columns[name] for name in columns if name in self._measured})
+        self._put(runner.message_hub, columns)
         self._seconds += sum(columns.get('time', ()))
         self._iters += len(self._pending)
-        hub.update_info('iter', runner.iter)
         if self._iters:
-            hub.update_info('eta', self._seconds / self._iters * (runner.max_iters - runner.iter - 1))
-        self._pending.clear()
+            runner.message_hub.update_info('eta', self._seconds / self._iters * (runner.max_iters - runner.iter - 1))
+        self.forget()
 
-    def _extend(self, hub: MessageHub, key: str, values: list[float]) -> None:
-        """Append to a history at once; one by one, MMEngine's buffer copies itself each time."""
-        if key in hub.log_scalars:
-            old, counts = hub.log_scalars[key].data
-        else:
-            old, counts = np.empty(0), np.empty(0)
-        history = np.concatenate((old, values))[-self.max_history :]
-        counts = np.concatenate((counts, np.ones(len(values))))[-self.max_history :]
-        hub.log_scalars[key] = HistoryBuffer(history, counts, max_length=self.max_history)
-        hub._set_resumed_keys(key, resumed=True)  # a checkpoint may fall between two lines
+    def _serve(self, hub: MessageHub) -> None:
+        """Be there for who reads the scalars; a hub that others have made does not ask, and gets each as it comes."""
+        if not isinstance(hub, LazyMessageHub):
+            self._show(hub)
+        elif hub.before_read is None:
+            hub.before_read = partial(self._show, hub)
+
+    def _show(self, hub: MessageHub) -> None:
+        """Let the hub hold what is pending, without asking other ranks: this one alone may be reading."""
+        if self._pending:
+            columns = self._columns()
+            self._put(hub, columns)
+            self._shown = {name: len(values) for name, values in columns.items()}
+
+    def _columns(self) -> dict[str, list[float]]:
+        """Return what is pending by name; its tensors are read, all at once, and replaced by numbers."""
+        rows = self._pending
+        waiting = [(row, name) for row in rows for name, value in row.items() if isinstance(value, Tensor)]
+        if waiting:
+            on_host = torch.stack([_as_float(row[name]) for row, name in waiting]).tolist()
+            for (row, name), value in zip(waiting, on_host, strict=True):
+                row[name] = value
+            self._measured |= {name for _, name in waiting}
+        return {name: [row[name] for row in rows if name in row] for name in dict.fromkeys(chain(*rows))}
+
+    def _put(self, hub: MessageHub, columns: dict[str, list[float]]) -> None:
+        """Append to the histories at once; one by one, MMEngine's buffer copies itself each time."""
+        for name, values in columns.items():
+            key = f'train/{name}'
+            buffer = hub._log_scalars.get(key)
+            if buffer is None:
+                buffer = hub._log_scalars[key] = HistoryBuffer(max_length=self.max_history)
+            old, counts = buffer.data
+            kept = len(old) - self._shown.get(name, 0)
+            buffer._log_history = np.concatenate((old[:kept], values))[-self.max_history :]
+            buffer._count_history = np.concatenate((counts[:kept], np.ones(len(values))))[-self.max_history :]
+            hub._set_resumed_keys(key, resumed=True)  # a checkpoint may fall between two lines
+
+
+def _longest_window(runner: Runner) -> int:
+    """Return over how many iterations a log line may average."""
+    processor = runner.log_processor
+    named = {'epoch': len(runner.train_dataloader), 'global': runner.max_iters}
+    sizes = [processor.window_size, *(item.get('window_size', 0) for item in getattr(processor, 'custom_cfg', ()))]
+    return max(named.get(size, size) for size in sizes)
 
 
 def _as_float(value: Tensor) -> Tensor:
@@ -125,12 +170,19 @@ def _mean_over_ranks(columns: dict[str, list[float]]) -> dict[str, list[float]]:
 
 @HOOKS.register_module()
 class IterTimerHook(_IterTimerHook):
-    """Time evaluations. A training iteration is timed by its loop, which knows what it waited for."""
+    """Time evaluations. A training iteration is timed by its loop, which knows what it waited for.
+
+    Loops of other libraries have no clock: their iterations are timed here, as MMEngine does.
+    """
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Do nothing: the loop has the clock."""
+        """Note the time where the loop has no clock."""
+        if not hasattr(runner.train_loop, 'iters_done'):
+            self._before_iter(runner, batch_idx, data_batch, mode='train')
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """Do nothing: the loop has the clock."""
+        """Log the time where the loop has no clock."""
+        if not hasattr(runner.train_loop, 'iters_done'):
+            self._after_iter(runner, batch_idx, data_batch, outputs, mode='train')

@@ -10,8 +10,10 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmopt.config.spelling import spoken
 from mmopt.engine.hooks.logger_hook import LoggerHook, logs_now
 from mmopt.registry import HOOKS
+from mmopt.structures import samples_per_batch
 from mmopt.utils.host import usable_cores
 from mmopt.utils.precision import this_device
 
@@ -24,6 +26,8 @@ FILE_NAME = 'time_split.json'
 @HOOKS.register_module()
 class TimeSplitHook(Hook):
     """Write :data:`FILE_NAME` at the end, and at log lines as often as it costs nothing.
+
+    Loops of other libraries do not tell their parts apart: of their runs nothing is written.
 
     Args:
         every_s: Seconds between two writes.
@@ -51,12 +55,15 @@ class TimeSplitHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
         """Write when a log line is due and the last one is old."""
-        if time.monotonic() - self._written > self.every_s and logs_now(runner, batch_idx):
+        is_old = time.monotonic() - self._written > self.every_s
+        if is_old and logs_now(runner, batch_idx) and hasattr(runner.train_loop, 'device_seconds'):
             self.write(runner)
 
     def after_train(self, runner: Runner) -> None:
         """Write the whole."""
         loop = runner.train_loop
+        if not hasattr(loop, 'device_seconds'):
+            return
         if torch.cuda.is_available() and loop.device_seconds is not None:
             torch.cuda.synchronize()  # the run is over: nothing is kept waiting
         self.write(runner)
@@ -91,12 +98,14 @@ def run_settings(runner: Runner) -> dict[str, Any]:
         device='GPU' if loop.device_seconds is not None else 'CPU',
         precision=getattr(wrapper, 'precision', None),
         native_half=this_device(next(runner.model.parameters()).device.type).native_half,
-        batch_size=loader.batch_size,
+        batch_size=samples_per_batch(loader),
         num_workers=loader.num_workers,
         num_cores=usable_cores(),
         pin_memory=loader.pin_memory,
         cache=config.get('cache'),
+        can_cache=hasattr(loader.dataset, 'prepare_cache'),
         unit=loop.unit,
+        dialect=spoken(),
         val_interval=loop.val_interval,
         log_interval=None if logger is None else logger.interval,
         checkpoint_interval=checkpoint.get('interval'),

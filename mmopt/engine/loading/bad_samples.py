@@ -7,8 +7,10 @@ from typing import Any
 
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.logging import MMLogger
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
+from mmopt.config.spelling import spelled
+from mmopt.engine.loading.guarded import innermost
 from mmopt.structures import CollateSubstitutes, ReportedBatch
 from mmopt.utils.errors import UserError
 
@@ -27,20 +29,14 @@ def skip_bad_samples(loader: DataLoader) -> None:
     Raises:
         UserError: If its data set cannot.
     """
-    for dataset in _innermost(loader.dataset):
+    for dataset in innermost(loader.dataset):
         if not hasattr(dataset, 'on_bad_sample'):
             raise UserError(
-                f"data.on_bad_sample='skip' needs data sets derived from mmopt's SeededDataset; "
-                f"{type(dataset).__name__} is none: write 'raise'."
+                f"{spelled('train_dataloader.on_bad_sample')}='skip' needs data sets derived from mmopt's "
+                f"SeededDataset; {type(dataset).__name__} is none: write 'raise'."
             )
         dataset.on_bad_sample = 'skip'
     loader.collate_fn = CollateSubstitutes(loader.collate_fn)
-
-
-def _innermost(dataset: Dataset) -> list[Dataset]:
-    inside = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
-    parts = [part for part in inside if isinstance(part, Dataset)]
-    return [leaf for part in parts for leaf in _innermost(part)] or [dataset]
 
 
 class BadSamples:

@@ -7,6 +7,7 @@ back to but fewer batches under way. Docker gives a container 64 MiB.
 
 from typing import Any
 
+from mmopt.config.spelling import spelled
 from mmopt.engine.loading.workers import TORCH_PREFETCH, bytes_of
 from mmopt.utils.distributed import local_world_size
 from mmopt.utils.host import free_shared_memory_bytes
@@ -48,7 +49,7 @@ def room_warning(
         f'shared memory: {processes}{num_workers} workers x {prefetch_factor} batches of {_size(batch_bytes)} and the '
         f'one in use need {_size(needed(num_workers))}, {SHARED_MEMORY} has {_size(free_bytes)} free: a worker would '
         f'die of a bus error. Make it larger (docker run --shm-size={gib}g, or --ipc=host), or take '
-        f'workers_per_gpu={fitting} in data (num_workers={fitting} in a native config).'
+        f'{spelled("train_dataloader.num_workers")}={fitting}.'
     )
 
 

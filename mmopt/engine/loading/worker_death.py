@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from torch.utils.data import DataLoader
 
+from mmopt.config.spelling import spelled
 from mmopt.utils.errors import UserError
 
 __all__ = ['WorkerDiedError', 'worker_deaths_explained']
@@ -50,8 +51,9 @@ def _find(error: BaseException | None) -> re.Match | None:
 def _explain(pids: str, how: str, loader: DataLoader) -> str:
     workers = loader.num_workers
     fewer = (
-        f'Use fewer workers (--options data.workers_per_gpu={workers // 2}, now {workers}) or a smaller '
-        f'data.prefetch_factor (now {loader.prefetch_factor}), then go on with --auto-resume.'
+        f'Use fewer workers (--options {spelled("train_dataloader.num_workers")}={workers // 2}, now {workers}) or a '
+        f'smaller {spelled("train_dataloader.prefetch_factor")} (now {loader.prefetch_factor}), then go '
+        'on with --auto-resume.'
     )
     how = how.strip(' .')
     if 'Bus error' in how:
@@ -62,7 +64,7 @@ def _explain(pids: str, how: str, loader: DataLoader) -> str:
     if 'Segmentation' in how:
         return (
             f'A data worker (pid {pids}) crashed ({how}) inside a library that reads or transforms samples: '
-            'data.workers_per_gpu=0 shows at which sample.'
+            f'{spelled("train_dataloader.num_workers")}=0 shows at which sample.'
         )
     cause = f'was killed ({how})' if how else 'ended without a word'
     return f'A data worker (pid {pids}) {cause}: usually the kernel kills one when memory runs out. {fewer}'

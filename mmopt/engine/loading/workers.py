@@ -6,21 +6,20 @@ number of workers, so neither does the training.
 """
 
 import math
-import random
 import statistics
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
+from mmopt.config.spelling import spelled
 from mmopt.utils.host import available_host_bytes, free_shared_memory_bytes, usable_cores
 from mmopt.utils.memory import GIB
+from mmopt.utils.seeding import generators_kept
 
 __all__ = [
     'TORCH_PREFETCH',
@@ -119,7 +118,7 @@ def measure_samples(dataset: Any, max_samples: int = 16, max_s: float = 2.0) -> 
     """
     times_s, sizes = [], []
     places = np.linspace(0, len(dataset) - 1, min(max_samples, len(dataset))).astype(int).tolist()
-    with _generators_kept():
+    with generators_kept():
         dataset[places[0]]  # opens files and fills caches once
         for place in places:
             started = time.perf_counter()
@@ -143,20 +142,9 @@ def bytes_of(dataset: Any) -> int | None:
     """
     if not len(dataset):
         return None
-    with _generators_kept(), suppress(Exception):
+    with generators_kept(), suppress(Exception):
         return _num_bytes(dataset[0])
     return None
-
-
-@contextmanager
-def _generators_kept() -> Iterator[None]:
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    try:
-        yield
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
-        torch.set_rng_state(before[2])
 
 
 def _num_bytes(part: Any) -> int:
@@ -281,7 +269,8 @@ class LoaderTuner:
         if abs(chosen - plan.num_workers) == 1:
             chosen = plan.num_workers  # not worth a new start
         text = (
-            f'workers_per_gpu: an iteration computes {step_s * 1e3:.3g} ms and waits {waited_s * 1e3:.3g} ms for data; '
+            f'{spelled("train_dataloader.num_workers")}: an iteration computes {step_s * 1e3:.3g} ms and waits '
+            f'{waited_s * 1e3:.3g} ms for data; '
             f'{needed} workers would keep up: '
         )
         text += f'{plan.num_workers} stay.' if chosen == plan.num_workers else f'{plan.num_workers} become {chosen}.'

@@ -11,6 +11,7 @@ from mmopt.engine.loops.step import unwrap
 from mmopt.engine.loops.train_loop import TrainLoop, no_batch
 from mmopt.engine.schedules.timetable import Timetable
 from mmopt.registry import LOOPS
+from mmopt.structures import samples_per_batch
 
 __all__ = ['EpochBasedTrainLoop']
 
@@ -22,6 +23,9 @@ class EpochBasedTrainLoop(TrainLoop):
     Args:
         dataloader: The training loader or its config.
         max_epochs: Epochs of the run.
+        val_begin: See :class:`TrainLoop`.
+        val_interval: Evaluate every so many epochs.
+        dynamic_intervals: See :class:`TrainLoop`.
         phases: What is frozen and how large the batch is, for how long; see :mod:`mmopt.engine.loops.phases`.
         **kwargs: See :class:`TrainLoop`.
 
@@ -37,14 +41,18 @@ class EpochBasedTrainLoop(TrainLoop):
         runner: Any,
         dataloader: DataLoader | dict,
         max_epochs: int,
+        val_begin: int = 1,
+        val_interval: int = 1,
+        dynamic_intervals: Sequence[tuple[int, int]] | None = None,
+        *,
         phases: Sequence[Mapping[str, Any]] | None = None,
         **kwargs,
     ) -> None:
-        super().__init__(runner, dataloader, **kwargs)
+        super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals, **kwargs)
         if int(max_epochs) != max_epochs or max_epochs < 1:
             raise ValueError(f'max_epochs must be a positive whole number, got {max_epochs!r}.')
-        self.max_epochs = int(max_epochs)
-        self.phases = parse_phases(phases, self.max_epochs)
+        self._max_epochs = int(max_epochs)
+        self.phases = parse_phases(phases, self._max_epochs)
         self.loaders = make_loaders(self.phases, self.dataloader, dataloader, runner)
         for loader in self.loaders:
             if not len(loader):
@@ -52,16 +60,26 @@ class EpochBasedTrainLoop(TrainLoop):
         self.timetable: Timetable | None = None
         """Where epochs begin; None where all are alike."""
         if len(self.phases) > 1 or self.loaders[0] is not self.dataloader:
-            self.timetable = make_timetable(self.phases, self.loaders, self.dataloader.batch_size or 1)
+            self.timetable = make_timetable(self.phases, self.loaders, samples_per_batch(self.dataloader))
         self.dataloader = self.loaders[0]
         self._phase: Phase | None = None
 
     @property
+    def max_epochs(self) -> int:
+        """Epochs of the run."""
+        return self._max_epochs
+
+    @property
     def max_iters(self) -> int:
         """Iterations of the run."""
-        return self._iters_until(self.max_epochs)
+        return self.iters_until(self._max_epochs)
 
-    def _iters_until(self, epoch: int) -> int:
+    @property
+    def _max_iters(self) -> int:
+        return self.max_iters  # what MMEngine's loop calls it
+
+    def iters_until(self, epoch: int) -> int:
+        """Return the iterations before an epoch begins."""
         return epoch * len(self.dataloader) if self.timetable is None else self.timetable.iters_until(epoch)
 
     def epoch_lengths(self) -> dict[str, list]:
@@ -101,20 +119,20 @@ class EpochBasedTrainLoop(TrainLoop):
         if len(self.phases) > 1 or phase.freeze:
             # What fits into memory is found anew for each phase, also where a run is resumed just at its beginning.
             start = self.phases[index - 1].until_epoch if index else 0
-            is_begun = self._phase is None and self.iters_done > self._iters_until(start)
+            is_begun = self._phase is None and self.iters_done > self.iters_until(start)
             self._build_step(self._found if is_begun else None)
         if self.timetable is not None or phase.freeze:
             frozen = f'{", ".join(phase.freeze)} frozen' if phase.freeze else 'nothing frozen'
             self.runner.logger.info(
                 f'Phase {index + 1} of {len(self.phases)}, epochs {self._epoch + 1} to {phase.until_epoch}: '
-                f'{self.dataloader.batch_size} samples per iteration, {frozen}.'
+                f'{samples_per_batch(self.dataloader)} samples per iteration, {frozen}.'
             )
         self._phase = phase
 
     @property
     def iters_since_break(self) -> int:
         """Finished iterations of the running epoch: log lines do not average over two, as in mmcv."""
-        return self.iters_done - self._iters_until(self.epochs_done)
+        return self.iters_done - self.iters_until(self.epochs_done)
 
     def set_position(self, meta: Mapping[str, Any]) -> None:
         """Go on where a checkpoint was; at the beginning of its epoch if epochs had another length there.
@@ -142,7 +160,7 @@ class EpochBasedTrainLoop(TrainLoop):
         self.epochs_done = self._epoch = epochs
 
     def _set_position_among_phases(self, meta: Mapping[str, Any]) -> None:
-        table = self.timetable or make_timetable(self.phases, self.loaders, self.dataloader.batch_size or 1)
+        table = self.timetable or make_timetable(self.phases, self.loaders, samples_per_batch(self.dataloader))
         lengths = meta.get('epoch_lengths') or [[self.max_epochs, meta.get('epoch_length') or len(self.loaders[0])]]
         then = Timetable.of_lengths(lengths)
         iters = meta['iter']
@@ -162,14 +180,25 @@ class EpochBasedTrainLoop(TrainLoop):
 
     def _train(self) -> None:
         check_schedulers(self.timetable, self.runner.param_schedulers)
-        self._owes_evaluation &= self.iters_done == self._iters_until(self.epochs_done)
+        self._owes_evaluation &= self.iters_done == self.iters_until(self.epochs_done)
         self._evaluate_at_start(self.epochs_done)
         while self.epochs_done < self.max_epochs and not self.stop_training:
-            self._run_epoch()
+            self.run_epoch()
             self._stop_if_asked()
             self._evaluate_if_due(self.epochs_done)
+        self._evaluate_at_end()
 
-    def _run_epoch(self) -> None:
+    def run_iter(self, idx: int, data_batch: Any) -> None:
+        """Run one iteration with its hooks.
+
+        Args:
+            idx: Its place in the epoch.
+            data_batch: A batch as the loader gives it.
+        """
+        self._run_iter(idx, data_batch, is_last=False)  # the source knows where the epoch ends
+
+    def run_epoch(self) -> None:
+        """Run what is left of the epoch."""
         runner = self.runner
         self._enter_phase()
         runner.call_hook('before_train_epoch')
@@ -179,7 +208,7 @@ class EpochBasedTrainLoop(TrainLoop):
         self._read(self._open(self._epoch, first, self._epoch * length + first * self.global_batch))
         batch_idx = first
         while (batch := self._next()) is not None:
-            self._run_iter(batch_idx, batch, is_last=False)  # the source knows where the epoch ends
+            self.run_iter(batch_idx, batch)
             batch_idx += 1
             if batch_idx < len(self.dataloader):  # else the epoch's end is done first
                 self._stop_if_asked()

@@ -7,12 +7,16 @@ import torch
 from mmengine.dist import all_gather_object, broadcast, get_world_size
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import EMAHook
+from mmengine.logging import HistoryBuffer
 from mmengine.runner.base_loop import BaseLoop
+from mmengine.runner.loops import _parse_losses, _update_losses
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
+from mmopt.engine.loading.guarded import GuardedLoader
 from mmopt.engine.loading.worker_death import worker_deaths_explained
+from mmopt.engine.loops.measure import check_predictions, measure
 from mmopt.engine.loops.step import unwrap
 from mmopt.engine.micro_batch import Predictor
 from mmopt.engine.parallel.fsdp import gathered
@@ -52,20 +56,33 @@ class EvaluationLoop(BaseLoop):
     Args:
         dataloader: The loader or its config.
         evaluator: The evaluator or its config.
+        fp16: Predict in fp16 whatever the precision of the run.
     """
 
     mode: str
 
-    def __init__(self, runner: Any, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list) -> None:
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: DataLoader | dict,
+        evaluator: Evaluator | dict | list,
+        fp16: bool = False,
+    ) -> None:
         super().__init__(runner, dataloader)
         dataset = self.dataloader.dataset
+        self.fp16 = fp16
         self.evaluator = evaluator if isinstance(evaluator, Evaluator) else runner.build_evaluator(evaluator)
         self.evaluator.dataset_meta = getattr(dataset, 'metainfo', None)
+        if self.evaluator.dataset_meta is not None:
+            runner.visualizer.dataset_meta = self.evaluator.dataset_meta
         for metric in self.evaluator.metrics:
             if hasattr(metric, 'dataset'):
                 metric.dataset = dataset
         self.metrics: dict[str, float] = {}
         """What the last run gave."""
+        self.losses: dict[str, HistoryBuffer] = {}
+        """Means of what a model returns as its last prediction, if that holds losses and nothing else."""
+        self._predict: Predictor | None = None
         self.poll: Callable[[], str | None] | None = None
         """Tells between two batches whether a signal asks to stop; all ranks ask equally often."""
 
@@ -86,7 +103,10 @@ class EvaluationLoop(BaseLoop):
         share_statistics(module)
         module.eval()
         num_polls, poll = self._num_polls(), self.poll
-        predict = Predictor(module, runner.logger)
+        self._predict = None
+        self.losses.clear()
+        if isinstance(self.dataloader, GuardedLoader):
+            self.dataloader.passes = 0  # every evaluation draws the same, also after a resume
         with (
             torch.no_grad(),
             torch.random.fork_rng(devices),
@@ -94,18 +114,35 @@ class EvaluationLoop(BaseLoop):
             gathered(module),
         ):
             for batch_idx, batch in enumerate(self.dataloader):
-                runner.call_hook(f'before_{self.mode}_iter', batch_idx=batch_idx, data_batch=batch)
-                # The model alone: under autocast a metric's matrix products would count in half precision.
-                with runner.autocast():
-                    outputs = predict(batch)
-                self.evaluator.process(data_samples=outputs, data_batch=batch)
-                runner.call_hook(f'after_{self.mode}_iter', batch_idx=batch_idx, data_batch=batch, outputs=outputs)
+                self.run_iter(batch_idx, batch)
                 if poll is not None and batch_idx < num_polls and (name := poll()) is not None:
                     self._abandon(name)
-            self.metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
+            self.metrics = measure(self.evaluator, len(self.dataloader.dataset), runner.logger.warning)
+        if self.losses:
+            self.metrics |= _parse_losses(self.losses, self.mode)
         runner.call_hook(f'after_{self.mode}_epoch', metrics=self.metrics)
         runner.call_hook(f'after_{self.mode}')
         return self.metrics
+
+    @torch.no_grad()
+    def run_iter(self, idx: int, data_batch: Any) -> None:
+        """Predict one batch, with its hooks.
+
+        Args:
+            idx: Its place in the data set.
+            data_batch: A batch as the loader gives it.
+        """
+        runner = self.runner
+        runner.call_hook(f'before_{self.mode}_iter', batch_idx=idx, data_batch=data_batch)
+        if self._predict is None:
+            self._predict = Predictor(unwrap(runner.model), runner.logger, f'{self.mode}_step')
+        # The model alone: under autocast a metric's matrix products would count in half precision.
+        with runner.autocast('fp16' if self.fp16 else None):
+            outputs = self._predict(data_batch)
+        outputs, self.losses = _update_losses(outputs, self.losses)
+        check_predictions(outputs, unwrap(runner.model), self.evaluator)
+        self.evaluator.process(data_samples=outputs, data_batch=data_batch)
+        runner.call_hook(f'after_{self.mode}_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
 
     def _num_polls(self) -> int:
         if self.poll is None:

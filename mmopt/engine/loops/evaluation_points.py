@@ -1,9 +1,17 @@
-"""The points at which mmcv 1.x evaluates."""
+"""The points at which mmcv 1.x and MMEngine evaluate."""
 
 import bisect
 from collections.abc import Sequence
 
-__all__ = ['should_evaluate']
+__all__ = ['interval_at', 'should_evaluate']
+
+
+def interval_at(done: int, interval: int, dynamic_intervals: Sequence[tuple[int, int]] | None = None) -> int:
+    """Return the interval that holds after ``done`` iterations (or epochs); see :func:`should_evaluate`."""
+    if not dynamic_intervals:
+        return interval
+    place = bisect.bisect([milestone for milestone, _ in dynamic_intervals], done)
+    return dynamic_intervals[place - 1][1] if place else interval
 
 
 def should_evaluate(
@@ -23,10 +31,7 @@ def should_evaluate(
     Returns:
         Whether to evaluate.
     """
-    if dynamic_intervals:
-        milestones = [milestone for milestone, _ in dynamic_intervals]
-        place = bisect.bisect(milestones, done)
-        interval = dynamic_intervals[place - 1][1] if place else interval
+    interval = interval_at(done, interval, dynamic_intervals)
     if start is None:
         return done % interval == 0
     return done >= start and (done - start) % interval == 0

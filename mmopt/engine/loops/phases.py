@@ -13,8 +13,10 @@ from typing import Any
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmopt.config.spelling import spelled
 from mmopt.engine.schedules.schedulers import ClosedFormLR
 from mmopt.engine.schedules.timetable import Span, Timetable
+from mmopt.structures import samples_per_batch
 from mmopt.utils.errors import UserError
 from mmopt.utils.numbers import is_whole
 from mmopt.utils.terminal import nearest
@@ -70,7 +72,7 @@ def parse_phases(phases: Sequence[Mapping[str, Any]] | None, max_epochs: int) ->
         if is_last and until < max_epochs:
             raise UserError(
                 f'{name}.until_epoch={until} ends before the run of {max_epochs} epochs: leave it out in the last '
-                'phase, or give runner.max_epochs the same number.'
+                f'phase, or give {spelled("train_cfg.max_epochs")} the same number.'
             )
         freeze = given.get('freeze') or ()
         if isinstance(freeze, str) or not all(isinstance(item, str) for item in freeze):
@@ -123,7 +125,7 @@ def make_timetable(phases: Sequence[Phase], loaders: Sequence[DataLoader], base_
     """
     return Timetable(
         tuple(
-            Span(phase.until_epoch, len(loader), (loader.batch_size or base_batch) / base_batch)
+            Span(phase.until_epoch, len(loader), samples_per_batch(loader) / base_batch)
             for phase, loader in zip(phases, loaders, strict=True)
         )
     )
@@ -144,9 +146,10 @@ def check_schedulers(timetable: Timetable | None, schedulers: Sequence | Mapping
     items = [item for part in parts for item in part]
     if scales <= {1.0} or any(isinstance(item, ClosedFormLR) for item in items):
         return
+    closed_form = '' if spelled('param_scheduler') != 'param_scheduler' else "type='ClosedFormLR', "
     raise UserError(
-        "phases change the batch, and nothing changes the learning rate with it: write lr_config=dict(policy='Fixed') "
-        "or another policy of mmopt (natively param_scheduler=dict(type='ClosedFormLR', policy='Fixed'))."
+        'phases change the batch, and nothing changes the learning rate with it: write '
+        f"{spelled('param_scheduler')}=dict({closed_form}policy='Fixed') or another policy of mmopt."
     )
 
 

@@ -6,7 +6,7 @@ its gradient. Models without ``loss_normalizers`` return means, which are weight
 every sample counts alike.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,9 @@ from torch import Tensor, distributed, nn
 
 from mmopt.engine.guards.bad_numbers import BadNumberGuard
 from mmopt.engine.optim import OptimWrapper
+from mmopt.engine.parallel.unused_parameters import check_all_used, unused_parameters_explained
 from mmopt.structures import batch_size, move_to, split_batch
+from mmopt.utils.errors import UserError
 
 __all__ = ['TrainStep', 'forward_losses', 'sum_losses', 'unwrap']
 
@@ -40,9 +42,14 @@ def sum_losses(losses: dict[str, Tensor | list[Tensor]]) -> tuple[Tensor, dict[s
         The loss, and everything as detached scalars for the log; the total under ``loss``, unless a part is named so.
 
     Raises:
-        TypeError: If an entry is neither a tensor nor a list of tensors.
+        TypeError: If it is no dict, or an entry is neither a tensor nor a list of tensors.
         ValueError: If no entry has ``loss`` in its name.
     """
+    if not isinstance(losses, Mapping):
+        raise TypeError(
+            f"The model returned a {type(losses).__name__} in mode 'loss': it must return a dict, whose entries with "
+            "'loss' in their name are added up."
+        )
     scalars: dict[str, Tensor] = {}
     for name, value in losses.items():
         if isinstance(value, Tensor):
@@ -83,6 +90,7 @@ class TrainStep:
         # Asked once: a module that lacks an attribute takes long to say so.
         self._has_normalizers = hasattr(self.module, 'loss_normalizers')
         # GANs and the like drive several optimizers themselves; MMEngine's BaseModel.train_step is what we replace.
+        self._is_checked = False  # whether all parameters got a gradient, in the first iteration that exchanged them
         own_step = getattr(type(self.module), 'train_step', None)
         self.model_owns_step = own_step is not None and own_step is not BaseModel.train_step
         if not self.model_owns_step and not isinstance(optim_wrapper, OptimWrapper):
@@ -100,8 +108,12 @@ class TrainStep:
         Returns:
             Scalars for the log, still on the device. Only the loss is read back, by the guard.
         """
-        if self.model_owns_step:
-            return self.model.train_step(batch, optim_wrapper=self.optim_wrapper)
+        with unused_parameters_explained(self.model):
+            if self.model_owns_step:
+                return self.model.train_step(batch, optim_wrapper=self.optim_wrapper)
+            return self._run(batch)
+
+    def _run(self, batch: Any) -> dict[str, Tensor]:
         batch = self._preprocess(batch)
         if self.guard is not None:
             self.guard.begin()
@@ -109,7 +121,11 @@ class TrainStep:
         if self.before_first is not None:
             self.before_first(self, batch, normalizers)
             self.before_first = None
+        exchanges = self.optim_wrapper.should_sync()
         log = self._backward(batch, normalizers)
+        if exchanges and not self._is_checked:
+            check_all_used(self.model)
+            self._is_checked = True
         if self.guard is not None and self.guard.is_bad():
             # Not through the distributed wrapper: the other ranks may not be here.
             self.guard.act(log, batch, lambda: forward_losses(self.module, batch, normalizers))
@@ -145,6 +161,11 @@ class TrainStep:
             with optim_wrapper.autocast(self._device_type):
                 losses = forward_losses(self.model, part, normalizers)
             loss, scalars = sum_losses(losses)
+            if not loss.requires_grad:
+                raise UserError(
+                    f'No parameter of {type(self.module).__name__} can learn from its loss: all are frozen '
+                    '(requires_grad is False), or the loss was detached from them.'
+                )
             if self.guard is not None:
                 self.guard.watch(loss)
             optim_wrapper.accumulate(loss if weight == 1 else loss * weight)

@@ -16,18 +16,24 @@ from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmopt.config.spelling import spelled
 from mmopt.engine.guards.bad_numbers import BadNumberError, BadNumberGuard, BadNumberPolicy, RollBack
+from mmopt.engine.guards.classes import check_classes
 from mmopt.engine.guards.signals import StopSignals, TrainingStopped
+from mmopt.engine.guards.weights import bad_weights, describe_bad_weights
 from mmopt.engine.loading.bad_samples import BadSamples
+from mmopt.engine.loading.guarded import GuardedLoader
 from mmopt.engine.loading.prefetch import BatchSource, batch_source
 from mmopt.engine.loading.worker_death import worker_deaths_explained
 from mmopt.engine.loading.workers import LoaderTuner
 from mmopt.engine.logging.time_split import DeviceTime, TimeSplit
 from mmopt.engine.loops.evaluation_loops import EvaluationStopped
-from mmopt.engine.loops.evaluation_points import should_evaluate
+from mmopt.engine.loops.evaluation_points import interval_at, should_evaluate
 from mmopt.engine.loops.phases import Freezer
+from mmopt.engine.loops.step import TrainStep, unwrap
 from mmopt.engine.micro_batch import AutoMicroBatchStep, MicroBatchState, build_step
 from mmopt.engine.parallel.fsdp import is_sharded
+from mmopt.structures import samples_per_batch
 from mmopt.utils.distributed import largest_of_all
 
 __all__ = ['TrainLoop', 'no_batch']
@@ -38,11 +44,13 @@ class TrainLoop(BaseLoop):
 
     Args:
         dataloader: The training loader or its config.
-        val_interval: Evaluate every so many iterations (epochs).
         val_begin: No evaluation before this one (MMEngine's meaning; the interval counts from 0).
+        val_interval: Evaluate every so many iterations (epochs).
+        dynamic_intervals: ``(milestone, interval)`` pairs, each for what comes after its milestone.
         val_start: First evaluation; the interval counts from there (mmcv's ``evaluation.start``).
-        dynamic_intervals: See :func:`should_evaluate`.
         val_at_end: Evaluate once more when the run ends without an evaluation since its last step.
+        dynamic_from_milestone: An interval holds from its milestone on, as in mmcv; False: from the one before it on,
+            as in MMEngine.
         micro_batch: Samples per forward pass; None runs each batch as it is, ``'auto'`` finds the size that fits.
         device_prefetch: Copy the next batch to a GPU while the current one is computed.
         bad_numbers: Arguments of :class:`BadNumberPolicy`: what to do about a loss that is not finite.
@@ -50,18 +58,18 @@ class TrainLoop(BaseLoop):
 
     unit: str
     dataloader: DataLoader
-    _batches: BatchSource  # _read() sets it before the first iteration
 
     def __init__(
         self,
         runner: Any,
         dataloader: DataLoader | dict,
-        val_interval: int = 1,
         val_begin: int = 1,
-        val_start: int | None = None,
+        val_interval: int = 1,
         dynamic_intervals: Sequence[tuple[int, int]] | None = None,
         *,
+        val_start: int | None = None,
         val_at_end: bool = True,
+        dynamic_from_milestone: bool = False,
         micro_batch: int | str | None = None,
         device_prefetch: bool = True,
         bad_numbers: Mapping[str, Any] | None = None,
@@ -70,7 +78,8 @@ class TrainLoop(BaseLoop):
         self.val_interval = val_interval
         self.val_begin = val_begin
         self.val_start = val_start
-        self.dynamic_intervals = dynamic_intervals
+        shift = 0 if dynamic_from_milestone else 1
+        self.dynamic_intervals = [(milestone - shift, every) for milestone, every in dynamic_intervals or ()]
         self.val_at_end = val_at_end
         self.micro_batch = micro_batch
         self.device_prefetch = device_prefetch
@@ -88,6 +97,8 @@ class TrainLoop(BaseLoop):
         self._signals = StopSignals()
         self._resumed_at = (0, 0)  # iterations and samples
         self._loader_iter: Iterator | None = None
+        self._batches: BatchSource | None = None  # _read() sets it before the first iteration
+        self._step: TrainStep | None = None
         self._freezer: Freezer | None = None
         self._step_end = 0.0
         self._data_s = 0.0
@@ -108,9 +119,36 @@ class TrainLoop(BaseLoop):
         return self._epoch
 
     @property
+    def units_done(self) -> int:
+        """Finished iterations, or epochs where the loop counts those."""
+        return self.epochs_done if self.unit == 'epoch' else self.iters_done
+
+    @property
+    def val_interval(self) -> int:
+        """Iterations (epochs) between two evaluations, where the run is."""
+        return interval_at(self.units_done, self._val_interval, self.dynamic_intervals)
+
+    @val_interval.setter
+    def val_interval(self, interval: int) -> None:
+        self._val_interval = interval
+
+    @property
+    def step(self) -> TrainStep:
+        """What runs an iteration; built when it is first asked for, also by a loop that replaces :meth:`run`."""
+        if self._step is None:
+            self._build_step(self._found)
+        assert self._step is not None
+        return self._step
+
+    @property
+    def units_done(self) -> int:
+        """Finished iterations, or epochs where the loop counts those."""
+        return self.epochs_done if self.unit == 'epoch' else self.iters_done
+
+    @property
     def global_batch(self) -> int:
         """Samples of one iteration over all ranks."""
-        return (self.dataloader.batch_size or 1) * get_world_size()
+        return samples_per_batch(self.dataloader) * get_world_size()
 
     @property
     def iters_since_break(self) -> int:
@@ -125,8 +163,7 @@ class TrainLoop(BaseLoop):
 
     def micro_batch_found(self) -> dict[str, Any] | None:
         """Return what a checkpoint keeps of the size that was found; None where the config gives it."""
-        step = getattr(self, 'step', None)
-        return step.state.to_dict() if isinstance(step, AutoMicroBatchStep) else None
+        return self._step.state.to_dict() if isinstance(self._step, AutoMicroBatchStep) else None
 
     def set_position(self, meta: Mapping[str, Any]) -> None:
         """Go on where a checkpoint was.
@@ -162,8 +199,6 @@ class TrainLoop(BaseLoop):
                         pass
             finally:
                 self._split.switch('hooks')
-            if self.val_at_end and self.runner.val_loop is not None and self.evaluated_at != self.iters_done:
-                self._evaluate()
         if (guard := getattr(self.step, 'guard', None)) is not None and guard.num_skipped:
             verb = 'iteration was' if guard.num_skipped == 1 else 'iterations were'
             self.runner.logger.warning(f'{guard.num_skipped} {verb} skipped: their losses were not finite (see above).')
@@ -212,6 +247,22 @@ class TrainLoop(BaseLoop):
         self.runner.roll_back(path, factor)
         self._step_end = self._split.switch('data')
 
+    def refuse_bad_weights(self) -> None:
+        """Refuse weights that are not finite; called before a checkpoint is written. All ranks must call it.
+
+        Raises:
+            BadNumberError: If there are any.
+            RollBack: In its place, where ``bad_numbers`` says so.
+        """
+        module, group = unwrap(self.runner.model), self._signals.shared_by_all
+        bad = bad_weights(module)
+        if is_sharded(module) and group is not None and largest_of_all(int(bool(bad)), group):
+            bad = bad or ['those of another process']
+        if not bad:
+            return
+        text = describe_bad_weights(bad, self.iters_done)
+        raise RollBack(text, lambda: text) if self.bad_numbers.action == 'rollback' else BadNumberError(text)
+
     def _make_guard(self) -> BadNumberGuard:
         group = self._signals.shared_by_all
         if self.bad_numbers.action == 'raise' and not is_sharded(self.step.module):
@@ -235,11 +286,12 @@ class TrainLoop(BaseLoop):
         raise TrainingStopped(signal_name, self.iters_done, str(path))
 
     def _build_step(self, found: MicroBatchState | None) -> None:
-        self.step = build_step(self.runner, self.micro_batch, found)
+        self._step = build_step(self.runner, self.micro_batch, found)
         if not self.step.model_owns_step:
             self.step.guard = self._make_guard()
 
     def _begin(self) -> None:
+        check_classes(unwrap(self.runner.model), self.dataloader.dataset)
         self._build_step(self._found)
         self.runner.call_hook('before_train')
         self._step_end = self._split.switch('data')
@@ -253,7 +305,7 @@ class TrainLoop(BaseLoop):
         """Let the next batches come from this iterator."""
         self._batches = batch_source(
             batches,
-            self.step.module,
+            unwrap(self.runner.model),
             num_workers=self.dataloader.num_workers,
             enabled=self.device_prefetch,
             device_time=self._device_time,
@@ -261,6 +313,7 @@ class TrainLoop(BaseLoop):
 
     def _next(self) -> Any:
         """Take a batch, or None at the end of the epoch."""
+        assert self._batches is not None, '_read() comes first'
         self._split.switch('data')
         # Counted when it is taken, not when it is fetched ahead: a checkpoint counts what was trained on.
         return self.bad_samples.unpack(self._batches.take())
@@ -273,6 +326,8 @@ class TrainLoop(BaseLoop):
             iters_into_epoch = 0
         elif hasattr(sampler, 'set_epoch'):
             sampler.set_epoch(epoch)
+        if isinstance(self.dataloader, GuardedLoader):
+            self.dataloader.passes = epoch  # so that samples draw what they would have drawn
         batches = self._loader_iter = iter(self.dataloader)
         if iters_into_epoch:
             self.runner.logger.warning(
@@ -295,7 +350,9 @@ class TrainLoop(BaseLoop):
 
     def _run_iter(self, batch_idx: int, batch: Any, *, is_last: bool) -> None:
         runner, split, device_time = self.runner, self._split, self._device_time
-        split.switch('hooks')
+        now = split.switch('hooks')
+        if not self._step_end:  # a loop that replaces run() begins here
+            self._step_end = now
         runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=batch)
         split.switch('compute')
         start = None if device_time is None else device_time.mark()
@@ -303,7 +360,7 @@ class TrainLoop(BaseLoop):
         if device_time is not None:
             device_time.add('compute', start)
         self.iters_done += 1
-        if not is_last:
+        if not is_last and self._batches is not None:
             split.switch('data')
             self._batches.advance()
         # From one step's end to the next: hooks and the wait for data are part of an iteration, evaluations are not.
@@ -345,6 +402,13 @@ class TrainLoop(BaseLoop):
         if due and self.runner.val_loop is not None:
             self._evaluate()
 
+    def _evaluate_at_end(self) -> None:
+        """Evaluate what the run ends with, unless that has been done; the loader's workers are no longer needed."""
+        is_owed = self.evaluated_at != self.iters_done and self.units_done >= self.val_begin
+        if self.val_at_end and is_owed and self.runner.val_loop is not None:
+            self._close()
+            self._evaluate()
+
     def _evaluate(self) -> None:
         start = time.perf_counter()
         loop = self.runner.val_loop
@@ -364,5 +428,5 @@ def no_batch(dataloader: DataLoader) -> str:
     dataset: Any = dataloader.dataset
     return (
         f'An epoch has no batch: {len(dataset)} samples make no full batch of {dataloader.batch_size} and '
-        'drop_last is on; lower data.samples_per_gpu.'
+        f'drop_last is on; lower {spelled("train_dataloader.batch_size")}.'
     )

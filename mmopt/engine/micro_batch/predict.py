@@ -17,15 +17,17 @@ __all__ = ['Predictor']
 
 
 class Predictor:
-    """Run ``val_step``; after an out-of-memory error in halves, and so from then on.
+    """Run ``val_step`` or ``test_step``; after an out-of-memory error in halves, and so from then on.
 
     Args:
         module: The model, without its distributed wrapper.
         logger: Where failures go.
+        step: Name of the method: those that average over flips and scales have a ``test_step`` of their own.
     """
 
-    def __init__(self, module: nn.Module, logger: Logger) -> None:
-        self.module: Any = module
+    def __init__(self, module: nn.Module, logger: Logger, step: str = 'val_step') -> None:
+        self.predict: Any = getattr(module, step)
+        self.name = f'{type(module).__name__}.{step}'
         self.logger = logger
         self.state = MicroBatchState()
 
@@ -36,14 +38,14 @@ class Predictor:
             batch: A batch as the loader gives it.
 
         Returns:
-            What ``val_step`` returns; of several parts their lists, joined.
+            What the method returns; of several parts their lists, joined.
 
         Raises:
             UserError: If not even one sample fits.
         """
         if self.state.size is None:
             try:
-                return self.module.val_step(batch)
+                return self.predict(batch)
             except RuntimeError as error:
                 self._check(error)
                 failure = str(error).strip().splitlines()[0]
@@ -59,10 +61,10 @@ class Predictor:
     def _in_parts(self, batch: Any) -> list:
         outputs: list = []
         for part in split_batch(batch, size_for(self.state, batch_size(batch))):
-            predicted = self.module.val_step(part)
+            predicted = self.predict(part)
             if not isinstance(predicted, list | tuple):
                 raise TypeError(
-                    f'{type(self.module).__name__}.val_step returned a {type(predicted).__name__}, which cannot be '
+                    f'{self.name} returned a {type(predicted).__name__}, which cannot be '
                     'joined over the parts of a batch that is too large: lower the batch size of the evaluation.'
                 )
             outputs += predicted

@@ -15,6 +15,7 @@ from mmengine.dist import get_world_size
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from mmopt.config.spelling import spelled
 from mmopt.engine.loops.step import TrainStep
 from mmopt.engine.micro_batch.agreement import Agreement, reduce_gradients
 from mmopt.engine.micro_batch.decision import (
@@ -75,7 +76,7 @@ class AutoMicroBatchStep(TrainStep):
         if self.model_owns_step:
             raise UserError(
                 f"optimize.micro_batch='auto': {type(self.module).__name__} has a train_step of its own, which cannot "
-                'be undone and repeated; drop the key and lower data.samples_per_gpu.'
+                f'be undone and repeated; drop the key and lower {spelled("train_dataloader.batch_size")}.'
             )
         if get_world_size() == 1:
             return

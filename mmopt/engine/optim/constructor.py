@@ -6,6 +6,7 @@ from typing import Any
 from mmengine.optim import OptimWrapper
 from torch import nn
 
+from mmopt.config.spelling import spelled
 from mmopt.engine.optim.param_groups import ParamSetting, iter_default_settings, merge_settings, plain_settings
 from mmopt.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 
@@ -44,9 +45,14 @@ class MMCV1OptimWrapperConstructor:
         keys: dict[str, dict] = self.paramwise_cfg.get('custom_keys', {})
         decays += [f'custom_keys[{name!r}]' for name, value in keys.items() if 'decay_mult' in value]
         if decays and self.base_weight_decay is None:
-            raise ValueError(f'paramwise_cfg.{decays[0]} multiplies optimizer.weight_decay, which is not set: set it.')
+            raise ValueError(
+                f'paramwise_cfg.{decays[0]} multiplies {spelled("optim_wrapper.optimizer.weight_decay")}, which is '
+                'not set: set it.'
+            )
         if self.base_lr is None and (keys or 'bias_lr_mult' in self.paramwise_cfg):
-            raise ValueError('paramwise_cfg multiplies optimizer.lr, which is not set: set it.')
+            raise ValueError(
+                f'paramwise_cfg multiplies {spelled("optim_wrapper.optimizer.lr")}, which is not set: set it.'
+            )
 
     def settings(self, model: nn.Module) -> list[ParamSetting]:
         """Return one setting per parameter, in the order of MMCV's checkpoints."""
@@ -72,5 +78,8 @@ class MMCV1OptimWrapperConstructor:
         kind: Any = self.optimizer_cfg.get('type')
         optimizer_class = OPTIMIZERS.get(kind) if isinstance(kind, str) else kind
         if optimizer_class is None:
-            raise ValueError(f'optimizer.type={kind!r} is not registered: write a class of torch.optim, e.g. AdamW.')
+            raise ValueError(
+                f'{spelled("optim_wrapper.optimizer.type")}={kind!r} is not registered: write a class of '
+                'torch.optim, e.g. AdamW.'
+            )
         return next(iter(inspect.signature(optimizer_class).parameters))

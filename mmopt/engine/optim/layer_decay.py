@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
+from mmopt.config.spelling import spelled
 from mmopt.engine.optim.constructor import MMCV1OptimWrapperConstructor
 from mmopt.engine.optim.param_groups import ParamSetting
 from mmopt.registry import OPTIM_WRAPPER_CONSTRUCTORS
@@ -89,7 +90,9 @@ class LearningRateDecayOptimWrapperConstructor(MMCV1OptimWrapperConstructor):
                 f'{sorted(unknown)}.'
             )
         if self.base_lr is None:
-            raise ValueError(f'{type(self).__name__} multiplies optimizer.lr, which is not set: set it.')
+            raise ValueError(
+                f'{type(self).__name__} multiplies {spelled("optim_wrapper.optimizer.lr")}, which is not set: set it.'
+            )
 
     def settings(self, model: nn.Module) -> list[ParamSetting]:
         """Return one setting per trainable parameter."""
@@ -146,7 +149,8 @@ class TSMOptimWrapperConstructor(MMCV1OptimWrapperConstructor):
         """Refuse a missing or unknown key."""
         if set(self.paramwise_cfg) != {'fc_lr5'} or self.base_lr is None:
             raise ValueError(
-                f'{type(self).__name__}: write optimizer.lr and paramwise_cfg=dict(fc_lr5=True or False), got lr='
+                f'{type(self).__name__}: write {spelled("optim_wrapper.optimizer.lr")} and '
+                'paramwise_cfg=dict(fc_lr5=True or False), got lr='
                 f'{self.base_lr!r} and keys {sorted(self.paramwise_cfg)}.'
             )
 

@@ -29,30 +29,38 @@ class AmpOptimWrapper(OptimWrapper):
     """Autocast forward and a loss scale.
 
     Args:
-        dtype: ``'float16'``, ``'bfloat16'``, or ``'auto'``: the fastest precision that the device computes itself,
-            fp32 where it has no other.
+        dtype: ``'float16'`` (also None), ``'bfloat16'``, or ``'auto'``: the fastest precision that the device computes
+            itself, fp32 where it has no other.
         loss_scale: A float is a static scale; ``'dynamic'`` halves on overflow and doubles after 2000 good steps; a
             dict holds arguments of :class:`torch.amp.GradScaler`. Without effect in other precisions than fp16.
         accumulative_counts: Iterations per optimizer step.
         clip_grad: Clipping, on unscaled gradients; see :class:`OptimWrapper`.
         allow: The half precisions that ``'auto'`` may choose.
+        use_fsdp: MMEngine's switch for the loss scaler of sharded models, which do not train in fp16 here.
 
     Raises:
-        ValueError: If ``dtype`` is unknown.
+        ValueError: If ``dtype`` is unknown, or ``use_fsdp`` is set.
         TypeError: If ``loss_scale`` has another type.
     """
 
     def __init__(
         self,
         optimizer: torch.optim.Optimizer,
-        dtype: str = 'float16',
+        dtype: str | None = None,
         loss_scale: float | str | dict = 'dynamic',
         accumulative_counts: int = 1,
         clip_grad: dict | None = None,
         allow: Sequence[str] = ('bf16', 'fp16'),
+        *,
+        use_fsdp: bool = False,
     ) -> None:
         super().__init__(optimizer, accumulative_counts, clip_grad)
-        name = str(dtype).removeprefix('torch.')
+        if use_fsdp:
+            raise ValueError(
+                "AmpOptimWrapper: use_fsdp=True is for MMEngine's own sharded models; write "
+                "model_wrapper_cfg=dict(type='FSDP') and dtype='bfloat16', which needs no loss scale."
+            )
+        name = str(dtype or 'float16').removeprefix('torch.')
         if name not in _DTYPES:
             raise ValueError(f'AmpOptimWrapper: dtype must be one of {sorted(_DTYPES)}, got {dtype!r}.')
         self._device_type = next(p.device.type for group in optimizer.param_groups for p in group['params'])
@@ -132,7 +140,12 @@ class AmpOptimWrapper(OptimWrapper):
         found_inf = self.loss_scaler._per_optimizer_states[id(self.optimizer)]['found_inf_per_device']
         for flag in found_inf.values():
             self._num_skipped += flag.to(self._num_skipped.device, non_blocking=True).clamp(max=1)
+        begun = _without_momentum(self.optimizer)
         self.loss_scaler.step(self.optimizer, **kwargs)
+        if begun and any(flag.item() for flag in found_inf.values()):
+            # The fused kernel has made the buffers and, leaving out the step, not filled them.
+            for param in begun:
+                self.optimizer.state[param].pop('momentum_buffer', None)
         self.loss_scaler.update(self.static_scale)
         scale: Any = self.loss_scaler._scale
         self.step_log |= dict(loss_scale=scale.clone(), num_skipped_steps=self._num_skipped.clone())
@@ -151,6 +164,17 @@ class AmpOptimWrapper(OptimWrapper):
             self.loss_scaler.load_state_dict(scaler_state)
         self._num_skipped.fill_(state_dict.pop('num_skipped_steps', 0))
         super().load_state_dict(state_dict)
+
+
+def _without_momentum(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """List the parameters of a fused SGD whose momentum begins with this step."""
+    return [
+        param
+        for group in optimizer.param_groups
+        if group.get('fused') and group.get('momentum') and 'dampening' in group
+        for param in group['params']
+        if param.grad is not None and optimizer.state[param].get('momentum_buffer') is None
+    ]
 
 
 def evaluation_precision(optim_wrapper: Mapping[str, Any] | None, trained_in: str | None, device_type: str) -> str:

@@ -14,8 +14,9 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from mmopt.engine.optim import AmpOptimWrapper
+from mmopt.config.precision import AUTO, precision_of
 from mmopt.utils.errors import UserError
+from mmopt.utils.type_names import type_names
 
 __all__ = [
     'check_sharding',
@@ -40,12 +41,11 @@ def check_sharding(cfg: Mapping[str, Any]) -> None:
         UserError: If it averages weights or runs in fp16.
     """
     hooks = [hook.get('type') for hook in cfg.get('custom_hooks') or [] if isinstance(hook, Mapping)]
-    if 'EMAHook' in hooks:
+    if any('EMAHook' in type_names(kind) for kind in hooks):
         raise UserError(
             "model_wrapper='fsdp': averaged weights (EMAHook) are not sharded; drop the hook, or use 'ddp'."
         )
-    wrapper = cfg.get('optim_wrapper') or {}
-    if wrapper.get('type') in ('AmpOptimWrapper', AmpOptimWrapper) and 'bf' not in str(wrapper.get('dtype')):
+    if precision_of(cfg.get('optim_wrapper')) in ('fp16', AUTO):
         # Each rank would look for infinities in its own shards only, and step where another skips.
         raise UserError(
             "model_wrapper='fsdp' does not work with fp16, whose loss scaler would decide on each rank alone; use "

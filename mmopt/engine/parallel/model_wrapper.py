@@ -9,6 +9,7 @@ from torch import nn
 
 from mmopt.engine.parallel.fsdp import shard_model
 from mmopt.utils.distributed import local_rank
+from mmopt.utils.type_names import type_names
 
 __all__ = ['needs_mmengine', 'wrap_distributed']
 
@@ -24,7 +25,7 @@ def needs_mmengine(config: Mapping[str, Any] | None) -> bool:
     Returns:
         Whether it is foreign.
     """
-    return config is not None and config.get('type', OWN[0]) not in OWN
+    return config is not None and type_names(config.get('type', OWN[0]))[0] not in OWN
 
 
 def wrap_distributed(model: nn.Module, config: Mapping[str, Any] | None, *, find_unused_parameters: bool) -> nn.Module:

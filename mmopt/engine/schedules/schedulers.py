@@ -192,7 +192,8 @@ class ClosedFormMomentum(_ClosedForm):
         if 'betas' in group:
             return group['betas'][0]
         raise ValueError(
-            f'momentum_config needs an optimizer with momentum or betas, got one whose groups have {sorted(group)}.'
+            f'{type(self).__name__} needs an optimizer with momentum or betas, got one whose groups have '
+            f'{sorted(group)}.'
         )
 
     def _write(self, group: dict, value: float) -> None:

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from mmopt.config.spelling import spelled
 from mmopt.engine.switches.effect import Effect
 from mmopt.registry import OPTIMIZERS
 
@@ -30,8 +31,10 @@ def fuse_optimizer(optim_wrapper: Mapping[str, Any], value: bool) -> tuple[dict[
     if optimizer_class is None or 'fused' not in inspect.signature(optimizer_class).parameters:
         return wrapper, Effect(f'torch has no fused {kind}', is_effective=False)
     if 'fused' in optimizer:
-        return wrapper, Effect(f'optimizer.fused={optimizer["fused"]} says so itself')
+        return wrapper, Effect(f'{spelled("optim_wrapper.optimizer.fused")}={optimizer["fused"]} says so itself')
     if optimizer.get('foreach') and value:
-        return wrapper, Effect('optimizer.foreach=True excludes it: drop foreach', is_effective=False)
+        return wrapper, Effect(
+            f'{spelled("optim_wrapper.optimizer.foreach")}=True excludes it: drop foreach', is_effective=False
+        )
     wrapper['optimizer'] = dict(optimizer, fused=value)
     return wrapper, Effect(f'fused {kind}' if value else 'off')

@@ -10,6 +10,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from mmopt.config.spelling import spelled
 from mmopt.engine.switches.effect import Effect
 from mmopt.utils.errors import UserError
 from mmopt.utils.numbers import is_number
@@ -74,7 +75,9 @@ def scale_optimizer(optim_wrapper: Mapping[str, Any], factor: float, reason: str
     optimizer: Any = wrapper.get('optimizer')
     lr = optimizer.get('lr') if isinstance(optimizer, Mapping) else None
     if not isinstance(lr, int | float):
-        return wrapper, Effect('there is no single optimizer.lr to scale', is_effective=False)
+        return wrapper, Effect(
+            f'there is no single {spelled("optim_wrapper.optimizer.lr")} to scale', is_effective=False
+        )
     wrapper['optimizer'] = dict(optimizer, lr=lr * factor)
     return wrapper, Effect(f'lr {lr:g} -> {lr * factor:g}, {reason}')
 

@@ -12,7 +12,6 @@ import torch
 
 from mmopt.evaluation.segmentation.iou import confusion_matrix, segmentation_scores
 from mmopt.registry import FUNCTIONS
-from mmopt.utils.errors import DataError
 
 __all__ = ['majority_map']
 
@@ -24,7 +23,7 @@ def majority_map(train_dataset: Any, val_dataset: Any) -> dict[str, float]:
     Labels of other sizes than the first one's count at their relative place.
 
     Args:
-        train_dataset: Data set whose samples' info has a ``label_path`` and a ``label_table``.
+        train_dataset: Data set with ``read_label``, which takes what ``get_data_info`` returns.
         val_dataset: Another one.
 
     Returns:
@@ -60,8 +59,4 @@ def _fit(label_HW: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def _labels(dataset: Any) -> Iterator[np.ndarray]:
     for index in range(len(dataset)):
-        info = dataset.get_data_info(index)
-        raw_HW = cv2.imread(info['label_path'], cv2.IMREAD_UNCHANGED)
-        if raw_HW is None:
-            raise DataError(f'{info["label_path"]}: not readable as an image.')
-        yield cv2.LUT(raw_HW, info['label_table'])
+        yield dataset.read_label(dataset.get_data_info(index))

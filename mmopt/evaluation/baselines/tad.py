@@ -61,5 +61,5 @@ def _labs(dataset: Any) -> list[tuple[str, np.ndarray, int]]:
     """Return laboratory, events and frames of every video."""
     dataset.full_init()
     windows = map(dataset.get_data_info, range(len(dataset)))
-    length = {window['video'].video_id: window['num_frames'] for window in windows}
-    return [(v.lab_id, e, length[v.video_id]) for v, e in zip(dataset.videos, dataset.events, strict=True)]
+    length = {window['video'].name: window['num_frames'] for window in windows}
+    return [(v.lab_id, e, length[v.name]) for v, e in zip(dataset.videos, dataset.events, strict=True)]

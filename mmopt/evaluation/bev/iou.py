@@ -50,15 +50,29 @@ class BEVIoU:
     ``mIoUv2``   per image with the counts of all classes pooled, averaged over images
     ============ =====================================================================================
 
-    A class without one labeled cell in the data set is left out of the means and named in the log; the original gives
-    NaN there. Only counters are kept, whatever the size of the data set, and summed over ranks at the end.
+    A class without one labeled cell in the data set is left out of the means and named in the log. DiffBEV's evaluation
+    counts it as 0 where it was predicted anywhere, and leaves it out where it was not: ``absent_classes='zero'``. Only
+    counters are kept, whatever the size of the data set, and summed over ranks at the end.
 
     Args:
         classes: Names, in the order of the label bits; by default those of the data set, else nuScenes'.
         prefix: Put before every key, with a slash.
+        absent_classes: What a class that is predicted and never labeled counts in ``mIoU``: ``'ignore'`` leaves it out,
+            ``'zero'`` counts 0.
+
+    Raises:
+        ValueError: If ``absent_classes`` is neither.
     """
 
-    def __init__(self, classes: Sequence[str] | None = None, prefix: str | None = None) -> None:
+    metric_keys = ('mIoU', 'mIoUv1', 'mIoUv2', 'IoU.*')
+    """Names of the metrics without the prefix; ``*`` stands for a class."""
+
+    def __init__(
+        self, classes: Sequence[str] | None = None, prefix: str | None = None, absent_classes: str = 'ignore'
+    ) -> None:
+        if absent_classes not in ('ignore', 'zero'):
+            raise ValueError(f"absent_classes must be 'ignore' or 'zero', got {absent_classes!r}.")
+        self.absent_classes = absent_classes
         self.classes = tuple(classes) if classes else None
         self.prefix = prefix
         self.dataset_meta: dict | None = None  # the evaluator sets it
@@ -127,14 +141,15 @@ class BEVIoU:
         occurs = tp + fn > 0
         iou_P = tp / (tp + fp + fn).clamp(min=1)
         metrics = dict(
-            mIoU=_mean(iou_P[occurs]),
+            mIoU=_mean(iou_P[occurs if self.absent_classes == 'ignore' else occurs | (fp > 0)]),
             mIoUv1=_mean((v1[0] / v1[1].clamp(min=1))[occurs]),
             mIoUv2=float(v2[0] / v2[1].clamp(min=1)),
         )
         metrics |= {f'IoU.{name}': float(iou_P[index]) for index, name in enumerate(names) if occurs[index]}
         absent = [name for index, name in enumerate(names) if not occurs[index]]
         if absent:
-            print_log(f'BEVIoU: no labeled cell of {", ".join(absent)}: left out of mIoU and mIoUv1.', 'current')
+            treated = 'left out of mIoU' if self.absent_classes == 'ignore' else '0 in mIoU where predicted, left out'
+            print_log(f'BEVIoU: no labeled cell of {", ".join(absent)}: {treated} of mIoUv1.', 'current')
         return metrics
 
 

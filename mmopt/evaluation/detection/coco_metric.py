@@ -35,6 +35,12 @@ class CocoDetection:
         prefix: Put before every key, with a slash.
     """
 
+    metric_keys = (
+        *('mAP', 'mAP50', 'mAP75', 'mAP_small', 'mAP_medium', 'mAP_large', 'AR1', 'AR10', 'AR100', 'mAP50.*'),
+        *('precision', 'recall', 'F1', 'fp_per_image', 'confidence'),
+    )
+    """Names of the metrics without the prefix; ``*`` stands for a class."""
+
     def __init__(
         self, score_threshold: float | None = None, out_dir: str | None = None, prefix: str | None = None
     ) -> None:

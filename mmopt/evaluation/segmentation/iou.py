@@ -79,6 +79,9 @@ class SegmentationIoU:
         prefix: Put before every key, with a slash.
     """
 
+    metric_keys = ('mIoU', 'fwIoU', 'F1', 'aAcc', 'edge_mIoU', 'edge_F1', 'IoU.*')
+    """Names of the metrics without the prefix; ``*`` stands for a class."""
+
     def __init__(self, classes: Sequence[str] | None = None, prefix: str | None = None) -> None:
         self.classes = tuple(classes) if classes else None
         self.prefix = prefix

@@ -3,7 +3,8 @@
 Shape letters: N predictions, M true events; a row of five is start, stop, agent, target, action.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,12 @@ class TemporalDetection:
         self.dataset_meta: dict | None = None  # the evaluator sets it
         self._videos: dict[str, _Video] = {}
 
+    @property
+    def metric_keys(self) -> tuple[str, ...]:
+        """Names of the metrics without the prefix; ``*`` stands for a class."""
+        tious = [f'mAP.tIoU{round(100 * tiou)}' for tiou in self.tious]
+        return ('F1', 'precision', 'recall', 'mAP', *tious, 'kaggle_F', 'F1.*', 'frame_F1.*')
+
     def process(self, data_batch: Any, data_samples: Sequence) -> None:
         """Note the rows of one batch.
 
@@ -131,7 +138,8 @@ class TemporalDetection:
         """
         del data_batch  # MMEngine's signature
         for sample in data_samples:
-            name = sample.get('video_id')
+            # Laboratories number their videos from 1.
+            name = f'{sample.get("lab_id")}/{sample.get("video_id")}'
             if name not in self._videos:
                 labeled = sample.get('labeled').cpu().numpy()
                 self._videos[name] = _Video(sample.get('lab_id'), sample.get('num_frames'), sample.get('fps'), labeled)
@@ -234,13 +242,21 @@ class TemporalDetection:
         return kaggle_score(solution, submission, labeled, {name: video.lab_id for name, video in videos.items()})
 
     def _write(self, folder: Path, videos: Mapping, truth: Mapping, resolved: Mapping, classes: Sequence[str]) -> None:
-        events = [event for name, rows in resolved.items() for event in to_events(name, rows, classes)]
+        ids = _short_names(videos)
+        events = [event for name, rows in resolved.items() for event in to_events(ids[name], rows, classes)]
         write_submission(folder / 'submission.csv', events)
         for name, video in list(videos.items())[: self.max_pictures]:
-            title = f'{video.lab_id} {name}'
+            title = name.replace('/', ' ')
             picture = draw_timeline(truth[name], resolved[name], (0, video.num_frames), classes, video.fps, title)
-            cv2.imwrite(str(folder / f'timeline_{name}.png'), picture[..., ::-1])
+            cv2.imwrite(str(folder / f'timeline_{ids[name].replace("/", "_")}.png'), picture[..., ::-1])
         print_log(f'Wrote {len(events)} intervals to {folder / "submission.csv"} and timelines beside it.', 'current')
+
+
+def _short_names(names: Iterable[str]) -> dict[str, str]:
+    """Shorten ``laboratory/id`` to the id, which the competition's files have, where no two laboratories share it."""
+    ids = {name: name.rpartition('/')[2] for name in names}
+    num_videos = Counter(ids.values())
+    return {name: short if num_videos[short] == 1 else name for name, short in ids.items()}
 
 
 def _count_frames(predicted: np.ndarray, truth: np.ndarray, num_frames: int, num_classes: int) -> np.ndarray:

@@ -86,6 +86,9 @@ class ActionClassification:
         prefix: Put before every key, with a slash.
     """
 
+    metric_keys = ('accuracy', 'precision', 'recall', 'F1', 'F1.*')
+    """Names of the metrics without the prefix; ``*`` stands for a class."""
+
     def __init__(self, classes: Sequence[str] | None = None, prefix: str | None = None) -> None:
         self.classes = None if classes is None else tuple(classes)
         self.prefix = prefix

@@ -31,7 +31,7 @@ class BatchMover(nn.Module):
     """Moves a batch to its model's device, in the place of MMEngine's data preprocessor; no part of the model's state.
 
     Args:
-        model: The model.
+        model: What computes on the device.
     """
 
     def __init__(self, model: nn.Module) -> None:

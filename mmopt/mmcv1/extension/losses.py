@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from mmopt.ops.mmcv.focal_loss import (
+from mmopt.ops.mmcv.layers.focal_loss import (
     sigmoid_focal_loss,
     sigmoid_focal_loss_backward,
     softmax_focal_loss,

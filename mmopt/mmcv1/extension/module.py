@@ -8,16 +8,21 @@ import functools
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
+import mmcv
 import torch
 from torch import Tensor
 
 from mmopt.mmcv1.extension.boxes import BOX_FUNCTIONS
+from mmopt.mmcv1.extension.convolutions import CONVOLUTION_FUNCTIONS
+from mmopt.mmcv1.extension.layers import LAYER_FUNCTIONS
 from mmopt.mmcv1.extension.losses import LOSS_FUNCTIONS
+from mmopt.mmcv1.extension.points import POINT_FUNCTIONS
 from mmopt.mmcv1.extension.regions import REGION_FUNCTIONS
 
 __all__ = ['EXTENSION_FUNCTIONS', 'install_extension']
@@ -25,7 +30,16 @@ __all__ = ['EXTENSION_FUNCTIONS', 'install_extension']
 _NAME = 'mmcv._ext'
 
 # Our functions under the extension's names, as `mmcv.ops` calls them: results are written into arguments.
-EXTENSION_FUNCTIONS: dict[str, Callable] = BOX_FUNCTIONS | LOSS_FUNCTIONS | REGION_FUNCTIONS
+EXTENSION_FUNCTIONS: dict[str, Callable] = (
+    BOX_FUNCTIONS
+    | CONVOLUTION_FUNCTIONS
+    | LAYER_FUNCTIONS
+    | LOSS_FUNCTIONS
+    | POINT_FUNCTIONS
+    | REGION_FUNCTIONS
+    # What an environment report asks the extension about itself.
+    | {name: lambda: 'none: ops in PyTorch by mmopt' for name in ('get_compiler_version', 'get_compiling_cuda_version')}
+)
 
 
 def install_extension() -> bool:
@@ -36,9 +50,6 @@ def install_extension() -> bool:
 
     Returns:
         Whether `mmcv.ops` runs on our ops; False where a compiled extension is installed, which stays.
-
-    Raises:
-        ModuleNotFoundError: If no mmcv is installed.
     """
     loaded = sys.modules.get(_NAME)
     if loaded is None and not _is_compiled():
@@ -46,20 +57,12 @@ def install_extension() -> bool:
         loaded = importlib.util.module_from_spec(ModuleSpec(_NAME, loader, origin='mmopt'))
         loader.exec_module(loaded)
         sys.modules[_NAME] = loaded
-        if parent := sys.modules.get('mmcv'):
-            parent._ext = loaded  # type: ignore[attr-defined]  # what an import of a submodule does
+        mmcv._ext = loaded  # what an import of a submodule does
     return isinstance(loaded, _Extension)
 
 
 def _is_compiled() -> bool:
-    spec = importlib.util.find_spec('mmcv')
-    if spec is None:
-        raise ModuleNotFoundError(
-            'mmcv is not installed, and code written for mmcv needs its Python part. Install mmcv-lite: '
-            "pip install 'mmcv-lite==2.2.0'.",
-            name='mmcv',
-        )
-    return PathFinder.find_spec(_NAME, spec.submodule_search_locations) is not None
+    return PathFinder.find_spec(_NAME, mmcv.__path__) is not None
 
 
 class _Extension(ModuleType):
@@ -93,7 +96,8 @@ def _as_kernel(function: Callable) -> Callable:
     def kernel(*args: Any, **kwargs: Any) -> Any:
         tensor = next((value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), None)
         device_type = 'cpu' if tensor is None else tensor.device.type
-        with torch.no_grad(), torch.autocast(device_type, enabled=False):
+        has_autocast = torch.amp.is_autocast_available(device_type)
+        with torch.no_grad(), torch.autocast(device_type, enabled=False) if has_autocast else nullcontext():
             return function(*args, **kwargs)
 
     return kernel

@@ -41,6 +41,9 @@ class LSSSegmentor(BaseModel):
         threshold: Probability above which a class is predicted.
     """
 
+    needs_all_classes = True
+    classes_remedy = 'the number of model.head.priors'
+
     def __init__(
         self,
         backbone: dict,
@@ -59,6 +62,7 @@ class LSSSegmentor(BaseModel):
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck)
         self.head = MODELS.build(head)
+        self.num_classes = len(self.head.priors_P)
         self.uncertainty_weight = uncertainty_weight
         self.depth_weight = depth_weight
         self.threshold = threshold
@@ -118,9 +122,8 @@ class LSSSegmentor(BaseModel):
             ``num_cells`` and, with depth supervision, ``num_depths``: float32 scalars on the samples' device.
         """
         bits = self._field(data_samples, 'label_bits')
-        num_classes = len(self.head.priors_P)
         # Filled on the device: a tensor made of a number on the host would be copied there, and waited for.
-        num_cells = torch.full((), bits.numel() * num_classes, dtype=torch.float32, device=bits.device)
+        num_cells = torch.full((), bits.numel() * self.num_classes, dtype=torch.float32, device=bits.device)
         normalizers = dict(num_cells=num_cells)
         if self.depth_weight:
             bins_BHW = depth_bins(self._field(data_samples, 'depth'), self.neck.geometry.depth_bound)
@@ -142,8 +145,7 @@ class LSSSegmentor(BaseModel):
         normalizers: dict[str, Tensor],
     ) -> dict[str, Tensor]:
         maps = decode_label_bits(self._field(data_samples, 'label_bits').to(logits_BPZX.device, non_blocking=True))
-        num_classes = len(self.head.priors_P)
-        labels_BPZX, valid_B1ZX = maps[:, :num_classes], maps[:, -1:]
+        labels_BPZX, valid_B1ZX = maps[:, : self.num_classes], maps[:, -1:]
         if labels_BPZX.shape != logits_BPZX.shape:
             raise ValueError(
                 f'LSSSegmentor: logits are {tuple(logits_BPZX.shape)} but labels give {tuple(labels_BPZX.shape)} '

@@ -48,6 +48,8 @@ class AnchorDetector(BaseModel):
         ValueError: If ``iou_loss`` is unknown, or there is not one weight per level.
     """
 
+    classes_remedy = 'model.head.num_classes'
+
     def __init__(
         self,
         backbone: dict,
@@ -73,6 +75,7 @@ class AnchorDetector(BaseModel):
         self.neck = MODELS.build(dict(neck, in_channels=self.backbone.out_channels))
         strides = self.backbone.strides
         self.head = MODELS.build(dict(head, in_channels=self.neck.out_channels, strides=strides))
+        self.num_classes = self.head.num_classes
         if len(level_weights) != len(strides):
             raise ValueError(f'AnchorDetector: {len(level_weights)} level_weights for the strides {tuple(strides)}.')
         self.weights = {'box': box_weight, 'objectness': objectness_weight, 'class': class_weight}

@@ -69,6 +69,9 @@ class BoundarySegmentor(BaseModel):
         ValueError: If an auxiliary head's stage is unknown, heads differ in their classes, or a value is out of range.
     """
 
+    needs_all_classes = True
+    classes_remedy = 'num_classes of head, auxiliary_heads and point_head'
+
     def __init__(
         self,
         backbone: dict,

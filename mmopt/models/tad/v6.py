@@ -1,6 +1,6 @@
 """V6: classify every frame, then read intervals off the smoothed scores.
 
-Shape letters: B batch, T frames, C channels, A actions (class A is background), G events, N intervals, 4 mice.
+Shape letters: B batch, T frames, C channels, A actions (class A is background), G events, N intervals, M mice.
 """
 
 import torch
@@ -8,7 +8,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmopt.models.tad.encoder import device_of
-from mmopt.models.tad.labels import NUM_MICE, best_triples, collect_labels, masked_log_softmax
+from mmopt.models.tad.labels import best_triples, collect_labels, masked_log_softmax
 from mmopt.registry import MODELS
 from mmopt.structures import DataSample, require_samples
 
@@ -47,6 +47,7 @@ class FrameClassifier(BaseModel):
         dropout: Probability in the heads.
         smooth: Frames of the moving average over the scores; odd.
         min_frames: Shorter intervals are dropped.
+        num_mice: Animals that may be agent or target.
         data_preprocessor: Config; the default only moves the batch to the device.
 
     Raises:
@@ -61,6 +62,7 @@ class FrameClassifier(BaseModel):
         dropout: float = 0.3,
         smooth: int = 9,
         min_frames: int = 5,
+        num_mice: int = 4,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -71,6 +73,7 @@ class FrameClassifier(BaseModel):
         if smooth % 2 == 0:
             raise ValueError(f'smooth must be odd, so that the average is centered, got {smooth}.')
         self.num_classes = num_classes
+        self.num_mice = num_mice
         self.smooth = smooth
         self.min_frames = min_frames
         self.heads = nn.ModuleDict(
@@ -81,7 +84,7 @@ class FrameClassifier(BaseModel):
                     nn.Dropout(dropout),
                     nn.Linear(head_channels, size),
                 )
-                for name, size in dict(action=num_classes + 1, agent=NUM_MICE, target=NUM_MICE).items()
+                for name, size in dict(action=num_classes + 1, agent=num_mice, target=num_mice).items()
             }
         )
 
@@ -117,7 +120,7 @@ class FrameClassifier(BaseModel):
 
     def _frame_triples(self, data_samples: list[DataSample], num_frames: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Return agent, target and action of every frame, (B, T, 3); -1 is no loss. Second: which are allowed."""
-        labels = collect_labels(data_samples, self.num_classes, device_of(self))
+        labels = collect_labels(data_samples, self.num_classes, self.num_mice, device_of(self))
         frame_T = torch.arange(num_frames, device=labels.segments_BG2.device)
         start_BG1, stop_BG1 = labels.segments_BG2.split(1, dim=-1)
         inside_BGT = labels.real_BG[..., None] & (frame_T >= start_BG1) & (frame_T < stop_BG1)
@@ -131,8 +134,8 @@ class FrameClassifier(BaseModel):
         triples_BT3 = triples_BG3.gather(1, latest_BT[..., None].expand(-1, -1, 3))
         padding_BT = frame_T >= labels.num_frames_B[:, None]
         allowed = dict(
-            agent=labels.allowed_B4[0],
-            target=labels.allowed_B4[1],
+            agent=labels.allowed_BM[0],
+            target=labels.allowed_BM[1],
             action=nn.functional.pad(labels.allowed_BA, (0, 1), value=True),
         )
         return triples_BT3.masked_fill(padding_BT[..., None], -1), allowed

@@ -4,7 +4,7 @@ Deviations from the published V7: matching and loss are vectorized; padding and 
 agent and target are chosen among the labeled triples of the video, so that no impossible triple is predicted.
 
 Shape letters: B batch, T frames, C channels, P = T / 4 positions, S anchor lengths, A = P * S anchors, G events,
-N predictions, 4 mice.
+N predictions, M mice.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmopt.models.tad.encoder import device_of
-from mmopt.models.tad.labels import NUM_MICE, BatchLabels, best_triples, collect_labels, masked_log_softmax
+from mmopt.models.tad.labels import BatchLabels, best_triples, collect_labels, masked_log_softmax
 from mmopt.ops.segments import IGNORED, decode_segments, make_anchors, match_anchors, segment_iou, segment_nms
 from mmopt.registry import MODELS
 from mmopt.structures import DataSample, require_samples
@@ -53,6 +53,7 @@ class IntervalDetector(BaseModel):
         max_predictions: Best candidates per window that enter the suppression.
         joint_score: Whether the score is objectness times the triple's probability instead of objectness alone. Where
             intervals cover the whole video, every anchor has one, and objectness does not tell which.
+        num_mice: Animals that may be agent or target.
         data_preprocessor: Config; the default only moves the batch to the device.
 
     Raises:
@@ -73,6 +74,7 @@ class IntervalDetector(BaseModel):
         nms_iou: float = 0.3,
         max_predictions: int = 300,
         joint_score: bool = False,
+        num_mice: int = 4,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -83,6 +85,7 @@ class IntervalDetector(BaseModel):
         if not anchor_lengths or min(anchor_lengths) <= 0:
             raise ValueError(f'anchor_lengths must be positive, at least one; got {tuple(anchor_lengths)}.')
         self.num_classes = num_classes
+        self.num_mice = num_mice
         self.window = window
         self.num_lengths = len(anchor_lengths)
         self.positive_iou, self.negative_iou = positive_iou, negative_iou
@@ -90,7 +93,7 @@ class IntervalDetector(BaseModel):
         self.nms_iou = nms_iou
         self.max_predictions = max_predictions
         self.joint_score = joint_score
-        outputs = dict(action=num_classes, agent=NUM_MICE, target=NUM_MICE, boundary=2, objectness=1)
+        outputs = dict(action=num_classes, agent=num_mice, target=num_mice, boundary=2, objectness=1)
         heads: dict[str, Any] = {
             name: nn.Sequential(
                 nn.Linear(self.encoder.out_channels, head_channels),
@@ -153,7 +156,7 @@ class IntervalDetector(BaseModel):
 
     def _match(self, data_samples: list[DataSample]) -> tuple[BatchLabels, Tensor, Tensor]:
         """Return labels, the match of every anchor (B, A), and the triple of its event, -1 where there is none."""
-        labels = collect_labels(data_samples, self.num_classes, device_of(self))
+        labels = collect_labels(data_samples, self.num_classes, self.num_mice, device_of(self))
         center_A = self.anchors_A2.mean(dim=-1)
         usable_BA = center_A < labels.num_frames_B[:, None]
         match_BA = match_anchors(
@@ -191,7 +194,7 @@ class IntervalDetector(BaseModel):
 
         sample_N, anchor_N = positive_BA.nonzero(as_tuple=True)
         triples_N3 = triples_BA3[sample_N, anchor_N]
-        allowed = dict(agent=labels.allowed_B4[0], target=labels.allowed_B4[1], action=labels.allowed_BA)
+        allowed = dict(agent=labels.allowed_BM[0], target=labels.allowed_BM[1], action=labels.allowed_BA)
         counted = dict(agent='agents', target='targets', action='positives')
         for column, name in enumerate(allowed):
             log_prob = masked_log_softmax(outputs[name][sample_N, anchor_N], allowed[name][sample_N])

@@ -1,10 +1,12 @@
+import warnings
+
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mmopt.apis.cli.errors import explain, run_tool
 from mmopt.registry import MODELS
-from mmopt.utils.errors import UserError
+from mmopt.utils.errors import ConfigWarning, UserError
 
 
 def raised(function, *args, **kwargs) -> BaseException:
@@ -82,6 +84,24 @@ def test_an_unknown_argument_names_the_nearest_of_all_bases():
     assert explain(error) == "CliToyBase has no argument 'chanels'. Did you mean channels?"
 
 
+def test_an_argument_that_is_another_frameworks_word_names_the_key_here():
+    text = explain(raised(MODELS.build, dict(type='CliToyModel', use_gradient_checkpointing=True)))
+    assert text == (
+        "CliToyBase has no argument 'use_gradient_checkpointing': it is a word of Hugging Face; write "
+        'optimize.checkpointing=blocks.'
+    )
+
+
+def test_what_a_config_says_in_vain_is_one_line_and_other_warnings_are_pythons(monkeypatch):
+    monkeypatch.setattr(warnings, 'formatwarning', warnings.formatwarning)  # put back afterwards
+    leave(lambda: None)
+    place = dict(filename='file.py', lineno=1)
+    assert warnings.formatwarning(ConfigWarning('a=1 sets a name.'), ConfigWarning, **place) == (
+        'warning: a=1 sets a name.\n'
+    )
+    assert warnings.formatwarning(UserWarning('x'), UserWarning, **place).startswith('file.py:1: UserWarning: x')
+
+
 def test_a_missing_file_is_named():
     assert explain(raised(open, 'no/such/file')) == 'no/such/file: No such file or directory.'
 
@@ -122,3 +142,65 @@ def test_an_error_of_a_worker_is_cut_down_to_its_message():
 
 def test_out_of_memory_names_the_remedy():
     assert 'optimize.micro_batch=auto' in explain(RuntimeError('CUDA out of memory. Tried to allocate 2 GiB'))
+
+
+# ---------------------------------------------------------------------------------------- code of the user's
+_SCRIPT = """
+import numpy as np
+class Labels:
+    def __getitem__(self, index):
+        return np.zeros(3).astype(np.float)
+    def __len__(self):
+        assert self.names
+class Wrong:
+    def __init__(self):
+        np.zeros(2, kind='x')
+"""
+
+
+@pytest.fixture
+def users(tmp_path) -> dict:
+    """Return what a file of the user's defines."""
+    path = tmp_path / 'my_data.py'
+    path.write_text(_SCRIPT)
+    names: dict = {}
+    exec(compile(_SCRIPT, str(path), 'exec'), names)
+    return names
+
+
+def test_an_error_in_users_code_names_file_line_and_function(users, tmp_path):
+    text = explain(raised(MODELS.build, dict(type=users['Wrong'])))
+    assert text.startswith(f'{tmp_path}/my_data.py:10, Wrong.__init__: TypeError: ')
+    assert "'kind'" in text
+
+
+def test_an_error_of_a_worker_in_users_code_names_file_and_line(users, tmp_path):
+    error = raised(next, iter(DataLoader(users['Labels'](), num_workers=1, sampler=[0])))
+    text = explain(error)
+    assert text.startswith(
+        f"{tmp_path}/my_data.py:5, __getitem__: AttributeError: module 'numpy' has no attribute 'float'"
+    )
+    assert 'Traceback' not in text
+
+
+def test_the_traceback_of_an_error_in_users_code_is_in_the_log(users, tmp_path, capsys, monkeypatch):
+    from mmengine.logging import MMLogger
+
+    monkeypatch.chdir(tmp_path)
+    MMLogger.get_instance('run', log_file=str(tmp_path / 'run.log'))
+    assert leave(lambda: MODELS.build(dict(type=users['Wrong']))) == 2
+    out = capsys.readouterr()
+    assert out.err.count('\n') == 1
+    assert out.err.endswith('(traceback: run.log)\n')
+    assert 'Traceback' not in out.out
+    log = (tmp_path / 'run.log').read_text()
+    assert 'Traceback (most recent call last)' in log
+    assert 'my_data.py", line 10' in log
+
+
+def test_an_assertion_without_a_text_shows_its_line(users):
+    from mmopt.apis.pictures.save import can_draw
+
+    assert 'my_data.py:7, Labels.__len__: AttributeError' in explain(raised(can_draw, users['Labels']()))
+    users['Labels'].names = ()
+    assert explain(raised(can_draw, users['Labels']())).endswith('AssertionError: in `assert self.names`')

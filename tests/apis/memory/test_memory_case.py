@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from mmopt.apis.memory.case import bytes_of, load_case
+from mmopt.apis.memory.case import load_case
+from mmopt.apis.memory.samples import bytes_of
 from mmopt.apis.run.facts import build_dataset
 from mmopt.datasets.detection.demo import make_demo
 from mmopt.utils.errors import UserError

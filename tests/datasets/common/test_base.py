@@ -6,6 +6,7 @@ import pytest
 from mmcv.transforms import BaseTransform
 
 from mmopt.datasets.common import SeededDataset
+from mmopt.utils.errors import DataError
 from mmopt.utils.seeding import SampleIndex
 
 
@@ -46,3 +47,31 @@ def test_a_foreign_transform_leaves_the_global_generators_and_the_sample_stream_
     own = dataset[SampleIndex(2, 7)]['own']
     assert (np.random.rand(), random.random()) == want
     assert own == Numbers(pipeline=[lambda results: dict(own=results['rng'].random())])[SampleIndex(2, 7)]['own']
+
+
+class Selected(SeededDataset):
+    """As many numbers as ``ann_file`` says, of which ``filter_data`` keeps those that ``filter_cfg`` allows."""
+
+    def load_data_list(self):
+        return [dict(number=index) for index in range(int(self.ann_file))]
+
+    def filter_data(self):
+        return [item for item in self.data_list if item['number'] < (self.filter_cfg or {}).get('below', 99)]
+
+
+@pytest.mark.parametrize('serialize_data', [True, False])
+@pytest.mark.parametrize(
+    ('options', 'text'),
+    [
+        (dict(ann_file='0'), r"Selected has no samples: load_data_list gave none \(ann_file='0'\)"),
+        (dict(ann_file='4', filter_cfg=dict(below=0)), r"filter_cfg={'below': 0} keeps none of them \(ann_file='4'\)"),
+    ],
+)
+def test_a_data_set_without_samples_says_what_selected_none(options, text, serialize_data):
+    with pytest.raises(DataError, match=text):
+        Selected(**options, serialize_data=serialize_data)
+
+
+def test_a_pipeline_that_gives_none_is_an_error_that_names_the_sample():
+    with pytest.raises(DataError, match='the pipeline returned None for sample 2'):
+        Numbers(pipeline=[lambda results: None])[2]

@@ -1,7 +1,10 @@
 import pytest
+from torch.utils.data import Dataset
 
+from mmopt.config import lower
 from mmopt.datasets.common import SeededDataset
 from mmopt.registry import DATASETS
+from mmopt.utils.errors import DataError, UserError
 from mmopt.utils.seeding import SampleIndex
 
 
@@ -26,12 +29,21 @@ def samples(cfg: dict, epoch: int = 0, seed: int = 0) -> list[tuple[int, float]]
     return [dataset[SampleIndex(i, seed, epoch)] for i in range(len(dataset))]
 
 
+_TWO = [dict(type='Drawing'), dict(type='Drawing', num_samples=2, first=7)]
+_NESTED = [
+    dict(type='RepeatDataset', times=2, dataset=dict(type='Drawing', num_samples=2)),
+    dict(type='Drawing', num_samples=1, first=7),
+]
 WRAPPED = [
     (dict(type='RepeatDataset', times=2, dataset=dict(type='Drawing')), [0, 1, 2, 0, 1, 2]),
+    (dict(type='ConcatDataset', datasets=_TWO), [0, 1, 2, 7, 8]),
+    (dict(type='RepeatDataset', times=2, dataset=_TWO), [0, 1, 2, 7, 8, 0, 1, 2, 7, 8]),
     (
-        dict(type='ConcatDataset', datasets=[dict(type='Drawing'), dict(type='Drawing', num_samples=2, first=7)]),
-        [0, 1, 2, 7, 8],
+        dict(type='RepeatDataset', times=2, dataset=dict(type='ConcatDataset', datasets=_NESTED)),
+        [0, 1, 0, 1, 7, 0, 1, 0, 1, 7],
     ),
+    (dict(type='RepeatDataset', times=2, dataset=dict(type='RepeatDataset', times=2, dataset=_TWO[1])), [7, 8] * 4),
+    (dict(type='ClassBalancedDataset', oversample_thr=0.9, dataset=_TWO), [0, 0, 1, 1, 2, 2, 7, 7, 8, 8]),
     # Class 0 occurs in one of three samples: repeated ceil(sqrt(0.9 / (1/3))) = 2 times; class 1 sqrt(0.9 / (2/3)): 2.
     (dict(type='ClassBalancedDataset', oversample_thr=0.9, dataset=dict(type='Drawing')), [0, 0, 1, 1, 2, 2]),
 ]
@@ -54,3 +66,76 @@ def test_every_epoch_and_seed_draws_anew_and_repeatably(cfg, numbers):
 def test_a_plain_index_is_epoch_zero():
     dataset = DATASETS.build(WRAPPED[0][0])
     assert dataset[4] == dataset[SampleIndex(4)]
+
+
+@DATASETS.register_module()
+class PlainNumbers(Dataset):
+    """As a user of torch writes it: without metainfo and full_init."""
+
+    def __init__(self, length: int = 2) -> None:
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> int:
+        return int(index)
+
+
+def test_plain_torch_data_sets_are_wrapped_too():
+    cfg = dict(type='RepeatDataset', times=3, dataset=[dict(type='PlainNumbers'), dict(type='PlainNumbers', length=1)])
+    dataset = DATASETS.build(cfg)
+    assert [dataset[index] for index in range(len(dataset))] == [0, 1, 0] * 3
+
+
+def test_the_lowered_config_of_nested_wrappers_has_all_samples():
+    part = [dict(type='Drawing', num_samples=4), dict(type='Drawing', num_samples=6)]
+    cfg = lower(
+        dict(
+            data=dict(samples_per_gpu=2, train=dict(type='RepeatDataset', times=3, dataset=part)),
+            model=dict(type='ToyModel'),
+            optimizer=dict(type='SGD', lr=0.1),
+            runner=dict(type='IterBasedRunner', max_iters=1),
+        )
+    )
+    assert len(DATASETS.build(cfg['train_dataloader']['dataset'])) == 30
+
+
+class Unclassified(Drawing):
+    get_cat_ids = SeededDataset.get_cat_ids
+
+
+@pytest.mark.parametrize('wrap', [lambda inside: inside, lambda inside: [Drawing(), inside]])
+@pytest.mark.parametrize('lacking', [Unclassified, PlainNumbers])
+def test_a_data_set_that_tells_no_classes_cannot_be_balanced_and_is_named(wrap, lacking):
+    with pytest.raises(UserError, match=rf'get_cat_ids\(idx\), which {lacking.__name__} lacks: define it there'):
+        DATASETS.build(dict(type='ClassBalancedDataset', oversample_thr=0.5, dataset=wrap(lacking())))
+
+
+@pytest.mark.parametrize('times', [0, -1, 1.5, True, '2'])
+def test_times_is_a_positive_whole_number(times):
+    with pytest.raises(UserError, match='RepeatDataset: times must be a whole number of at least 1'):
+        DATASETS.build(dict(type='RepeatDataset', times=times, dataset=dict(type='Drawing')))
+
+
+def test_an_empty_data_set_in_a_wrapper_is_named():
+    with pytest.raises(DataError, match='ConcatDataset: PlainNumbers in it has no samples'):
+        DATASETS.build(dict(type='ConcatDataset', datasets=[PlainNumbers(), PlainNumbers(0)]))
+
+
+def test_unequal_metainfo_is_refused_with_both_values_and_the_key_that_allows_it():
+    class Named(Drawing):
+        METAINFO = dict(classes=('a', 'b'))
+
+    with pytest.raises(
+        UserError, match=r"metainfo.classes of data set 1 .*Named.* is \('a', 'b'\), .*Drawing.* nothing"
+    ):
+        DATASETS.build(dict(type='ConcatDataset', datasets=[Named(), Drawing()]))
+    made = DATASETS.build(dict(type='ConcatDataset', datasets=[Named(), Drawing()], ignore_keys='classes'))
+    assert made.metainfo == dict(classes=('a', 'b'))
+
+
+def test_a_cache_over_a_plain_data_set_is_refused_with_its_name():
+    dataset = DATASETS.build(dict(type='RepeatDataset', times=2, dataset=PlainNumbers()))
+    with pytest.raises(UserError, match='PlainNumbers in the RepeatDataset cannot store its samples'):
+        dataset.prepare_cache('ram')

@@ -144,14 +144,16 @@ def test_a_missing_json_says_what_makes_it(coco_root):
 
 def test_an_annotation_of_an_unknown_image_is_named(coco_root, change_json):
     change_json(lambda coco: coco['annotations'][0].update(image_id=7))
-    with pytest.raises(DataError, match='annotation 1 names category 1 of image 7'):
+    with pytest.raises(DataError, match='annotation 1: category 1 of image 7: one of them is not listed'):
         build(coco_root)
 
 
 @pytest.mark.parametrize('bbox', [[1, 2, 3], [1, 2, 3, float('nan')], 'none', [[1, 2, 3, 4]]])
 def test_a_bbox_that_is_not_four_numbers_is_named(coco_root, change_json, bbox):
     change_json(lambda coco: coco['annotations'][2].update(bbox=bbox))
-    with pytest.raises(DataError, match=r'train.json: annotation 3: bbox must be four numbers'):
+    with pytest.raises(
+        DataError, match=r'train.json: annotation 3: bbox (must be four numbers|is nan, it must be a number)'
+    ):
         build(coco_root)
 
 
@@ -166,7 +168,7 @@ def test_an_entry_without_a_key_is_named(coco_root, change_json, kind, key):
 
 def test_images_of_one_id_are_refused(coco_root, change_json):
     change_json(lambda coco: coco['images'][5].update(id=100))
-    with pytest.raises(DataError, match='two have the same id'):
+    with pytest.raises(DataError, match='two images have this id'):
         build(coco_root)
 
 

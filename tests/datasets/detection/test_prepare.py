@@ -258,5 +258,16 @@ def test_clips_that_cannot_be_are_named(clip, tmp_path):
         import_clips([clip], tmp_path / 'out')
     path.write_text(text)
     clip.video.write_bytes(b'no video')
-    with pytest.raises(DataError, match='OpenCV reads no frame of it'):
+    with pytest.raises(DataError, match='clip.avi: not a readable video'):
         import_clips([clip], tmp_path / 'out')
+
+
+@pytest.mark.parametrize(('name', 'counts'), [('vfr.mkv', (36, 18)), ('tail_cut_faststart.mp4', (15, 4))])
+def test_shares_are_of_the_frames_that_exist(shared_dir, tmp_path, name, counts):
+    said = []
+    boxes = tmp_path / 'boxes.csv'
+    boxes.write_text('frame,label,x,y,width,height\n0,drone,1,2,3,4\n')
+    clip = Clip(shared_dir / 'cases' / 'videos' / name, boxes)
+    images = import_clips([clip], tmp_path / 'out', say=said.append)
+    assert (images['train'], images['val']) == counts
+    assert ['it is cut off' in line for line in said] == [True] * name.startswith('tail_cut')

@@ -111,7 +111,7 @@ def test_missing_files_are_listed_and_can_be_left_out(download):
     with pytest.raises(DataError, match=f'{broken}: not a readable parquet file'):
         prepare(download)
     report = prepare(download, skip_missing=True)
-    assert sorted(report.skipped) == ['100000', '100001', '100003']
+    assert sorted(report.skipped) == ['DemoHeron/100001', 'DemoHeron/100003', 'DemoOtter/100000']
     assert report.num_labeled == 7
 
 
@@ -128,4 +128,24 @@ def test_a_table_without_labels_and_a_share_of_everything_are_refused(download):
     unlabeled = [row[: row.rindex(',"[')] + ',[]' for row in rows]  # behaviors_labeled is the last column
     (download / 'train.csv').write_text('\n'.join([header, *unlabeled]) + '\n')
     with pytest.raises(DataError, match='none of its 10 videos has behaviors_labeled: nothing to train on'):
+        prepare(download)
+
+
+def keep_videos(download: Path, num: int) -> None:
+    """Leave so many rows in train.csv, each of another laboratory."""
+    header, *rows = (download / 'train.csv').read_text().splitlines()
+    by_lab = {row.split(',')[0]: row for row in rows}
+    (download / 'train.csv').write_text('\n'.join([header, *list(by_lab.values())[:num]]) + '\n')
+
+
+def test_laboratories_of_one_video_each_are_divided_among_training_and_validation(download):
+    keep_videos(download, 2)
+    report = prepare(download)
+    assert [len(report.splits[name]) for name in ('train', 'val')] == [1, 1]
+    assert len({report.splits['train'][0], report.splits['val'][0]}) == 2
+
+
+def test_a_single_video_cannot_be_divided(download):
+    keep_videos(download, 1)
+    with pytest.raises(DataError, match='is the only labeled one; training and validation need one each'):
         prepare(download)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from mmopt.datasets.tad.layout import parse_behavior, read_videos
+from mmopt.datasets.tad.layout import parse_behavior, read_videos, write_videos
 from mmopt.datasets.tad.mabe import window_starts
 from mmopt.datasets.tad.motion import fill_gaps, motion_features
-from mmopt.datasets.tad.tables import count_frames, read_annotation, read_tracks, write_table
+from mmopt.datasets.tad.prepare.mabe import prepare
+from mmopt.datasets.tad.tables import count_frames, read_annotation, read_tracks, write_table, write_tracks
 from mmopt.utils.errors import DataError, DataNotFoundError
 from mmopt.utils.seeding import SampleIndex
 from tests.datasets.tad.conftest import PARTS
@@ -167,6 +168,13 @@ def test_the_timeline_has_a_row_for_truth_and_one_for_the_prediction(build):
     assert both.shape[0] > alone.shape[0]
 
 
+def test_videos_without_a_labeled_segment_are_nothing_to_learn_from(build):
+    dataset = build()
+    assert dataset.nothing_to_learn() == ''
+    dataset.events = [events[:0] for events in dataset.events]
+    assert 'has a segment of a behavior in behaviors_labeled' in dataset.nothing_to_learn()
+
+
 def test_anchor_sizes_are_what_windows_show(build):
     sizes = build(window=60, overlap=0).anchor_sizes()
     assert sizes.shape[1] == 1
@@ -207,8 +215,16 @@ def test_a_missing_folder_names_both_ways_to_get_data(tmp_path):
     [
         (dict(frames_per_second='fast'), r"train.csv:2: column frames_per_second: could not convert.*'fast'"),
         (dict(behaviors_labeled='["mouse1,attack"]'), r'train.csv:2: column behaviors_labeled: .* is not "agent'),
-        (dict(behaviors_labeled='["mouse9,self,rear"]'), 'names no mouse: expected mouse1 to mouse4'),
-        (dict(frames_per_second='0'), 'must be positive'),
+        (dict(behaviors_labeled='["mouse0,self,rear"]'), 'names no mouse: expected mouse1, mouse2'),
+        (dict(frames_per_second='0'), 'train.csv:2: column frames_per_second: 0 is not positive and finite'),
+        (dict(frames_per_second='inf'), 'column frames_per_second: inf is not positive and finite'),
+        (dict(arena_width_cm='0', arena_height_cm='0'), 'column arena_width_cm and arena_height_cm: 0 is not positive'),
+        (dict(pix_per_cm_approx='nan'), 'column pix_per_cm_approx: nan is not positive and finite'),
+        (dict(body_parts_tracked='["nose", "nose"]'), 'column body_parts_tracked: the parts .* not all different'),
+        (
+            dict(lab_id='DemoHeron', video_id='100001'),
+            'train.csv:3: video 100001 of DemoHeron is there twice, .* line 2',
+        ),
     ],
 )
 def test_a_broken_row_names_line_and_column(copy, changes, message):
@@ -264,7 +280,7 @@ def test_a_video_may_go_on_after_its_last_point(copy, build):
 
 def test_a_split_with_a_foreign_video_is_refused(copy, build):
     (copy / 'splits' / 'train.txt').write_text('7\n')
-    with pytest.raises(DataError, match=r'1 video.s. are not in .*train.csv: 7'):
+    with pytest.raises(DataError, match=r'train.txt: 1 video.s. are not in the list of videos: 7'):
         build(data_root=str(copy))
 
 
@@ -276,3 +292,82 @@ def test_a_class_list_that_lacks_an_action_is_refused(build):
 def test_an_overlap_as_long_as_the_window_is_refused(build):
     with pytest.raises(ValueError, match=r'overlap must be in \[0, window=200\), got 200'):
         build(overlap=200)
+
+
+def test_a_laboratory_that_does_not_exist_is_named_with_those_that_do(build):
+    known = sorted({video.lab_id for video in build().videos})
+    with pytest.raises(DataError, match=rf'labs: .*train.csv has no Typo. .*There are: .*{known[0]}'):
+        build(labs=['Typo'])
+    with pytest.raises(DataError, match=rf'has no {known[0]}x. Did you mean {known[0]}'):
+        build(labs=[known[0], f'{known[0]}x'])
+
+
+def test_a_selection_without_a_labeled_video_says_which_are_labeled(build, copy):
+    (copy / 'splits' / 'none.txt').write_text('')
+    with pytest.raises(DataError, match=r'none.txt: none of its 0 videos is chosen: labeled are '):
+        build(data_root=str(copy), split_file='splits/none.txt')
+    path = copy / 'train.csv'
+    with path.open(newline='') as file:
+        rows = list(csv.DictReader(file))
+    write_videos(path, [row | dict(behaviors_labeled='[]') for row in rows])
+    with pytest.raises(DataError, match=r'train.csv: none of the 6 videos has behaviors_labeled'):
+        build(data_root=str(copy), split_file='')
+
+
+TRACKS = dict(video_frame=[0, 1], mouse_id=[1, 1], bodypart=['nose', 'nose'], x=[0.0, 1.0], y=[0.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(mouse_id=['mouse1', 'mouse1']), None),
+        (dict(mouse_id=[1.0, 1.0]), None),
+        (dict(mouse_id=[0, 1]), "mouse_id: '0' names no mouse"),
+        (dict(mouse_id=[None, 1]), 'mouse_id: .* names no mouse'),
+        (dict(mouse_id=['all', 'all']), 'tracks are of one mouse, not of all'),
+        (dict(video_frame=[0, 10**9]), 'video_frame must hold whole numbers from 0 to 9999999; row 1 has 1000000000'),
+        (dict(video_frame=[-1, 0]), 'video_frame must hold whole numbers from 0 to 9999999; row 0 has -1'),
+        (dict(video_frame=[None, 1]), 'video_frame must hold whole numbers from 0 to 9999999; row 0 has nan'),
+        (dict(video_frame=['a', 'b']), 'video_frame holds something that is no number'),
+        (dict(bodypart=['Nose', 'Nose']), r"none of the body parts \['nose'\]; found \['Nose'\]. Upper and lower case"),
+    ],
+)
+def test_what_training_would_refuse_is_refused_when_tracks_are_read(tmp_path, changes, message):
+    write_table(tmp_path / 'tracks.parquet', TRACKS | changes)
+    if message is None:
+        assert read_tracks(tmp_path / 'tracks.parquet', ['nose']).shape == (2, 1, 1, 2)
+        return
+    with pytest.raises(DataError, match=message):
+        read_tracks(tmp_path / 'tracks.parquet', ['nose'])
+
+
+def test_five_mice_are_read_and_packed(tmp_path):
+    tracks = np.arange(3 * 5 * 2.0, dtype=np.float32).reshape(3, 5, 1, 2)
+    write_tracks(tmp_path / 'tracks.parquet', tracks, ['nose'])
+    np.testing.assert_array_equal(read_tracks(tmp_path / 'tracks.parquet', ['nose']), tracks)
+
+
+@pytest.fixture
+def twins(copy):
+    """Return a download in which both laboratories have a video 1."""
+    with (copy / 'train.csv').open(newline='') as file:
+        rows = list(csv.DictReader(file))
+    chosen = {row['lab_id']: row for row in rows[::-1]}
+    for lab, row in chosen.items():
+        for folder in ('train_tracking', 'train_annotation'):
+            (copy / folder / lab / f'{row["video_id"]}.parquet').rename(copy / folder / lab / '1.parquet')
+        row['video_id'] = '1'
+    write_videos(copy / 'train.csv', rows)
+    return copy
+
+
+def test_laboratories_may_both_number_their_videos_from_1(twins, build):
+    report = prepare(twins, num_workers=2)
+    names = [name for split in report.splits.values() for name in split]
+    assert {'DemoHeron/1', 'DemoOtter/1'} < set(names)
+    assert len(names) == len(set(names)) == 6
+    both = [build(split, data_root=str(twins)) for split in ('train', 'val')]
+    assert sum(len(dataset.videos) for dataset in both) == 6
+    (twins / 'splits' / 'train.txt').write_text('1\n')
+    with pytest.raises(DataError, match='video 1 is one of 2 laboratories; write which: DemoOtter/1 or DemoHeron/1'):
+        build(data_root=str(twins))

@@ -72,5 +72,5 @@ def test_another_number_of_schedulers_names_the_remedy(tmp_path):
     kill(tmp_path, after=4, param_scheduler=[dict(type='ClosedFormLR', policy='Fixed', by_epoch=False)])
     cfg = toy_config(tmp_path, resume=True, **NO_VALIDATION)
     cfg['param_scheduler'] = [dict(type='ClosedFormLR', policy='Fixed', by_epoch=False)] * 2
-    with pytest.raises(UserError, match='has 1 schedulers, the config 2: bring lr_config'):
+    with pytest.raises(UserError, match='has 1 schedulers, the config 2: bring param_scheduler back'):
         build(cfg).train()

@@ -4,12 +4,14 @@ import math
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 from torch import nn
 
 from mmopt.apis.logs.read import read_run
+from mmopt.engine.checkpoint_io import find_latest
 from mmopt.engine.guards.bad_numbers import BadNumberError, BadNumberGuard, BadNumberPolicy
 from mmopt.engine.optim import OptimWrapper
-from mmopt.registry import DATASETS, MODELS
+from mmopt.registry import DATASETS, HOOKS, MODELS
 from mmopt.utils.errors import UserError
 from tests.engine.test_runner import build, state_of
 from tests.engine.toy import ToyDataset, ToyModel, toy_config
@@ -250,3 +252,47 @@ def test_the_check_waits_for_the_forward_pass_alone():
             done.synchronize()
     finally:
         torch.cuda.set_sync_debug_mode('default')
+
+
+@HOOKS.register_module(force=True)
+class SpoilWeights(Hook):
+    """Make a weight NaN after an iteration, the first time that it comes."""
+
+    def __init__(self, after: int, layer: str = 'hidden') -> None:
+        self.after = after
+        self.layer = layer
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter + 1 == self.after:
+            self.after = -1
+            with torch.no_grad():
+                getattr(runner.model, self.layer).weight[0, 0] = math.nan
+
+
+@pytest.mark.parametrize('action', ['raise', 'skip'])
+@pytest.mark.parametrize('after', [3, 4, 6])
+def test_bad_weights_end_the_run_and_are_saved_nowhere(tmp_path, action, after):
+    """Found by the next loss, by the next checkpoint, or by the last one."""
+    cfg = config(tmp_path, action, custom_hooks=[dict(type='SpoilWeights', after=after)])
+    cfg['default_hooks']['checkpoint'] |= dict(save_best='error', rule='less', max_keep_ckpts=1)
+    with pytest.raises(BadNumberError, match='not finite'):
+        build(cfg).train()
+    saved = sorted(tmp_path.glob('*.pth'))
+    assert find_latest(tmp_path).name == ('iter_4.pth' if after == 6 else 'iter_2.pth')
+    for path in saved:
+        weights = torch.load(path, weights_only=True)['state_dict']
+        assert all(torch.isfinite(value).all() for value in weights.values()), path
+
+
+def test_bad_weights_are_skipped_not_even_once(tmp_path):
+    cfg = config(tmp_path, 'skip', custom_hooks=[dict(type='SpoilWeights', after=3)])
+    with pytest.raises(BadNumberError, match='weights are not finite after iteration 3: hidden.weight. They are not'):
+        build(cfg).train()
+
+
+def test_a_rollback_leaves_bad_weights_behind_before_they_are_saved(tmp_path):
+    runner = build(config(tmp_path, 'rollback', custom_hooks=[dict(type='SpoilWeights', after=4)]))
+    runner.train()
+    assert runner.train_loop.iters_done == 6
+    assert all(torch.isfinite(value).all() for value in state_of(runner).values())
+    assert 'rollback 1 of 3' in (tmp_path / 'latest.log').read_text()

@@ -21,7 +21,7 @@ class FakeRunner:
 
 
 def evaluations_until_stop(scores: list[float], runner: FakeRunner | None = None, **options) -> int | None:
-    hook, runner = EarlyStoppingHook(**(dict(monitor='mIoU') | options)), runner or FakeRunner()
+    hook, runner = EarlyStoppingHook(**(dict(monitor='mIoU', min_delta=0.0) | options)), runner or FakeRunner()
     hook.before_train(runner)
     for number, score in enumerate(scores, start=1):
         if runner.train_loop.stop_training:
@@ -97,7 +97,7 @@ def test_what_is_wrong_is_said():
         EarlyStoppingHook('score')
     with pytest.raises(UserError, match='patience must be at least 1'):
         EarlyStoppingHook('mIoU', patience=0)
-    hook, runner = EarlyStoppingHook('mIoU'), FakeRunner()
+    hook, runner = EarlyStoppingHook('mIoU', strict=True), FakeRunner()
     hook.before_train(runner)
     with pytest.raises(UserError, match="monitor='mIoU' is not among the metrics of the evaluation: aAcc"):
         hook.after_val_epoch(runner, dict(aAcc=0.5))

@@ -111,7 +111,7 @@ def test_wrappers_lead_to_the_data_sets_inside(tmp_path):
 
 def test_a_killed_worker_is_named_with_the_remedy(tmp_path):
     cfg = config(tmp_path, bad=[], num_workers=2, custom_hooks=[dict(type='KillAWorkerHook')], max_iters=200)
-    with pytest.raises(WorkerDiedError, match=r'data.workers_per_gpu=1, now 2\).*--auto-resume') as caught:
+    with pytest.raises(WorkerDiedError, match=r'train_dataloader.num_workers=1, now 2\).*--auto-resume') as caught:
         build(cfg).train()
     assert 'the kernel kills one when memory runs out' in str(caught.value)
 
@@ -125,5 +125,5 @@ def test_what_is_reported_travels_with_the_batch_to_its_device():
 def test_a_cache_and_skipping_exclude_each_other(tmp_path):
     runner = build(toy_config(tmp_path, **NO_VALIDATION))
     loader = config(tmp_path)['train_dataloader'] | dict(cache='ram')
-    with pytest.raises(UserError, match=r'on_bad_sample=.skip. and data.cache exclude each other'):
+    with pytest.raises(UserError, match=r'on_bad_sample=.skip. and train_dataloader.cache exclude each other'):
         runner.build_dataloader(loader, seed=0)

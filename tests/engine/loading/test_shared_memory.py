@@ -20,11 +20,11 @@ def test_need_and_room_are_said_with_what_helps():
         'shared memory: 4 workers x 2 batches of 16 MiB and the one in use need 144 MiB, /dev/shm has 64 MiB free: '
     )
     assert '--shm-size=1g' in text
-    assert 'workers_per_gpu=1 in data (num_workers=1 in a native config)' in text  # 3 x 16 MiB fit
+    assert 'or take data.workers_per_gpu=1.' in text  # 3 x 16 MiB fit
 
 
 def test_where_not_even_one_worker_fits_none_is_the_remedy():
-    assert 'workers_per_gpu=0 in data' in room_warning(40 * MIB, 4, 2, 64 * MIB)
+    assert 'data.workers_per_gpu=0.' in room_warning(40 * MIB, 4, 2, 64 * MIB)
 
 
 def test_processes_of_one_machine_share_the_room():

@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
 
 from mmopt.engine.loops.evaluation_points import should_evaluate
-from tests.engine.test_runner import build
-from tests.engine.toy import toy_config
+from mmopt.registry import DATASETS
+from tests.engine.test_runner import assert_same, build, state_of
+from tests.engine.toy import ToyDataset, toy_config
 
 
 def points(last: int, *args, **kwargs) -> list[int]:
@@ -39,3 +41,34 @@ def test_an_endless_sampler_fills_a_batch_larger_than_the_data_set(tmp_path):
     runner = build(toy_config(tmp_path, max_iters=2, train_dataloader=dict(batch_size=32, drop_last=True)))
     runner.train()
     assert runner.train_loop.samples_done == 64
+
+
+@DATASETS.register_module()
+class GlobalNoise(ToyDataset):
+    """Draws from NumPy's global generator, as data sets of other libraries do."""
+
+    def prepare_data(self, idx):
+        sample = super().prepare_data(idx)
+        sample['inputs'] = sample['inputs'] + np.random.rand()
+        return sample
+
+
+@pytest.mark.parametrize('done', [5, 7, 13])
+def test_a_sampler_that_cannot_jump_is_resumed_in_any_epoch_with_the_same_draws(tmp_path, done):
+    """Six iterations make an epoch; resuming after more of them ended in a RuntimeError."""
+    cfg = toy_config(
+        tmp_path / 'whole',
+        max_iters=15,
+        train_dataloader=dict(sampler=dict(type='DefaultSampler', shuffle=True), dataset=dict(type='GlobalNoise')),
+        val_dataloader=None,
+        val_evaluator=None,
+        val_cfg=None,
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=done)),
+    )
+    whole = build(cfg)
+    whole.train()
+    resumed = build(
+        cfg | dict(work_dir=str(tmp_path / 'b'), load_from=f'{tmp_path}/whole/iter_{done}.pth', resume=True)
+    )
+    resumed.train()
+    assert_same(state_of(resumed), state_of(whole))

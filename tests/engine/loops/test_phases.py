@@ -141,7 +141,7 @@ def test_a_frozen_part_without_another_batch_needs_no_timetable(tmp_path, seen):
 def test_phases_without_a_schedule_of_ours_are_refused(tmp_path):
     cfg = phased(tmp_path)
     cfg['param_scheduler'] = None
-    with pytest.raises(UserError, match="write lr_config=dict\\(policy='Fixed'\\)"):
+    with pytest.raises(UserError, match=r"write param_scheduler=dict\(type='ClosedFormLR', policy='Fixed'\)"):
         build(cfg).train()
 
 

@@ -6,6 +6,7 @@ from torch import nn
 from mmopt.datasets.common import stack_collate
 from mmopt.engine.loops.step import TrainStep, sum_losses
 from mmopt.engine.optim import AmpOptimWrapper, OptimWrapper
+from mmopt.utils.errors import UserError
 from tests.engine.toy import ToyDataset, ToyModel
 
 
@@ -174,6 +175,19 @@ def test_an_empty_list_of_losses_counts_nothing():
 def test_a_model_without_a_loss_is_named():
     with pytest.raises(ValueError, match=r"none of \['acc'\] has 'loss'"):
         sum_losses(dict(acc=torch.tensor(1.0)))
+
+
+@pytest.mark.parametrize('losses', [None, torch.tensor(1.0), [torch.tensor(1.0)]])
+def test_a_model_that_returns_no_dict_is_told_what_to_return(losses):
+    with pytest.raises(TypeError, match=rf"returned a {type(losses).__name__} in mode 'loss': it must return a dict"):
+        sum_losses(losses)
+
+
+def test_a_model_of_which_nothing_can_learn_is_named():
+    model = ToyModel()
+    model.requires_grad_(False)
+    with pytest.raises(UserError, match='No parameter of ToyModel can learn from its loss: all are frozen'):
+        gradients(model, None)
 
 
 def test_a_foreign_optim_wrapper_names_the_remedy():

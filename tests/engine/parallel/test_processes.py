@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
 from torch import nn
 
 from mmopt.engine.checkpoint_io.global_batch import check_global_batch
 from mmopt.engine.parallel.fsdp import check_sharding
-from mmopt.registry import MODELS
+from mmopt.registry import HOOKS, MODELS
 from mmopt.utils.distributed import first_host
 from mmopt.utils.errors import UserError
 from tests.engine.children import Child, ranks_of
@@ -33,6 +35,18 @@ class DeepToyModel(ToyModel):
         for block in self.blocks:
             inputs = inputs + block(inputs)
         return super().forward(inputs, data_samples, mode, normalizers)
+
+
+@HOOKS.register_module(force=True)
+class ReadOnOneRank(Hook):
+    """Somebody's hook that reads the loss of every iteration where it prints it."""
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if get_rank() == 0:
+            losses, _ = runner.message_hub.get_scalar('train/loss').data
+            assert len(losses) == runner.iter + 1
+            is_logged = (runner.iter + 1) % 2 == 0  # then it is the mean over the ranks
+            assert is_logged or losses[-1] == pytest.approx(outputs['loss'].item())
 
 
 def config(work_dir: Path, processes: int, norm: str = 'LN', **changes) -> dict:
@@ -193,3 +207,50 @@ def test_the_first_host_of_a_slurm_list(node_list, host):
 def test_an_empty_slurm_list_is_refused_with_what_to_set():
     with pytest.raises(ValueError, match="no host in SLURM_JOB_NODELIST=''; set MASTER_ADDR"):
         first_host('')
+
+
+def test_one_rank_may_read_the_message_hub_and_the_log_is_still_the_mean_of_all(tmp_path):
+    one = config(tmp_path / 'one', 1)
+    two = config(tmp_path / 'two', 2, custom_hooks=[dict(type='ReadOnOneRank')])
+    train(one)
+    run_ranks(two)
+    assert losses_of(tmp_path / 'two') == pytest.approx(losses_of(tmp_path / 'one'), rel=1e-4)
+
+
+@MODELS.register_module(force=True)
+class LazyToyModel(ToyModel):
+    """Has a layer that no loss uses, from the first or from the third iteration on."""
+
+    def __init__(self, uses: int = 0, **kwargs) -> None:
+        super().__init__(dropout=0.0, **kwargs)
+        self.spare = nn.Linear(2, 2)
+        self.uses = uses
+        self.calls = 0
+
+    def forward(self, inputs, data_samples=None, mode='tensor', normalizers=None):
+        self.calls += 1
+        if self.calls <= self.uses:
+            inputs = inputs + self.spare(inputs)
+        return super().forward(inputs, data_samples, mode, normalizers)
+
+
+@pytest.mark.parametrize('uses', [0, 2])
+def test_parameters_that_no_loss_uses_are_named_with_the_remedy(tmp_path, uses):
+    cfg = config(tmp_path, 2)
+    cfg['model'] = dict(type='LazyToyModel', uses=uses)
+    cfg['optim_wrapper'].pop('accumulative_counts')
+    children = [
+        Child(tmp_path / f'output{rank}.txt', cfg, target=train, environment=environment)
+        for rank, environment in enumerate(ranks_of(2))
+    ]
+    assert 2 in [child.finish() for child in children]
+    text = ''.join(child.text for child in children)
+    assert 'No loss depends on 2 parameters (spare.weight, spare.bias)' in text
+    assert 'find_unused_parameters=True' in text
+    assert 'Traceback' not in text
+
+
+def test_find_unused_parameters_trains_on(tmp_path):
+    cfg = config(tmp_path, 2, find_unused_parameters=True)
+    cfg['model'] = dict(type='LazyToyModel')
+    run_ranks(cfg)

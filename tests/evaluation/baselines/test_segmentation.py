@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mmopt.datasets.segmentation.masks import read_label
 from mmopt.evaluation import majority_map
 from mmopt.utils.errors import DataError
 
@@ -31,6 +32,9 @@ def labeled(tmp_path):
         def get_data_info(self, index):
             return self.infos[index]
 
+        def read_label(self, info):
+            return read_label(info['label_path'], info['label_table'])
+
     return Labeled
 
 
@@ -55,5 +59,5 @@ def test_a_broken_label_is_named(labeled):
     train = labeled([[0, 1]])
     with open(train.infos[0]['label_path'], 'w') as file:
         file.write('no image')
-    with pytest.raises(DataError, match=r'0\.png: not readable as an image'):
+    with pytest.raises(DataError, match=r'0\.png: not an image that OpenCV can decode'):
         majority_map(train, train)

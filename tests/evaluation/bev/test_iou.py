@@ -70,6 +70,16 @@ def test_absent_classes_are_named_in_the_log(capsys):
     assert 'drivable_area' not in printed
 
 
+def test_a_class_that_is_predicted_and_never_labeled_counts_0_on_demand():
+    for absent, wanted in dict(ignore=1.0, zero=0.5).items():
+        metric = BEVIoU(absent_classes=absent)
+        # Both cells are drivable and predicted so; one is predicted to be a walkway, too.
+        metric.process({}, [dict(pred_bits=torch.tensor([[5, 1]]), label_bits=torch.tensor([[1, 1]]))])
+        assert metric.evaluate(1)['mIoU'] == wanted
+    with pytest.raises(ValueError, match="absent_classes must be 'ignore' or 'zero', got 'nan'"):
+        BEVIoU(absent_classes='nan')
+
+
 def test_each_evaluation_starts_anew():
     metric = BEVIoU()
     metric.process({}, [sample([0], [1])])

@@ -94,3 +94,14 @@ def test_no_sample_is_an_error():
 def test_merging_gives_whole_frames_of_at_least_one():
     rows, _ = merge_windows(np.array([[3.6, 3.7, 0, 1, 0]]), np.ones(1), np.array([[0, 100]]), 0.3, 4)
     assert rows.tolist() == [[4, 5, 0, 1, 0]]
+
+
+def test_videos_of_two_laboratories_with_one_number_stay_apart(tmp_path):
+    """Each laboratory's prediction is right for the other alone."""
+    first = sample((0, 200), [(90, 180, REAR, 0.9)], TRUTH[:1])
+    second = sample((0, 200), [(20, 40, ATTACK, 0.9)], TRUTH[1:])
+    second.set_metainfo(dict(lab_id='B'))
+    assert evaluate([first, second], out_dir=str(tmp_path))['F1'] == 0
+    rows = (tmp_path / 'submission.csv').read_text().splitlines()[1:]
+    assert [row.split(',')[1] for row in rows] == ['A/1', 'B/1']
+    assert sorted(path.name for path in tmp_path.glob('*.png')) == ['timeline_A_1.png', 'timeline_B_1.png']

@@ -8,7 +8,7 @@ import numpy as np
 
 from mmopt.datasets.bev.nuscenes import NuScenesBEVDataset
 from mmopt.datasets.bev.pictures import draw_bev_map
-from mmopt.datasets.common.loading import decode_file
+from mmopt.datasets.common.decode import decode_file
 
 __all__ = ['draw_sheet']
 

@@ -83,6 +83,17 @@ class MapGround:
 
 
 # A map takes seconds to read; Boston's and one of Singapore's at a time cover runs that go through scenes in order.
+def _check_version(path: Path, tables: Any) -> None:
+    """Refuse maps before 1.3, as the devkit does: their lanes and outlines differ."""
+    version = str(tables.get('version', '')) if isinstance(tables, dict) else ''
+    numbers = tuple(int(part) for part in version.split('.') if part.isdigit())
+    if numbers < (1, 3):
+        raise UserError(
+            f'{path}: the map expansion is of version {version or "1.0 (it names none)"}, 1.3 is needed. Download '
+            '"Map expansion pack (v1.3)" of nuScenes and unpack it into maps/.'
+        )
+
+
 @lru_cache(maxsize=4)
 def load_layers(path: Path) -> list[Any]:
     """Read the layers of a map.
@@ -100,6 +111,7 @@ def load_layers(path: Path) -> list[Any]:
     shapely = require_shapely()
     try:
         tables = json.loads(path.read_text(encoding='utf-8'))
+        _check_version(path, tables)
         nodes = {node['token']: (node['x'], node['y']) for node in tables['node']}
         outlines = {polygon['token']: polygon for polygon in tables['polygon']}
 

@@ -5,7 +5,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from mmopt.datasets.bev.prepare.splits import official_split, read_split_file
 from mmopt.datasets.bev.prepare.tables import find_version, nuscenes_views, scene_names
 from mmopt.datasets.bev.prepare.views import CLASSES, IGNORE, View
 from mmopt.datasets.bev.prepare.write import Layout
+from mmopt.datasets.common.decode import picture_size
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError
 from mmopt.utils.parallel import run_jobs
 
@@ -34,7 +35,6 @@ class Options:
 
     Args:
         source: nuScenes folder, or a key frame's.
-        out: Folder of the layout.
         version: Folder of nuScenes' tables; None if there is only one.
         split_file: Scenes for training and validation; None for the official ones.
         cameras: Cameras; None for CAM_FRONT of nuScenes, all of a key frame.
@@ -100,6 +100,7 @@ def prepare(options: Options, say: Callable[[str], object] = print) -> Summary:
     summary = Summary()
     views, settings = _find_views(options, summary, say)
     views = _require_files(views, settings['occlusion'], options.skip_missing, summary)
+    views = _at_real_sizes(views, summary)
     layout = Layout(options.out, options.link)
     layout.make_folders()
     layout.agree_on(settings, options.force)
@@ -166,6 +167,28 @@ def _require_files(views: list[View], occlusion: str, skip_missing: bool, summar
     return present
 
 
+def _at_real_sizes(views: list[View], summary: Summary) -> list[View]:
+    """Give each view the size of its file: pictures that were scaled on disk need scaled camera matrices."""
+    fitted, scaled = [], Counter()
+    for view in views:
+        height, width = picture_size(view.image)
+        factors = np.array([width / view.size[0], height / view.size[1], 1.0])
+        if abs(factors[0] / factors[1] - 1) > 0.01:
+            raise DataError(
+                f'{view.image}: the picture is {width}x{height}, the tables say {view.size[0]}x{view.size[1]}: it was '
+                'not scaled but cut or turned, and its camera matrix is that of another picture.'
+            )
+        if (width, height) != tuple(view.size):
+            scaled[f'{width}x{height} in the place of {view.size[0]}x{view.size[1]}'] += 1
+            view = replace(view, size=(width, height), intrinsics_33=view.intrinsics_33 * factors[:, None])
+        fitted.append(view)
+    summary.notes += [
+        f'{count} of {len(views)} pictures are {sizes}: their camera matrices are scaled.'
+        for sizes, count in scaled.items()
+    ]
+    return fitted
+
+
 def _label_one(view: View, layout: Layout, occlusion: str) -> None:
     layout.write_sample(view.splits, view.name, view.image, make_label(view, occlusion))
 
@@ -209,12 +232,11 @@ def _draw_previews(layout: Layout, views: list[View], num: int) -> list[Path]:
     return paths
 
 
-def summarize(summary: Summary, out: Path) -> str:
+def summarize(summary: Summary) -> str:
     """Write the summary as text.
 
     Args:
         summary: What came out.
-        out: Folder of the layout.
 
     Returns:
         Some lines: counts, a table of the classes, pictures, notes, and the next command.
@@ -236,5 +258,4 @@ def summarize(summary: Summary, out: Path) -> str:
     lines += ['', *(f'note: {note}' for note in summary.notes)]
     if summary.previews:
         lines.append(f'look at {summary.previews[0]}' + (' and the others there' if len(summary.previews) > 1 else ''))
-    lines.append(f'next: python tools/train.py configs/baseline/lss_swin_nuscenes.py --options data.data_root={out}')
     return '\n'.join(lines)

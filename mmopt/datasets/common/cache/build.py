@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
+from mmopt.config.spelling import spelled
 from mmopt.datasets.common.cache.fingerprint import digest_of_samples, digests_of_prefixes
 from mmopt.datasets.common.cache.prefix import PrefixEndsError, Probe, longest_worthwhile, probe_samples
 from mmopt.datasets.common.cache.store import SampleStore
@@ -68,7 +69,7 @@ class Source:
 
 
 def _say(text: str) -> None:
-    print_log(f'data.cache: {text}', logger='current')
+    print_log(f'{spelled("train_dataloader.cache")}: {text}', logger='current')
 
 
 @contextmanager
@@ -124,7 +125,7 @@ def open_cache(
         length = longest_worthwhile(probe)
         if not length:
             print_log(
-                f'data.cache={mode!r} had no effect on {source.name}: '
+                f'{spelled("train_dataloader.cache")}={mode!r} had no effect on {source.name}: '
                 + (f'{probe.reason}, and nothing before it is worth storing' if probe.reason else 'it takes no time')
                 + '. Drop it, or place transforms that are the same in every epoch first.',
                 logger='current',
@@ -154,7 +155,8 @@ def _describe(source: Source, length: int, num_bytes: float) -> str:
 
 def _too_large(what: str, needed: int, free: int, source: Source, remedy: str) -> UserError:
     return UserError(
-        f'data.cache: {number(source.count)} samples of {source.name} take about {_size(needed)}; {what} has '
+        f'{spelled("train_dataloader.cache")}: {number(source.count)} samples of {source.name} take about '
+        f'{_size(needed)}; {what} has '
         f'{_size(free)} free. {remedy}'
     )
 
@@ -193,8 +195,8 @@ class _Disk:
                 return self.find(key) or self._fill(path, length, probe, num_workers)
         except PermissionError as error:
             raise UserError(
-                f'data.cache: {error.filename} cannot be written to ({error.strerror}). Set data.cache_dir to a folder '
-                'of yours.'
+                f'{spelled("train_dataloader.cache")}: {error.filename} cannot be written to ({error.strerror}). Set '
+                f'{spelled("train_dataloader.cache_dir")} to a folder of yours.'
             ) from error
 
     def _fill(self, path: Path, length: int, probe: Probe, num_workers: int | None) -> SampleStore:
@@ -202,7 +204,10 @@ class _Disk:
         needed = _needed(source, probe, length)
         free, there = shutil.disk_usage(path).free, data.stat().st_size if data.exists() else 0
         if needed - there > _DISK_SHARE * free:
-            remedy = 'Set data.cache_dir to a folder on a larger disk, or drop data.cache.'
+            remedy = (
+                f'Set {spelled("train_dataloader.cache_dir")} to a folder on a larger disk, or drop '
+                f'{spelled("train_dataloader.cache")}.'
+            )
             raise _too_large(str(path.parent), needed, free, source, remedy + self._others(path))
         (path / 'meta.json').unlink(missing_ok=True)
         begun = ', going on with an interrupted build' if journal.exists() else ''
@@ -217,7 +222,7 @@ class _Disk:
                 fd,
                 data,
                 journal,
-                title='data.cache',
+                title=spelled('train_dataloader.cache'),
                 num_workers=num_workers,
             )
             os.fsync(fd)
@@ -287,11 +292,12 @@ class _Ram:
         source = self.source
         needed, free = _needed(source, probe, length), available_host_bytes()
         if needed > _RAM_SHARE * free:
-            remedy = f"{_RAM_SHARE:.0%} of it may be taken: use data.cache='disk', or drop data.cache."
+            remedy = f"{_RAM_SHARE:.0%} of it may be taken: use {spelled('train_dataloader.cache')}='disk', or drop it."
             raise _too_large('the memory of this machine', needed, free, source, remedy)
         made = anonymous_file(f'mmopt-{key}')
         if made is None:
-            raise UserError("data.cache='ram' needs Linux; use data.cache='disk'.")
+            key = spelled('train_dataloader.cache')
+            raise UserError(f"{key}='ram' needs Linux; use {key}='disk'.")
         fd, path = made
         _say(f'storing {_describe(source, length, needed)} in memory.')
         started = time.perf_counter()
@@ -300,7 +306,14 @@ class _Ram:
         try:
             transforms = source.transforms[:length]
             places = write_records(
-                source.info, source.count, transforms, fd, path, journal, title='data.cache', num_workers=num_workers
+                source.info,
+                source.count,
+                transforms,
+                fd,
+                path,
+                journal,
+                title=spelled('train_dataloader.cache'),
+                num_workers=num_workers,
             )
         except BaseException:
             os.close(fd)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 import mmopt
+from mmopt.config.spelling import spelled
 from mmopt.utils.errors import UserError
 
 __all__ = ['digest_of', 'digest_of_samples', 'digests_of_prefixes']
@@ -41,8 +42,9 @@ def digest_of(value: Any) -> str:
 def _feed(update: Callable[[bytes], None], value: Any, depth: int) -> None:
     if depth > _MAX_DEPTH:
         raise UserError(
-            f'data.cache: a {type(value).__name__} is nested more than {_MAX_DEPTH} deep, so no key can be made of it. '
-            'Drop data.cache, or give the class a __getstate__ with plain values.'
+            f'{spelled("train_dataloader.cache")}: a {type(value).__name__} is nested more than {_MAX_DEPTH} deep, '
+            'so no key can be made of it. '
+            f'Drop {spelled("train_dataloader.cache")}, or give the class a __getstate__ with plain values.'
         )
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu().numpy()
@@ -78,8 +80,10 @@ def _feed_object(update: Callable[[bytes], None], value: Any, depth: int) -> Non
     state = value.__getstate__() if hasattr(value, '__getstate__') else getattr(value, '__dict__', None)
     if state is None and not callable(value) and not hasattr(type(value), '__slots__'):
         raise UserError(
-            f'data.cache: a {type(value).__module__}.{type(value).__qualname__} says nothing of its content, so no key '
-            'can be made of it. Drop data.cache, or give the class a __getstate__ with plain values.'
+            f'{spelled("train_dataloader.cache")}: a {type(value).__module__}.{type(value).__qualname__} says '
+            'nothing of its content, so no key '
+            f'can be made of it. Drop {spelled("train_dataloader.cache")}, or give the class a __getstate__ with '
+            'plain values.'
         )
     update(f'<object {type(value).__module__}.{type(value).__qualname__}>'.encode())
     _feed(update, state, depth + 1)

@@ -18,6 +18,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from mmopt.config.spelling import spelled
 from mmopt.datasets.common.cache.prefix import PrefixEndsError, run_prefix
 from mmopt.utils.errors import UserError
 from mmopt.utils.host import usable_cores
@@ -177,8 +178,9 @@ def write_records(
                 if isinstance(row, _Failure):
                     if row.place < 0:
                         raise UserError(
-                            f'{title}: {row.reason} after {bar.n} of {count} samples. Set data.cache_dir to a disk '
-                            'with more space (what is stored stays and is gone on with), or drop data.cache.'
+                            f'{title}: {row.reason} after {bar.n} of {count} samples. Set '
+                            f'{spelled("train_dataloader.cache_dir")} to a '
+                            'disk with more space (what is stored stays and is gone on with), or drop the cache.'
                         )
                     raise PrefixEndsError(row.place, row.reason)
                 places[row[0]] = row[1:3]

@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mmopt.datasets.common.decode import decode_file
 from mmopt.datasets.common.demo_set import Made
-from mmopt.datasets.common.loading import decode_file
 from mmopt.datasets.common.pictures import contact_sheet
 from mmopt.datasets.detection.demo.scene import Scene, event_frame
 from mmopt.datasets.detection.prepare.fred import FredOptions, prepare_fred

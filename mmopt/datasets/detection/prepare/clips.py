@@ -6,13 +6,15 @@ training does.
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from mmopt.datasets.common.film.frame_index import FrameIndex
+from mmopt.datasets.common.film.reader import VideoReader
 from mmopt.datasets.detection.prepare.coco_json import CocoJson
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError
 
@@ -26,7 +28,7 @@ class Clip:
     """A video and its boxes.
 
     Attributes:
-        video: Any file that OpenCV reads.
+        video: Any file that PyAV reads.
         boxes: The CSV; by default it lies beside the video under the same name.
     """
 
@@ -71,6 +73,7 @@ def import_clips(
     train: tuple[float, float] = (0.0, 0.6),
     val: tuple[float, float] = (0.7, 1.0),
     step: int = 1,
+    say: Callable[[str], object] = print,
 ) -> dict[str, int]:
     """Write ``images/<clip>/<frame>.jpg`` and ``annotations/{train,val}.json``.
 
@@ -81,6 +84,7 @@ def import_clips(
         train: Share of each video to train on: start and stop. Equal: nothing.
         val: Share to evaluate on. Neighboring frames are alike: leave a gap.
         step: Take every so many frames.
+        say: Takes lines for the user.
 
     Returns:
         Images by split.
@@ -101,14 +105,19 @@ def import_clips(
         raise UserError(f'two videos have the same name: {sorted(stems)}; rename one.')
     files = {split: CocoJson(classes) for split in ('train', 'val')}
     for clip in clips:
-        _import_clip(clip, out, files, dict(train=train, val=val), step)
+        _import_clip(clip, out, files, dict(train=train, val=val), step, say)
     for split, coco in files.items():
         coco.write(out / 'annotations' / f'{split}.json')
     return {split: len(coco.images) for split, coco in files.items()}
 
 
 def _import_clip(
-    clip: Clip, out: Path, files: dict[str, CocoJson], shares: dict[str, tuple[float, float]], step: int
+    clip: Clip,
+    out: Path,
+    files: dict[str, CocoJson],
+    shares: dict[str, tuple[float, float]],
+    step: int,
+    say: Callable[[str], object],
 ) -> None:
     if not clip.video.is_file():
         raise DataNotFoundError(f'{clip.video} does not exist.')
@@ -116,29 +125,39 @@ def _import_clip(
     boxes = read_boxes(path)
     folder = out / 'images' / clip.video.stem
     folder.mkdir(parents=True, exist_ok=True)
-    capture = cv2.VideoCapture(str(clip.video))
-    # What the container says of its length may be wrong, and seeking inexact: frames are counted as they come.
-    total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    number = 0
-    while True:
-        is_read, frame_HW3 = capture.read()
-        if not is_read:
+    # What the container says of its length may be wrong, and seeking inexact: the packets are counted.
+    index = FrameIndex.scan(clip.video)
+    reader = VideoReader(clip.video, index)
+    total, number = len(index.pts_N), 0
+    for number in range(total):
+        try:
+            frame_HW3 = reader.read([number])[0]
+        except DataError:
             break
         split = next((s for s, (a, b) in shares.items() if round(a * total) <= number < round(b * total)), None)
-        if split is not None and number % step == 0:
-            name = f'images/{clip.video.stem}/{number:06d}.jpg'
-            if not cv2.imwrite(str(out / name), frame_HW3, [cv2.IMWRITE_JPEG_QUALITY, 95]):
-                raise UserError(f'{out / name}: cannot be written; is the disk full?')
-            classes = files[split].classes
-            known = [
-                (x1, y1, x2, y2, classes.index(label))
-                for label, x1, y1, x2, y2 in boxes.get(number, [])
-                if label in classes
-            ]
-            files[split].add(name, frame_HW3.shape[:2], known)
-        number += 1
-    capture.release()
+        if split is None or number % step:
+            continue
+        name = f'images/{clip.video.stem}/{number:06d}.jpg'
+        if not cv2.imwrite(str(out / name), frame_HW3[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95]):
+            raise UserError(f'{out / name}: cannot be written; is the disk full?')
+        classes = files[split].classes
+        known = [
+            (x1, y1, x2, y2, classes.index(label))
+            for label, x1, y1, x2, y2 in boxes.get(number, [])
+            if label in classes
+        ]
+        files[split].add(name, frame_HW3.shape[:2], known)
+    else:
+        number = total
+    reader.close()
     if not number:
-        raise DataError(f'{clip.video}: OpenCV reads no frame of it.')
-    if boxes and max(boxes) >= number:
+        raise DataError(f'{clip.video}: no frame of it can be decoded.')
+    num_late = sum(frame >= number for frame in boxes)
+    promised = max(total, index.num_promised)
+    if number < promised:
+        say(
+            f'{clip.video}: {number} frames can be decoded of the {promised} that it should have: it is cut off. The '
+            f'boxes of {num_late} later frames are left out.'
+        )
+    elif num_late:
         raise DataError(f'{path}: has boxes of frame {max(boxes)}, {clip.video} has only {number} frames.')

@@ -24,7 +24,7 @@ class CocoJson:
         self,
         file_name: str,
         size: tuple[int, int],
-        boxes: Iterable[tuple[float, float, float, float, int]],
+        boxes: Iterable[tuple[float, float, float, float, int] | tuple[float, float, float, float, int, bool]],
         **more: Any,
     ) -> None:
         """Add an image.
@@ -32,11 +32,11 @@ class CocoJson:
         Args:
             file_name: Its path from the data root.
             size: Height and width.
-            boxes: x, y, width, height in pixels, and index of the class.
+            boxes: x, y, width, height in pixels, index of the class, and whether it is a crowd (no, if left out).
             **more: Further entries of the image.
         """
         self.images.append(dict(id=len(self.images) + 1, file_name=file_name, height=size[0], width=size[1], **more))
-        for x, y, width, height, label in boxes:
+        for x, y, width, height, label, *crowd in boxes:
             self.annotations.append(
                 dict(
                     id=len(self.annotations) + 1,
@@ -44,7 +44,7 @@ class CocoJson:
                     category_id=label + 1,
                     bbox=[x, y, width, height],
                     area=width * height,
-                    iscrowd=0,
+                    iscrowd=int(any(crowd)),
                 )
             )
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mmopt.datasets.common.decode import decode_file
 from mmopt.datasets.common.demo_set import DemoKind, FilmSettings, Made, write_demo, write_demo_image
-from mmopt.datasets.common.loading import decode_file
 from mmopt.datasets.common.pictures import contact_sheet
 from mmopt.datasets.common.street import Camera, render, sample_world
 from mmopt.datasets.segmentation.cityscapes import CITYSCAPES_CLASSES, CITYSCAPES_PALETTE, LABEL_ID_TO_TRAIN_ID

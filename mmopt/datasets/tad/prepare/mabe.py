@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from mmopt.datasets.tad.layout import Video, read_videos
-from mmopt.datasets.tad.tables import count_frames, read_annotation, video_length
+from mmopt.datasets.tad.tables import count_frames, read_annotation, read_tracks, video_length
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError
+from mmopt.utils.parallel import run_jobs
 
 __all__ = ['Report', 'prepare']
 
@@ -29,8 +30,9 @@ class Report:
         per_lab: Labeled videos by laboratory.
         per_action: Events by action.
         lengths: Event lengths in frames.
-        splits: Video ids of ``train`` and ``val``.
+        splits: Names of the videos (``laboratory/id``) of ``train`` and ``val``.
         skipped: Videos left out because of ``skip_missing``, with the reason.
+        lacking: Videos whose tracks lack parts that train.csv lists, with them.
     """
 
     num_videos: int = 0
@@ -42,6 +44,7 @@ class Report:
     lengths: list[int] = field(default_factory=list)
     splits: dict[str, list[str]] = field(default_factory=lambda: dict(train=[], val=[]))
     skipped: dict[str, str] = field(default_factory=dict)
+    lacking: dict[str, list[str]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         low, middle, high = np.percentile(self.lengths, [5, 50, 95]) if self.lengths else (0, 0, 0)
@@ -54,20 +57,28 @@ class Report:
             f'event lengths in frames: 5 % {low:.0f}, median {middle:.0f}, 95 % {high:.0f}',
             f'train {len(self.splits["train"])} videos, val {len(self.splits["val"])}',
         ]
+        if self.lacking:
+            name, parts = next(iter(self.lacking.items()))
+            lines.append(
+                f'{len(self.lacking)} videos have no point of some parts that train.csv lists ({name}: '
+                f'{", ".join(parts)}): they stay missing'
+            )
         if self.skipped:
             lines.append(f'left out {len(self.skipped)}: {"; ".join(list(self.skipped.values())[:_SHOWN])}')
         return '\n'.join(lines)
 
 
-def prepare(root: str | Path, val_share: float = 0.2, *, skip_missing: bool = False) -> Report:
-    """Check every labeled video and write ``splits/train.txt``, ``splits/val.txt`` and ``index.json``.
+def prepare(root: str | Path, val_share: float = 0.2, *, skip_missing: bool = False, num_workers: int = 0) -> Report:
+    """Read every labeled video as training will, and write ``splits/train.txt``, ``splits/val.txt`` and ``index.json``.
 
     The split is made lab by lab and depends on the video ids alone, so a later download gives the same one.
 
     Args:
         root: Folder with train.csv, train_tracking and train_annotation.
-        val_share: Share of each laboratory's videos for validation; at least one where there are two.
+        val_share: Share of each laboratory's videos for validation; at least one where there are two. Where no
+            laboratory has two, the share of all videos.
         skip_missing: Leave out videos whose files are missing or broken instead of stopping.
+        num_workers: Processes; 0 works in this one.
 
     Returns:
         The report.
@@ -86,16 +97,17 @@ def prepare(root: str | Path, val_share: float = 0.2, *, skip_missing: bool = Fa
             raise DataNotFoundError(f'{root / folder} is missing: unpack the whole competition download into {root}.')
     report = Report(num_videos=len(videos))
     classes = sorted({action for video in videos for *_, action in video.labeled})
-    by_lab: dict[str, list[str]] = {}
-    for video in videos:
-        if not video.labeled:
+    by_lab: dict[str, list[Video]] = {}
+    labeled = {video.name: video for video in videos if video.labeled}
+    jobs = [(root, video, classes) for video in labeled.values()]
+    found = {checked.name: checked for checked in run_jobs(_check, jobs, num_workers, unit='video', desc='checking')}
+    for name, video in labeled.items():
+        checked = found[name]
+        if checked.problem:
+            report.skipped[name] = checked.problem
             continue
-        try:
-            _check(root, video, classes, report)
-        except (DataNotFoundError, DataError) as error:
-            report.skipped[video.video_id] = str(error)
-            continue
-        by_lab.setdefault(video.lab_id, []).append(video.video_id)
+        _count(report, video, checked, classes)
+        by_lab.setdefault(video.lab_id, []).append(video)
     if report.skipped and not skip_missing:
         problems = list(report.skipped.values())
         more = f'\n... and {len(problems) - _SHOWN} more' if len(problems) > _SHOWN else ''
@@ -108,11 +120,19 @@ def prepare(root: str | Path, val_share: float = 0.2, *, skip_missing: bool = Fa
         raise DataError(
             f'{root / "train.csv"}: none of its {len(videos)} videos has behaviors_labeled: nothing to train on.'
         )
-    for names in by_lab.values():
-        names.sort(key=lambda name: hashlib.sha256(name.encode()).hexdigest())
-        num_val = min(max(round(len(names) * val_share), 1), len(names) - 1)
-        report.splits['val'] += names[:num_val]
-        report.splits['train'] += names[num_val:]
+    groups = list(by_lab.values())
+    if max(map(len, groups)) == 1:  # else nothing would be left to validate on
+        groups = [[video for of_lab in groups for video in of_lab]]
+        if len(groups[0]) == 1:
+            raise DataError(
+                f'{root / "train.csv"}: video {groups[0][0].name} is the only labeled one; training and validation '
+                'need one each.'
+            )
+    for group in groups:
+        group.sort(key=lambda video: hashlib.sha256(video.video_id.encode()).hexdigest())
+        num_val = min(max(round(len(group) * val_share), 1), len(group) - 1)
+        report.splits['val'] += [video.name for video in group[:num_val]]
+        report.splits['train'] += [video.name for video in group[num_val:]]
     (root / 'splits').mkdir(exist_ok=True)
     for split, names in report.splits.items():
         (root / 'splits' / f'{split}.txt').write_text(''.join(f'{n}\n' for n in sorted(names)), encoding='utf-8')
@@ -121,16 +141,40 @@ def prepare(root: str | Path, val_share: float = 0.2, *, skip_missing: bool = Fa
     return report
 
 
-def _check(root: Path, video: Video, classes: list[str], report: Report) -> None:
-    name = Path(video.lab_id, f'{video.video_id}.parquet')
-    num_tracked = count_frames(root / 'train_tracking' / name)
-    if not num_tracked:
-        raise DataError(f'{root / "train_tracking" / name}: no frame.')
-    events = read_annotation(root / 'train_annotation' / name, classes)
-    num_frames = video_length(num_tracked, events, root / 'train_annotation' / name)
+@dataclass(frozen=True)
+class _Checked:
+    """What one video holds, or why it cannot be used."""
+
+    name: str
+    problem: str = ''
+    num_frames: int = 0
+    events_N5: np.ndarray = field(default_factory=lambda: np.zeros((0, 5), dtype=np.int64))
+    lacking: tuple[str, ...] = ()
+
+
+def _check(root: Path, video: Video, classes: list[str]) -> _Checked:
+    file = Path(video.lab_id, f'{video.video_id}.parquet')
+    tracking, annotation = root / 'train_tracking' / file, root / 'train_annotation' / file
+    try:
+        if not count_frames(tracking):
+            raise DataError(f'{tracking}: no frame.')
+        tracks_TMP2 = read_tracks(tracking, video.body_parts)
+        events = read_annotation(annotation, classes)
+        num_frames = video_length(len(tracks_TMP2), events, annotation)
+    except (DataNotFoundError, DataError) as error:
+        return _Checked(video.name, problem=str(error))
+    seen = np.isfinite(tracks_TMP2).all(-1).any((0, 1))
+    lacking = tuple(part for part, has_points in zip(video.body_parts, seen, strict=True) if not has_points)
+    return _Checked(video.name, '', num_frames, events, lacking)
+
+
+def _count(report: Report, video: Video, checked: _Checked, classes: list[str]) -> None:
+    events_N5 = checked.events_N5
     report.num_labeled += 1
-    report.hours += num_frames / video.fps / 3600
-    report.num_frames[video.video_id] = num_frames
+    report.hours += checked.num_frames / video.fps / 3600
+    report.num_frames[video.name] = checked.num_frames
     report.per_lab[video.lab_id] += 1
-    report.per_action.update(classes[action] for action in events[:, 4])
-    report.lengths += (events[:, 1] - events[:, 0]).tolist()
+    report.per_action.update(classes[action] for action in events_N5[:, 4])
+    report.lengths += (events_N5[:, 1] - events_N5[:, 0]).tolist()
+    if checked.lacking:
+        report.lacking[video.name] = list(checked.lacking)

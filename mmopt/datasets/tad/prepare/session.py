@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from mmopt.datasets.tad.layout import write_videos
-from mmopt.datasets.tad.prepare.readers import read_caltech, read_deeplabcut
+from mmopt.datasets.tad.prepare.annotations import read_annotations
+from mmopt.datasets.tad.prepare.poses import read_poses
 from mmopt.datasets.tad.tables import write_table, write_tracks
 from mmopt.utils.errors import DataError, UserError
 
@@ -67,14 +68,10 @@ def import_session(session: Session, out_dir: str | Path) -> dict[str, int]:
         DataError: If one is broken, no point is tracked, or the annotation goes on after the tracks end.
     """
     out_dir = Path(out_dir)
-    tracks = read_deeplabcut(session.pose, session.min_likelihood)
-    events = read_caltech(session.annotation)
+    tracks = read_poses(session.pose, session.min_likelihood)
     num_frames = len(tracks.position_TMP2)
-    if events and max(stop for _, stop, _ in events) > num_frames:
-        raise DataError(
-            f'{session.annotation}: an interval ends at frame {max(stop for _, stop, _ in events)}, but {session.pose} '
-            f'has {num_frames} frames: they are not of one session.'
-        )
+    intervals = read_annotations(session.annotation, session.fps).within(num_frames, session.annotation)
+    events = intervals.events
     if not np.isfinite(tracks.position_TMP2).any():
         raise DataError(f'{session.pose}: no point has a likelihood of at least {session.min_likelihood}.')
     corner_px = np.floor(np.nanmin(tracks.position_TMP2, axis=(0, 1, 2)))

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from mmopt.datasets.common.demo_set import DemoKind, FilmSettings, Made, write_demo, write_demo_image
+from mmopt.datasets.common.film.frame_index import import_av
 from mmopt.datasets.video.demo.figure import DIRECTIONS, Driver, act, as_array, pose_points
 from mmopt.datasets.video.demo.render import CAMERAS, Light, render
-from mmopt.datasets.video.frame_index import import_av
 from mmopt.datasets.video.layout import DRIVER_ACTIONS, Recording, read_segments
 from mmopt.utils.errors import UserError
 

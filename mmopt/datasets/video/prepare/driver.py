@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mmopt.datasets.video.frame_index import FrameIndex
+from mmopt.datasets.common.film.frame_index import FrameIndex
+from mmopt.datasets.common.film.reader import VideoReader
 from mmopt.datasets.video.layout import (
     DRIVER_ACTIONS,
     DRIVER_VIEWS,
@@ -19,7 +20,6 @@ from mmopt.datasets.video.layout import (
     read_ranges,
     read_segments,
 )
-from mmopt.datasets.video.reader import VideoReader
 from mmopt.utils.errors import DataError, UserError
 
 __all__ = ['Report', 'group_folds', 'prepare']

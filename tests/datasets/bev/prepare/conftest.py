@@ -59,7 +59,7 @@ def make_map(layers: dict[str, list[list[list[tuple[float, float]]]]]) -> dict:
             tables[layer].append(dict(token='d0', polygon_tokens=tokens))
         else:
             tables[layer] += [dict(token=f'{layer}{token}', polygon_token=token) for token in tokens]
-    return tables
+    return tables | dict(version='1.3')
 
 
 def sweep(reach_m: float = 30.0) -> np.ndarray:

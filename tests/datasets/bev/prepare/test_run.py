@@ -13,7 +13,7 @@ import pytest
 from mmopt.datasets.bev import NuScenesBEVDataset
 from mmopt.datasets.bev.prepare import Options, prepare, summarize
 from mmopt.datasets.bev.prepare.write import Layout
-from mmopt.utils.errors import DataNotFoundError, UserError
+from mmopt.utils.errors import DataError, DataNotFoundError, UserError
 from tests.datasets.bev.prepare.conftest import K
 
 TOOL = Path(__file__).resolve().parents[4] / 'tools' / 'datasets' / 'prepare_nuscenes.py'
@@ -52,9 +52,8 @@ def test_the_summary_counts_cells_that_count(run):
     # The car of 9 x 17 points lies in the field of view and is not hidden.
     np.testing.assert_allclose(summary.share_of_class['train'][car], 9 * 17 / seen_ZX.sum())
     np.testing.assert_allclose(summary.share_seen['train'], seen_ZX.mean())
-    text = summarize(summary, out)
+    text = summarize(summary)
     assert '2 samples made, 0 kept' in text
-    assert f'data.data_root={out}' in text
 
 
 def test_a_second_run_keeps_finished_samples_and_force_makes_them_anew(run):
@@ -238,3 +237,38 @@ def test_an_error_in_a_worker_reaches_the_user_as_it_is(make_root, tmp_path):
     assert process.returncode == 2
     assert stderr.rstrip().splitlines()[-1].endswith('Download it again.')
     assert 'Traceback' not in stderr
+
+
+def scale_pictures(root, size) -> None:
+    for path in root.rglob('*.jpg'):
+        cv2.imwrite(str(path), cv2.resize(cv2.imread(str(path)), size))
+
+
+def test_pictures_that_were_scaled_on_disk_get_scaled_camera_matrices(make_root, tmp_path):
+    root = make_root()
+    plain = prepare(Options(source=root, out=tmp_path / 'plain'), say=lambda line: None)
+    scale_pictures(root, (800, 450))
+    summary = prepare(Options(source=root, out=tmp_path / 'half'), say=lambda line: None)
+    assert any('2 of 2 pictures are 800x450 in the place of 1600x900' in note for note in summary.notes)
+    assert not any('pictures are' in note for note in plain.notes)
+    read = [json.loads((tmp_path / name / 'calib.json').read_text()) for name in ('plain', 'half')]
+    for key, matrix in read[0].items():
+        np.testing.assert_allclose(read[1][key], np.array(matrix) * [[0.5], [0.5], [1]])
+    labels = [sorted((tmp_path / name).rglob('*.png')) for name in ('plain', 'half')]
+    for one, other in zip(*labels, strict=True):
+        assert np.array_equal(cv2.imread(str(one), -1), cv2.imread(str(other), -1))
+
+
+def test_pictures_that_were_cut_are_refused(make_root, tmp_path):
+    root = make_root()
+    scale_pictures(root, (800, 800))
+    with pytest.raises(DataError, match='the picture is 800x800, the tables say 1600x900: it was not scaled but cut'):
+        prepare(Options(source=root, out=tmp_path / 'cut'), say=lambda line: None)
+
+
+def test_a_map_expansion_before_1_3_is_refused(make_root, tmp_path):
+    root = make_root()
+    for path in (root / 'maps' / 'expansion').iterdir():
+        path.write_text(path.read_text().replace('"version": "1.3"', '"version": "1.2"'))
+    with pytest.raises(UserError, match=r'the map expansion is of version 1.2, 1.3 is needed. Download'):
+        prepare(Options(source=root, out=tmp_path / 'old'), say=lambda line: None)

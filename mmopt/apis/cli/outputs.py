@@ -1,0 +1,77 @@
+"""Places that a tool will write to, checked before it computes for hours; and commands that people can paste."""
+
+import os
+import shlex
+from pathlib import Path
+
+from mmopt.apis.commands import find_tools
+from mmopt.utils.errors import UserError
+
+__all__ = ['check_file', 'check_folder', 'shipped_config', 'tool_command']
+
+REPO = Path(__file__).resolve().parents[3]
+
+
+def check_file(path: str | Path, flag: str) -> None:
+    """Refuse a file that cannot be written. Makes nothing.
+
+    Args:
+        flag: What named it, e.g. ``'--out'``.
+
+    Raises:
+        UserError: If it is a folder, or it or its folder may not be written.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f'{flag} {path} is a folder: name a file in it, e.g. {path / "out"}{path.suffix}.')
+    if path.exists() and not os.access(path, os.W_OK):
+        raise UserError(f'{flag} {path} cannot be written: change its permissions or name another file.')
+    check_folder(path.parent, flag)
+
+
+def check_folder(folder: str | Path, flag: str) -> None:
+    """Refuse a folder that can neither be made nor written. Makes nothing.
+
+    Args:
+        flag: What named it, e.g. ``'--work-dir'``.
+
+    Raises:
+        UserError: If it, or what it would be made in, is a file or may not be written.
+    """
+    folder = there = Path(folder).absolute()
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise UserError(f'{flag} {folder} cannot be made: {there} is a file; name another folder.')
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f'{flag} {folder} cannot be written: {there} is read-only for you; name another folder.')
+
+
+def shipped_config(path: str) -> str:
+    """Return where a config of this repository lies, from the current folder.
+
+    Args:
+        path: As the docs write it: ``configs/...``.
+
+    Returns:
+        Its path; the same text where there is no repository.
+    """
+    there = REPO / path
+    return os.path.relpath(there) if there.is_file() else path
+
+
+def tool_command(tool: str, *arguments: str | Path) -> str:
+    """Return the command that runs a tool from the current folder, quoted for a shell.
+
+    Args:
+        tool: Its name, e.g. ``'test'``.
+        *arguments: Its arguments; paths count from the current folder.
+
+    Returns:
+        One line: ``mmopt TOOL`` for an installed package, whose scripts nobody has seen, else ``python tools/TOOL.py``.
+    """
+    words = [str(argument) for argument in arguments]
+    script = find_tools().get(tool)
+    if script is None or script.parent.name == '_tools':
+        return shlex.join(['mmopt', tool, *words])
+    return shlex.join(['python', os.path.relpath(script), *words])

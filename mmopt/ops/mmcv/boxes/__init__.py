@@ -1,0 +1,1 @@
+"""Overlaps of boxes and their suppression, with mmcv's numbers."""

@@ -1,0 +1,1 @@
+"""Features of regions, pooled as mmcv does."""
