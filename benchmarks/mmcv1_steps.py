@@ -83,9 +83,7 @@ def _listed(value: Any) -> Any:
 
 def _segmentation() -> dict[str, Any]:
     size = (128, 128)
-    return dict(
-        img=torch.rand(2, 3, *size), img_metas=_metas(size), gt_semantic_seg=torch.randint(0, 19, (2, 1, *size))
-    )
+    return dict(img=torch.rand(2, 3, *size), img_metas=_metas(size), gt_semantic_seg=torch.randint(0, 2, (2, 1, *size)))
 
 
 def _classification() -> dict[str, Any]:

@@ -88,7 +88,8 @@ def _take_lr_hook(cfg: dict[str, Any]) -> list[dict]:
         return []
     del cfg['lr_config']
     rest = {key: value for key, value in section.items() if key not in ('policy', 'type')}
-    return [dict(type='MMCV1Hook', hook=dict(type=name, **rest), priority='VERY_HIGH')]
+    # Before the hook that notes the rate for the log, which has MMEngine's highest priority but one.
+    return [dict(type='MMCV1Hook', hook=dict(type=name, **rest), priority='HIGHEST')]
 
 
 def _take_optimizer_hook(cfg: dict[str, Any]) -> dict[str, Any] | None:

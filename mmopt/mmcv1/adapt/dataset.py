@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import ConfigDict
+from numpy.random import mtrand
 from torch.utils.data import Dataset, get_worker_info
 
 from mmopt.mmcv1.adapt.find import find_build_dataset
@@ -35,8 +36,8 @@ def _seeded(index: int) -> Iterator[None]:
     is_worker = get_worker_info() is not None  # nobody else draws there
     if not is_worker:
         # NumPy takes 0.1 ms to read and set its state, and 0.3 us to draw from another generator meanwhile.
-        before = np.random.get_bit_generator(), random.getstate(), torch.default_generator.get_state()
-        np.random.set_bit_generator(_FOR_SAMPLES)
+        before = mtrand.get_bit_generator(), random.getstate(), torch.default_generator.get_state()
+        mtrand.set_bit_generator(_FOR_SAMPLES)
     np.random.seed(drawn[0])
     random.seed(drawn[1])
     torch.default_generator.manual_seed(drawn[2])
@@ -44,7 +45,7 @@ def _seeded(index: int) -> Iterator[None]:
         yield
     finally:
         if not is_worker:
-            np.random.set_bit_generator(before[0])
+            mtrand.set_bit_generator(before[0])
             random.setstate(before[1])
             torch.default_generator.set_state(before[2])
 
