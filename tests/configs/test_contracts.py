@@ -11,6 +11,7 @@ import sys
 import textwrap
 
 import pytest
+from mmengine.registry import Registry
 
 import mmopt
 from tests.conftest import REPO
@@ -111,6 +112,7 @@ def registered() -> list[tuple[str, type]]:
     return [
         (f'{node}.{name}', item)
         for node in nodes.__all__
+        if isinstance(getattr(nodes, node), Registry)
         for name, item in getattr(nodes, node).module_dict.items()
         if item.__module__.startswith('mmopt.')
     ]

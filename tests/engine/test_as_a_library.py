@@ -33,7 +33,6 @@ def other_library() -> dict:
     cfg['model']['type'] = 'OtherToyModel'
     for name in ('train_dataloader', 'val_dataloader'):
         cfg[name]['dataset']['type'] = 'OtherToyDataset'
-        cfg[name].pop('collate_fn')
     cfg['train_dataloader']['sampler'] = dict(type='InfiniteSampler', shuffle=True)
     cfg['val_dataloader']['sampler'] = dict(type='DefaultSampler', shuffle=False)
     cfg['val_evaluator'] = dict(type='OtherToyError')

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mmopt.engine import checkpoint_io
+from mmopt.engine.optim import AmpOptimWrapper
 from tests.engine.test_runner import Killed, KillHook, build
 from tests.engine.toy import toy_config
 
@@ -83,3 +84,17 @@ def test_an_evaluation_of_its_own_computes_in_the_precision_of_the_checkpoint(tm
     with tested.autocast():
         assert torch.get_autocast_dtype('cpu') is torch.bfloat16
         assert torch.is_autocast_enabled('cpu')
+
+
+def test_a_fused_sgd_begins_its_momentum_with_the_first_step_that_is_made():
+    """torch's kernel makes the buffer in the step that the scaler leaves out, and does not fill it."""
+    param = torch.nn.Parameter(torch.ones(64))
+    wrapper = AmpOptimWrapper(
+        optimizer=torch.optim.SGD([param], lr=0.1, momentum=0.9, fused=True), dtype='float16', loss_scale='dynamic'
+    )
+    for gradient in (float('inf'), 1.0, 1.0):
+        wrapper.zero_grad()
+        wrapper.loss_scaler.scale((param * gradient).sum()).backward()
+        wrapper.step()
+    assert wrapper.num_skipped_steps == 1
+    torch.testing.assert_close(param.detach(), torch.full((64,), 1 - 0.1 * (1 + 1.9)))

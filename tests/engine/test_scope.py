@@ -344,6 +344,12 @@ def test_a_config_of_classes_and_imported_bases_trains(tmp_path):
     assert runner.optim_wrapper.param_groups[0]['lr'] == 0.01
 
 
+def test_a_loader_without_a_sampler_is_refused_with_the_line_to_write(tmp_path):
+    runner = build(spec_config(tmp_path, train_dataloader=dict(batch_size=4, dataset=LINE)))
+    with pytest.raises(UserError, match=r"write sampler=dict\(type='DefaultSampler', shuffle=True\)"):
+        runner.train()
+
+
 def test_half_precision_is_asked_for_by_the_name_of_mmengine(tmp_path):
     wrapper = dict(type='AmpOptimWrapper', optimizer=dict(type='SGD', lr=0.1), dtype='bfloat16')
     runner = build(spec_config(tmp_path, optim_wrapper=wrapper))

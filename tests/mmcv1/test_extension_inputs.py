@@ -33,6 +33,11 @@ def rois() -> Tensor:
     return torch.cat([torch.tensor([[0.0], [1], [1], [0]]), corners, corners + torch.rand(4, 2) * 8], dim=1)
 
 
+def turns() -> Tensor:
+    """Return where each of 4 x 3 x 3 numbers of a filter goes in 8 rotations, from 1."""
+    return torch.stack([torch.randperm(36) + 1 for _ in range(8)], dim=1).view(4, 3, 3, 8).int()
+
+
 # Arguments by name of the function.
 CASES: dict[str, tuple[Callable[[], tuple[Tensor, ...]], dict]] = {
     'roi_align_forward': (
@@ -62,6 +67,22 @@ CASES: dict[str, tuple[Callable[[], tuple[Tensor, ...]], dict]] = {
     'deform_roi_pool_backward': (
         lambda: (draw(4, 4, 2, 3), draw(2, 4, 6, 5), rois(), draw(4, 2, 2, 3), out(2, 4, 6, 5), out(4, 2, 2, 3)),
         ROI | dict(pooled_height=2, pooled_width=3, sampling_ratio=0, gamma=0.1),
+    ),
+    'rotated_feature_align_forward': (
+        lambda: (draw(2, 4, 6, 5), torch.rand(2, 6, 5, 5) * 8, out(2, 4, 6, 5)),
+        ROI | dict(points=5),
+    ),
+    'rotated_feature_align_backward': (
+        lambda: (draw(2, 4, 6, 5), torch.rand(2, 6, 5, 5) * 8, out(2, 4, 6, 5)),
+        ROI | dict(points=5),
+    ),
+    'active_rotated_filter_forward': (
+        lambda: (draw(3, 2, 4, 3, 3), turns(), out(24, 8, 3, 3)),
+        {},
+    ),
+    'active_rotated_filter_backward': (
+        lambda: (draw(24, 8, 3, 3), turns(), out(3, 2, 4, 3, 3)),
+        {},
     ),
     'sigmoid_focal_loss_forward': (
         lambda: (draw(5, 3), torch.randint(0, 4, (5,)), torch.rand(3), out(5, 3)),
@@ -185,3 +206,13 @@ def test_half_precision_is_the_rounded_result_of_float32(name, dtype):
     for actual, want in zip(results(name, halves, kwargs), expected, strict=True):
         assert actual.dtype == dtype
         torch.testing.assert_close(actual, want.to(dtype))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('name', CASES)
+def test_a_gpu_gives_the_numbers_of_a_cpu(name):
+    make, kwargs = CASES[name]
+    args = [arg.clone() for arg in make()]
+    on_gpu = [arg.cuda() for arg in args]
+    for actual, want in zip(results(name, on_gpu, kwargs), results(name, args, kwargs), strict=True):
+        torch.testing.assert_close(actual.cpu(), want, rtol=1e-4, atol=1e-4)

@@ -128,6 +128,18 @@ assert ops.nms_rotated(turned, scores, 0.5, torch.tensor([0, 1, 0]))[1].tolist()
 torch.testing.assert_close(ops.box_iou_rotated(turned, turned, aligned=True), torch.ones(3))
 torch.testing.assert_close(ops.bbox_overlaps(boxes, boxes, aligned=True), torch.ones(3))
 torch.testing.assert_close(ops.bbox_overlaps(boxes, boxes, mode='iof', offset=1)[1], torch.tensor([1.0, 1, 0]))
+twice = torch.cat([turned, turned.roll(1, dims=0)])[None].requires_grad_()
+others = torch.cat([turned, turned])[None]
+overlaps = ops.diff_iou_rotated_2d(twice, others)[0]
+torch.testing.assert_close(overlaps, ops.box_iou_rotated(twice.detach()[0], others[0], aligned=True))
+check('diff_iou_rotated_2d', ops.diff_iou_rotated_2d(twice + 0.1, others), twice)
+solid = torch.cat([twice[..., :2], torch.ones(1, 6, 1), twice[..., 2:4], torch.ones(1, 6, 1), twice[..., 4:]], dim=2)
+check('diff_iou_rotated_3d', ops.diff_iou_rotated_3d(solid, solid.detach() + 0.1), twice)
+refined = ops.rotated_feature_align(features, torch.rand(2, 8, 8, 5) * 8, 1.0, 5)
+check('rotated_feature_align', refined, features)
+filters, places = draw(3, 2, 4, 3, 3), torch.stack([torch.randperm(36) + 1 for _ in range(8)], dim=1)
+turned_filters = ops.active_rotated_filter(filters, places.view(4, 3, 3, 8).int())
+check('active_rotated_filter', turned_filters, filters)
 used += ['nms', 'batched_nms', 'soft_nms', 'nms_match', 'nms_rotated', 'box_iou_rotated', 'bbox_overlaps']
 
 cloud, centers = torch.rand(2, 9, 3), torch.rand(2, 4, 3)

@@ -60,7 +60,7 @@ def build_dataloader(loader_cfg: DataLoader | Mapping[str, Any], seed: int) -> D
         The loader. With ``num_workers`` or ``prefetch_factor`` ``'auto'``, ``loader.plan`` says what was measured.
 
     Raises:
-        UserError: If samples are to be stored of a data set that cannot.
+        UserError: If there is no sampler, or samples are to be stored of a data set that cannot.
     """
     if isinstance(loader_cfg, DataLoader):
         return loader_cfg
@@ -95,6 +95,11 @@ def build_dataloader(loader_cfg: DataLoader | Mapping[str, Any], seed: int) -> D
         cfg.pop('prefetch_factor', None)
     if not torch.cuda.is_available():
         cfg['pin_memory'] = False
+    if 'sampler' not in cfg:
+        raise UserError(
+            "A loader has no sampler, which MMEngine asks for: write sampler=dict(type='DefaultSampler', shuffle=True) "
+            'to train and shuffle=False to evaluate.'
+        )
     for name in ('sampler', 'batch_sampler'):
         if name in cfg:
             cfg[name] = DATA_SAMPLERS.resolve(cfg[name])

@@ -4,7 +4,6 @@ MMEngine averages only what is named like a loss, a time or a gradient norm, ove
 """
 
 import re
-from typing import Any
 
 from mmengine.runner import LogProcessor as _LogProcessor
 from mmengine.runner import Runner
@@ -25,18 +24,28 @@ class LogProcessor(_LogProcessor):
     Args:
         window_size: Iterations to average over: the log interval.
         by_epoch: Whether lines are numbered by epoch.
+        custom_cfg: Other ways to average a quantity, and over how long; MMEngine's.
+        num_digits: Digits after the point.
+        log_with_hierarchy: Write ``train/loss``, not ``loss``.
         mean_pattern: Names of the quantities to average, a regular expression; None: in training all that are
             measured, in evaluations MMEngine's.
-        **kwargs: Passed on to :class:`mmengine.runner.LogProcessor`.
     """
 
     window_size: int
     mean_pattern: re.Pattern
 
     def __init__(
-        self, window_size: int = 10, by_epoch: bool = True, mean_pattern: str | None = None, **kwargs: Any
+        self,
+        window_size: int = 10,
+        by_epoch: bool = True,
+        custom_cfg: list[dict] | None = None,
+        num_digits: int = 4,
+        log_with_hierarchy: bool = False,
+        mean_pattern: str | None = None,
     ) -> None:
-        super().__init__(window_size, by_epoch, mean_pattern=mean_pattern or _MMENGINE_PATTERN, **kwargs)
+        super().__init__(
+            window_size, by_epoch, custom_cfg, num_digits, log_with_hierarchy, mean_pattern or _MMENGINE_PATTERN
+        )
         self._train_pattern = re.compile(mean_pattern or _TRAIN_PATTERN)
 
     def get_log_after_iter(self, runner: Runner, batch_idx: int, mode: str) -> tuple[dict, str]:

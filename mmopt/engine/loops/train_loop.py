@@ -119,6 +119,11 @@ class TrainLoop(BaseLoop):
         return self._epoch
 
     @property
+    def units_done(self) -> int:
+        """Finished iterations, or epochs where the loop counts those."""
+        return self.epochs_done if self.unit == 'epoch' else self.iters_done
+
+    @property
     def val_interval(self) -> int:
         """Iterations (epochs) between two evaluations, where the run is."""
         return interval_at(self.units_done, self._val_interval, self.dynamic_intervals)

@@ -7,6 +7,7 @@ from torch import Tensor
 from mmopt.ops.mmcv.boxes.overlaps import box_overlaps, paired_box_overlaps
 from mmopt.ops.mmcv.boxes.rotated import paired_rotated_overlaps, rotated_overlaps
 from mmopt.ops.mmcv.boxes.suppression import SOFT_NMS_METHODS, nms_match, soft_nms
+from mmopt.ops.mmcv.boxes.vertices import ordered_vertices
 from mmopt.ops.nms import nms
 
 __all__ = ['BOX_FUNCTIONS']
@@ -61,6 +62,10 @@ def _box_iou_rotated(bboxes1: Tensor, bboxes2: Tensor, ious: Tensor, mode_flag: 
     ious.copy_(overlaps(bboxes1, bboxes2, mode_flag == _OVER_FIRST).view_as(ious))
 
 
+def _diff_iou_rotated_sort_vertices_forward(vertices: Tensor, mask: Tensor, num_valid: Tensor) -> Tensor:
+    return ordered_vertices(vertices, mask.bool())
+
+
 BOX_FUNCTIONS: dict[str, Callable] = {
     'nms': _nms,
     'softnms': _softnms,
@@ -68,4 +73,5 @@ BOX_FUNCTIONS: dict[str, Callable] = {
     'nms_rotated': _nms_rotated,
     'bbox_overlaps': _bbox_overlaps,
     'box_iou_rotated': _box_iou_rotated,
+    'diff_iou_rotated_sort_vertices_forward': _diff_iou_rotated_sort_vertices_forward,
 }

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from mmopt.mmcv1.extension.gradients import write_gradients
+from mmopt.ops.mmcv.layers.active_rotated_filter import turned_filters, turned_filters_backward
 from mmopt.ops.mmcv.layers.carafe import carafe
 from mmopt.ops.mmcv.layers.deform_attention import deformable_attention
 from mmopt.ops.mmcv.layers.psa_mask import psa_mask, psa_mask_backward
@@ -146,9 +147,24 @@ def _tin_shift_backward(grad_output: Tensor, shift: Tensor, grad_input: Tensor) 
     grad_input.copy_(tin_shift(grad_output, -shift))
 
 
+def _active_rotated_filter_forward(input: Tensor, indices: Tensor, output: Tensor) -> None:
+    # The extension counts places from 1.
+    turned = turned_filters(input.flatten(2), indices.flatten(0, 2).long() - 1)
+    output.copy_(turned.reshape(output.shape))
+
+
+def _active_rotated_filter_backward(grad_out: Tensor, indices: Tensor, grad_in: Tensor) -> None:
+    planes_out, planes_in = grad_in.shape[:2]
+    place = indices.flatten(0, 2).long() - 1
+    grad = grad_out.reshape(planes_out, place.shape[1], planes_in, -1)
+    grad_in.copy_(turned_filters_backward(grad.float(), place).view(grad_in.shape))
+
+
 LAYER_FUNCTIONS: dict[str, Callable] = {
     'ms_deform_attn_forward': _ms_deform_attn_forward,
     'ms_deform_attn_backward': _ms_deform_attn_backward,
+    'active_rotated_filter_forward': _active_rotated_filter_forward,
+    'active_rotated_filter_backward': _active_rotated_filter_backward,
     'carafe_naive_forward': _carafe_naive_forward,
     'carafe_naive_backward': _carafe_naive_backward,
     'carafe_forward': _carafe_forward,

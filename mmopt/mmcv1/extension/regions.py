@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from mmopt.mmcv1.extension.gradients import write_gradients
@@ -15,6 +16,7 @@ from mmopt.ops.mmcv.regions.roi_align import (
 )
 from mmopt.ops.mmcv.regions.roi_align_rotated import roi_align_rotated, roi_align_rotated_backward
 from mmopt.ops.mmcv.regions.roi_pool import roi_pool, roi_pool_backward
+from mmopt.ops.mmcv.regions.rotated_feature_align import rotated_feature_align
 
 __all__ = ['REGION_FUNCTIONS']
 
@@ -164,6 +166,24 @@ def _deform_roi_pool_backward(
         )
 
 
+def _rotated_feature_align_forward(
+    features: Tensor, best_bboxes: Tensor, output: Tensor, spatial_scale: float, points: int
+) -> None:
+    output.copy_(rotated_feature_align(features, best_bboxes, spatial_scale, points))
+
+
+def _rotated_feature_align_backward(
+    top_grad: Tensor, best_bboxes: Tensor, bottom_grad: Tensor, spatial_scale: float, points: int
+) -> None:
+    # Linear in the features: which ones does not matter.
+    write_gradients(
+        lambda features: rotated_feature_align(features, best_bboxes, spatial_scale, points),
+        (torch.zeros_like(bottom_grad),),
+        top_grad,
+        (bottom_grad,),
+    )
+
+
 REGION_FUNCTIONS: dict[str, Callable] = {
     'roi_align_forward': _roi_align_forward,
     'roi_align_backward': _roi_align_backward,
@@ -171,6 +191,8 @@ REGION_FUNCTIONS: dict[str, Callable] = {
     'roi_pool_backward': _roi_pool_backward,
     'deform_roi_pool_forward': _deform_roi_pool_forward,
     'deform_roi_pool_backward': _deform_roi_pool_backward,
+    'rotated_feature_align_forward': _rotated_feature_align_forward,
+    'rotated_feature_align_backward': _rotated_feature_align_backward,
     'roi_align_rotated_forward': _roi_align_rotated_forward,
     'roi_align_rotated_backward': _roi_align_rotated_backward,
 }
