@@ -136,11 +136,6 @@ class TrainLoop(BaseLoop):
         return self._step
 
     @property
-    def units_done(self) -> int:
-        """Finished iterations, or epochs where the loop counts those."""
-        return self.epochs_done if self.unit == 'epoch' else self.iters_done
-
-    @property
     def global_batch(self) -> int:
         """Samples of one iteration over all ranks."""
         return samples_per_batch(self.dataloader) * get_world_size()
