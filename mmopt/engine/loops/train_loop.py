@@ -128,6 +128,11 @@ class TrainLoop(BaseLoop):
         self._val_interval = interval
 
     @property
+    def units_done(self) -> int:
+        """Finished iterations, or epochs where the loop counts those."""
+        return self.epochs_done if self.unit == 'epoch' else self.iters_done
+
+    @property
     def step(self) -> TrainStep:
         """What runs an iteration; built when it is first asked for, also by a loop that replaces :meth:`run`."""
         if self._step is None:
