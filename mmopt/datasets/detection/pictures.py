@@ -18,13 +18,16 @@ _MIN_SCORE = 0.25
 """Weaker predictions are candidates for the metric, not for people."""
 
 
-def draw_boxes(picture: np.ndarray, sample: DataSample, classes: Sequence[str]) -> np.ndarray:
+def draw_boxes(
+    picture: np.ndarray, sample: DataSample, classes: Sequence[str], min_score: float = _MIN_SCORE
+) -> np.ndarray:
     """Draw boxes and, where there are, predictions.
 
     Args:
         picture: uint8 RGB (H, W, 3).
         sample: Has ``boxes`` in its pixels, and perhaps predictions.
         classes: Names; of a single one only the confidence is written.
+        min_score: Weaker predictions are left out.
 
     Returns:
         A new picture, twice as large where the given one is small.
@@ -38,7 +41,7 @@ def draw_boxes(picture: np.ndarray, sample: DataSample, classes: Sequence[str]) 
     written: list[tuple[int, int, int]] = []
     boxes = (sample.pred_boxes * zoom).round().int().tolist()
     for box, score, label in zip(boxes, sample.pred_scores.tolist(), sample.pred_labels.tolist(), strict=True):
-        if score < _MIN_SCORE:
+        if score < min_score:
             continue
         cv2.rectangle(picture, box[:2], box[2:], PREDICTION, 1)
         text = f'{score:.2f}' if len(classes) == 1 else f'{classes[label]} {score:.2f}'
