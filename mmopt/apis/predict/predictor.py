@@ -31,16 +31,18 @@ from mmopt.engine.optim.half_on_cpu import autocast
 from mmopt.engine.optim.precision import evaluation_precision
 from mmopt.engine.parallel.sync_batch_norm import fit_sync_batch_norm
 from mmopt.engine.resume.saved_config import saved_config
-from mmopt.engine.switches import apply_to_model
+from mmopt.engine.switches import apply_to_model, apply_to_process
 from mmopt.registry import DATASETS, MODELS
 from mmopt.utils.errors import DataError, UserError
 from mmopt.utils.host import limit_threads, usable_cores
 from mmopt.utils.precision import DTYPES, PRECISIONS, this_device
+from mmopt.utils.seeding import prepare_determinism
 
 __all__ = ['Predictor', 'is_config']
 
 _LOGGER = logging.getLogger('mmopt.predict')
 _MAX_READERS = 4
+_GRAPHS = ('.onnx', '.pt2')
 
 Skip = Callable[[Item, Exception], None]
 
@@ -95,6 +97,11 @@ class Predictor:
         if self.config is None and options:
             raise UserError('Options change a config file: name it before the checkpoint.')
         self.checkpoint = str(checkpoint_or_config if checkpoint is None else checkpoint)
+        if Path(self.checkpoint).suffix.lower() in _GRAPHS:
+            raise UserError(
+                f'{self.checkpoint} is an exported graph, which cannot be predicted with yet: name the checkpoint that '
+                'it was exported from.'
+            )
         check_there(self.checkpoint)
         limit_threads()
         content = checkpoint_io.load(self.checkpoint, allow_pickle=allow_pickle)
@@ -102,6 +109,7 @@ class Predictor:
             _own_config(self.checkpoint, content) if self.config is None else load_config(self.config, options=options)
         )
         self.cfg: Config = native_config(cfg)
+        prepare_determinism(self.cfg.get('randomness'))
         init_default_scope(self.cfg.get('default_scope', 'mmopt'))
         meta = content['meta']
         loader = _loader(self.cfg)
@@ -112,7 +120,9 @@ class Predictor:
         self.batch_size = batch_size or int(loader.get('batch_size') or 1)
         self._collate = collate_of(loader)
         self.device = torch.device(get_device() if device == 'auto' else device)
-        if precision == 'auto':
+        if precision == 'auto' and (self.cfg.get('test_cfg') or {}).get('fp16'):
+            precision = 'fp16'  # of the evaluation, whatever the run was trained in
+        elif precision == 'auto':
             precision = evaluation_precision(self.cfg.get('optim_wrapper'), meta.get('precision'), self.device.type)
         elif this_device(self.device.type).support(precision).level == 'missing':
             raise UserError(f'precision {precision}: {self.device} does not compute it; use auto.')
@@ -134,6 +144,7 @@ class Predictor:
         if not report.complete:
             _LOGGER.warning(f'{self.checkpoint}: what does not fit the model was left out:\n{report.table()}')
         model = fit_sync_batch_norm(model.to(self.device), self.device, 1)
+        apply_to_process(self.cfg.get('optimize'))
         apply_to_model(model, self.cfg.get('optimize'))
         return model.eval()
 

@@ -27,6 +27,7 @@ from mmopt.apis.predict.writers import Format, choose_formats, known_formats
 from mmopt.datasets.common.predict import Result
 from mmopt.engine.resume.saved_config import plain
 from mmopt.utils.errors import UserError
+from mmopt.utils.run_lock import hold_folder
 
 __all__ = ['Predicted', 'predict_into']
 
@@ -79,24 +80,44 @@ def predict_into(
     out = Path(out)
     if confidence is not None and not 0 <= confidence <= 1:
         raise UserError(f'--conf must be between 0 and 1, got {confidence:g}.')
-    task = predictor.dataset.result_type.task
-    names = choose_formats(task, formats)
+    names = choose_formats(predictor.dataset.result_type.task, formats)
     items = list_items(sources, without=out)
     manifest = _describe(predictor, sources, names, confidence)
-    _check_same(out, manifest)
     out.mkdir(parents=True, exist_ok=True)
+    with hold_folder(out) as holder:
+        if holder is not None:
+            raise UserError(
+                f'{out}: process {holder.get("pid")} on {holder.get("host")} predicts into this folder; wait for it, '
+                'or name another with --out.'
+            )
+        _check_same(out, manifest)
+        return _predict(predictor, items, out, names, manifest, confidence, strict=strict)
+
+
+def _predict(
+    predictor: Predictor,
+    items: Sequence[Item],
+    out: Path,
+    names: Sequence[str],
+    manifest: dict[str, Any],
+    confidence: float | None,
+    *,
+    strict: bool,
+) -> Predicted:
     _write(out, manifest | dict(complete=False))
     skipped: dict[str, str] = {}
 
-    def skip(item: Item, error: Exception) -> None:
-        skipped[item.file] = ' '.join(str(error).split())
-        tqdm.write(f'skipped: {skipped[item.file]}', file=sys.stderr)
-
-    formats_of_task = known_formats(task)
+    formats_of_task = known_formats(predictor.dataset.result_type.task)
     each = {name: chosen for name in names if (chosen := formats_of_task[name]).write is not None}
     with Records(out, [chosen.path for chosen in each.values()]) as records:
         num_before = sum(map(records.has, items))
         bar = tqdm(total=len(items), initial=num_before, desc='predict', unit='file', disable=None, leave=False)
+
+        def skip(item: Item, error: Exception) -> None:
+            skipped[item.file] = ' '.join(str(error).split())
+            tqdm.write(f'skipped: {skipped[item.file]}', file=sys.stderr)
+            bar.update()
+
         with bar:
             todo = _batches_to_do(items, predictor.batch_size, records)
             for batch in predictor.predict_batches(todo, skip=None if strict else skip):

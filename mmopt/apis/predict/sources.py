@@ -61,9 +61,12 @@ def list_items(sources: Sequence[str | Path | np.ndarray], *, without: str | Pat
         if isinstance(source, np.ndarray):
             found.append((source, f'array_{number:06d}'))
             continue
-        listed = [pair for pair in _expand(str(source)) if not _is_inside(pair[0], excluded)]
-        if not listed:
+        named = list(_expand(str(source)))
+        if not named:
             raise UserError(_empty(str(source)))
+        listed = [pair for pair in named if not _is_inside(pair[0], excluded)]
+        if not listed:
+            raise UserError(f'{source}: all of its pictures lie in the output folder {without}; name another one.')
         for path, name in listed:
             if (key := os.path.realpath(path)) not in seen:
                 seen.add(key)

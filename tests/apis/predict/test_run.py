@@ -20,6 +20,7 @@ from mmopt.evaluation.detection.coco_scores import ImageBoxes, coco_scores
 from mmopt.registry import METRICS
 from mmopt.structures import DataSample
 from mmopt.utils.errors import DataError, UserError
+from mmopt.utils.run_lock import hold_folder
 
 
 @pytest.fixture
@@ -267,6 +268,14 @@ def test_the_manifest_says_with_what_and_from_what(detector, pictures, tmp_path)
     assert (manifest['precision'], manifest['sources'], manifest['skipped']) == ('fp32', pictures[:1], [])
     assert manifest['classes'] == ['drone']
     assert {'mmopt', 'torch', 'numpy'} <= manifest['versions'].keys()
+
+
+def test_one_process_at_a_time_predicts_into_a_folder(detector, pictures, tmp_path):
+    out = tmp_path / 'out'
+    out.mkdir()
+    match = f'process {os.getpid()} on .* predicts into this folder'
+    with hold_folder(out), pytest.raises(UserError, match=match):
+        predict_into(Predictor(detector.checkpoint), pictures, out)
 
 
 def test_an_unknown_format_is_refused_with_those_that_there_are():

@@ -62,6 +62,12 @@ def test_the_output_folder_is_no_source(folder):
     assert len(items) == len(NAMES) - 2
 
 
+def test_a_source_inside_the_output_is_refused(folder):
+    for source in (folder, folder / 'a b.jpg', folder / '*.png'):
+        with pytest.raises(UserError, match='all of its pictures lie in the output folder'):
+            list_items([source], without=folder)
+
+
 def test_equal_names_are_told_apart_also_without_capitals(folder, tmp_path):
     other = tmp_path / 'other'
     other.mkdir()
