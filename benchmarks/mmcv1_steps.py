@@ -47,14 +47,19 @@ def step_all(package: str, packages: Path) -> dict[str, Any]:
     return result | (dict(parameters_without_gradient=without_gradient) if without_gradient else {})
 
 
-def without_downloads(part: Any) -> Any:
-    """Leave out pretrained weights, wherever a config names them."""
+def without_downloads(part: Any, *, keep_init: bool = False) -> Any:
+    """Leave out pretrained weights, wherever a config names them; those of ``init_cfg`` load only when asked to."""
     if isinstance(part, Mapping):
-        kept = {key: None if key == 'pretrained' else without_downloads(value) for key, value in part.items()}
-        if isinstance(kept.get('init_cfg'), Mapping) and kept['init_cfg'].get('type') == 'Pretrained':
+        kept = {
+            key: None if key == 'pretrained' and value else without_downloads(value, keep_init=keep_init)
+            for key, value in part.items()
+        }
+        if not keep_init and isinstance(kept.get('init_cfg'), Mapping) and kept['init_cfg'].get('type') == 'Pretrained':
             kept['init_cfg'] = None
         return kept
-    return type(part)(without_downloads(item) for item in part) if isinstance(part, list | tuple) else part
+    if isinstance(part, list | tuple):
+        return type(part)(without_downloads(item, keep_init=keep_init) for item in part)
+    return part
 
 
 def _in_one_process(part: Any) -> Any:

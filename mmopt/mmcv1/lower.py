@@ -38,6 +38,9 @@ def lower_repository(source: Mapping[str, Any], repository: Repository) -> dict[
         return lower(source)
     plain = dict(copy.deepcopy(dict(source)))
     plain['model'] = part_to_train(plain)
+    for key in ('train_cfg', 'test_cfg'):
+        if not plain.get(key):
+            plain.pop(key, None)  # MMSelfSup's are empty and go nowhere: an empty one means something to its models
     hooks: list[dict] = [dict(type='MMCV1Setup')]
     hooks += _take_lr_hook(plain)
     optimizer_hook = _take_optimizer_hook(plain)
