@@ -27,7 +27,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     session = parser.add_argument_group('one session, from its raw files')
     session.add_argument('--pose', type=Path, metavar='FILE', help='tracks of DeepLabCut, SimBA or SLEAP')
     session.add_argument(
-        '--annotation', type=Path, metavar='FILE', help='intervals of the Caltech annotator, Bento, BORIS or SimBA'
+        '--annotation', type=Path, metavar='FILE', help='intervals of Caltech, Bento, BORIS or SimBA'
     )
     session.add_argument('--fps', type=float, help='frames per second')
     session.add_argument('--pix-per-cm', type=float, help='scale')
