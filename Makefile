@@ -38,7 +38,7 @@ lint: $(STAMP)  ## style, docstrings, layers and types
 	$(BIN)/ruff format --check .
 	$(BIN)/python tools/dev/check_docstrings.py mmopt tools
 	$(BIN)/lint-imports
-	$(BIN)/python tools/dev/check_types.py $(MYPY)
+	$(MYPY) --python-executable $(BIN)/python
 
 format: $(STAMP)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .

@@ -10,7 +10,6 @@ and trains on made-up data. Step times are measured in processes of their own, m
 import argparse
 import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -21,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from drop_in_projects import PROJECTS, TORCHVISION, WHEELS, Project
+
+from mmopt.utils.host import usable_cores
 
 REPO = Path(__file__).resolve().parents[1]
 ROUNDS, WARMUP, ITERS = 3, 3, 12
@@ -199,7 +200,7 @@ class Bench:
         )  # fmt: skip
         while process.poll() is None and not self.checkpoints('killed'):
             time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
         if len(self.checkpoints('killed')) != 1:
             raise RuntimeError('the run was over before it was killed')
@@ -339,7 +340,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         chosen = [project for project in PROJECTS if args.projects is None or project.name in args.projects]
         results = {project.name: run_checks(project, packages.resolve(), folder) for project in chosen}
     machine = describe_machine()
-    text = markdown(results, f'{machine["cpu"]}, {os.cpu_count()} cores, torch {machine["torch"]}')
+    text = markdown(results, f'{machine["cpu"]}, {usable_cores()} cores, torch {machine["torch"]}')
     print(text)
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,12 +1,12 @@
 """Which dialect a config is written in: MMEngine's sections decide, and beside them other names are variables."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from mmopt.config.keys import DIALECT
 from mmopt.config.schema import ConfigError
 
-__all__ = ['is_native', 'leftovers']
+__all__ = ['fill_samplers', 'is_native', 'leftovers']
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 _SECTIONS = (
@@ -57,6 +57,18 @@ def is_native(cfg: Mapping[str, Any]) -> bool:
         f'The config mixes MMEngine sections ({", ".join(native)}) with MMCV-1.x sections ({", ".join(dialect)}): '
         'write all of them in one style; tools/convert_config.py turns the second into the first.'
     )
+
+
+def fill_samplers(cfg: MutableMapping[str, Any]) -> None:
+    """Give each loader of a native config that names no sampler the usual one: shuffled to train, in order to evaluate.
+
+    Args:
+        cfg: The config; changed in place.
+    """
+    for name in _LOADERS:
+        loader = cfg.get(name)
+        if isinstance(loader, MutableMapping) and loader.get('sampler') is None and loader.get('batch_sampler') is None:
+            loader['sampler'] = dict(type='mmengine.DefaultSampler', shuffle=name == 'train_dataloader')
 
 
 def leftovers(cfg: Mapping[str, Any]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from mmengine.config import Config
 
 from mmopt.config import is_native, lower
 from mmopt.config.keys import DIALECT
+from mmopt.config.native import fill_samplers
 from mmopt.config.optimize import check_optimize, merge_optimize
 
 __all__ = ['native_config']
@@ -35,6 +36,7 @@ def native_config(cfg: Mapping[str, Any]) -> Any:
         native = copy.deepcopy(cfg)
         check_optimize(native.get('optimize'))
         merge_optimize(native)
+        fill_samplers(native)
     native['randomness'] = dict(seed=None) | dict(native.get('randomness') or {})
     if native.get('work_dir') is None:
         native['work_dir'] = str(Path('work_dirs', Path(filename).stem)) if filename else 'work_dirs'

@@ -97,8 +97,10 @@ def _folder_of(module: str, roots: list[Path]) -> tuple[Path, Path | None] | Non
             return path.with_suffix('.py'), root
     init_file = source_of(parts[0])
     if init_file is not None:
-        inside = (init_file.parent if init_file.name == '__init__.py' else init_file.parent).joinpath(*parts[1:])
-        return (inside if inside.exists() else init_file.parent if len(parts) > 1 else init_file), None
+        if len(parts) == 1:
+            return (init_file.parent if init_file.name == '__init__.py' else init_file), None
+        inside = init_file.parent.joinpath(*parts[1:])
+        return (inside if inside.is_dir() else inside.with_suffix('.py')), None
     return None
 
 

@@ -38,6 +38,7 @@ __all__ = [
     'available_memory_bytes',
     'c_library',
     'file_lock',
+    'file_locks',
     'forget_cached_pages',
     'has_gpu_driver',
     'is_anonymous_file',
@@ -322,3 +323,12 @@ def is_anonymous_file(path: str, name: str) -> bool:
     with suppress(OSError):
         return os.readlink(path) == f'/memfd:{name} (deleted)'
     return False
+
+
+def file_locks() -> ModuleType | None:
+    """Return the module ``fcntl``, whose locks end with their process; None where there is none (Windows)."""
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    return fcntl

@@ -15,14 +15,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-fcntl: ModuleType | None
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+from mmopt.utils.platform import file_locks
+
+fcntl = file_locks()
 
 __all__ = ['LOCK_NAME', 'holder_of', 'hold_folder']
 

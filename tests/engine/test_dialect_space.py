@@ -249,7 +249,7 @@ def test_whatever_the_dialect_says_is_run_with_mmcvs_numbers(case):
     # Evaluations, checkpoints, optimizer steps.
     unit = 1 if iter_based else length['epoch_length']
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TrainLoop, '_build_step', lambda loop, found: setattr(loop, 'step', NoStep()))
+        patch.setattr(TrainLoop, '_build_step', lambda loop, found: setattr(loop, '_step', NoStep()))
         points = evaluations(lowered['train_cfg'], length['epoch_length'])
     assert points == mmcv_evaluations(cfg['evaluation'], total=max_iters // unit, unit=unit)
     saved = cfg['checkpoint_config']

@@ -344,10 +344,13 @@ def test_a_config_of_classes_and_imported_bases_trains(tmp_path):
     assert runner.optim_wrapper.param_groups[0]['lr'] == 0.01
 
 
-def test_a_loader_without_a_sampler_is_refused_with_the_line_to_write(tmp_path):
-    runner = build(spec_config(tmp_path, train_dataloader=dict(batch_size=4, dataset=LINE)))
+def test_a_loader_without_a_sampler_gets_the_usual_one(tmp_path):
+    loader = dict(batch_size=4, dataset=LINE)
+    runner = build(spec_config(tmp_path, train_dataloader=loader))
+    runner.train()
+    assert runner.train_dataloader.sampler.shuffle
     with pytest.raises(UserError, match=r"write sampler=dict\(type='DefaultSampler', shuffle=True\)"):
-        runner.train()
+        runner.build_dataloader(loader, seed=0)
 
 
 def test_half_precision_is_asked_for_by_the_name_of_mmengine(tmp_path):

@@ -19,7 +19,9 @@ LINUX_OR_POSIX_ONLY = re.compile(
 )
 # What is left, with its reason.
 ELSEWHERE = {
-    ('mmopt/apis/cli/errors.py', 'os.O_WRONLY'),  # of os.devnull, on all systems
+    ('mmopt/apis/cli/pipe.py', 'os.O_WRONLY'),  # of os.devnull, on all systems
+    ('mmopt/utils/run_lock.py', 'os.O_RDWR'),  # of a file, on all systems
+    ('mmopt/utils/run_lock.py', 'os.O_CREAT'),
     ('mmopt/apis/doctor/machine.py', "'/dev/"),  # in a line for people, where there is such a folder
     ('mmopt/datasets/common/cache/build.py', 'os.O_RDONLY'),  # of anonymous memory, after asking for it
     ('mmopt/datasets/bev/prepare/write.py', 'symlink_to'),  # --link symlink: a wish, refused with a message

@@ -146,7 +146,7 @@ def batch_source(
     Returns:
         The source.
     """
-    device = next(module.parameters()).device
+    device = next((parameter.device for parameter in module.parameters()), torch.device('cpu'))
     if not enabled or not num_workers or device.type != 'cuda':
         return BatchSource(batches)
     host_fields = tuple(getattr(getattr(module, 'data_preprocessor', None), 'host_fields', ()))

@@ -119,11 +119,6 @@ class TrainLoop(BaseLoop):
         return self._epoch
 
     @property
-    def units_done(self) -> int:
-        """Finished iterations, or epochs where the loop counts those."""
-        return self.epochs_done if self.unit == 'epoch' else self.iters_done
-
-    @property
     def val_interval(self) -> int:
         """Iterations (epochs) between two evaluations, where the run is."""
         return interval_at(self.units_done, self._val_interval, self.dynamic_intervals)
@@ -133,17 +128,17 @@ class TrainLoop(BaseLoop):
         self._val_interval = interval
 
     @property
+    def units_done(self) -> int:
+        """Finished iterations, or epochs where the loop counts those."""
+        return self.epochs_done if self.unit == 'epoch' else self.iters_done
+
+    @property
     def step(self) -> TrainStep:
         """What runs an iteration; built when it is first asked for, also by a loop that replaces :meth:`run`."""
         if self._step is None:
             self._build_step(self._found)
         assert self._step is not None
         return self._step
-
-    @property
-    def units_done(self) -> int:
-        """Finished iterations, or epochs where the loop counts those."""
-        return self.epochs_done if self.unit == 'epoch' else self.iters_done
 
     @property
     def global_batch(self) -> int:

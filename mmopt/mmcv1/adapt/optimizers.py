@@ -20,10 +20,14 @@ class MMCV1OptimizersConstructor:
     Args:
         optim_wrapper_cfg: ``optimizers``: name of a part -> the optimizer's config.
         paramwise_cfg: Must be None: each optimizer's config has its own.
+
+    Raises:
+        ValueError: If it is not.
     """
 
     def __init__(self, optim_wrapper_cfg: Mapping[str, Any], paramwise_cfg: Any = None) -> None:
-        del paramwise_cfg  # MMEngine's signature
+        if paramwise_cfg is not None:
+            raise ValueError('paramwise_cfg belongs into the config of each optimizer where there are several.')
         self.optimizers = optim_wrapper_cfg['optimizers']
 
     def __call__(self, model: nn.Module) -> OptimWrapperDict:

@@ -25,7 +25,7 @@ class MMDataParallel(nn.Module):
         module: The model.
         device_ids: One device or its number; None: where the model is.
         dim: Must be 0.
-        output_device: Not used: there is one device.
+        output_device: Kept as an attribute: there is one device.
 
     Raises:
         ValueError: If there is more than one device.
@@ -33,7 +33,7 @@ class MMDataParallel(nn.Module):
 
     def __init__(self, module: nn.Module, device_ids: Any = None, dim: int = 0, output_device: Any = None) -> None:
         super().__init__()
-        del output_device
+        self.output_device = output_device
         ids = [device_ids] if isinstance(device_ids, int) else list(device_ids or [])
         if len(ids) > 1:
             raise ValueError(f'MMDataParallel(device_ids={ids}): one process drives one device; start one per GPU.')

@@ -143,8 +143,8 @@ def holder(request, tmp_path, monkeypatch):
     worker = int(process.stdout.readline())
     yield process
     process.kill()
+    os.kill(worker, signal.SIGKILL)  # first: it holds the pipe open that communicate() reads to its end
     process.communicate()
-    os.kill(worker, signal.SIGKILL)
 
 
 def test_a_folder_is_held_by_one_process_and_free_when_it_is_killed(holder, tmp_path):

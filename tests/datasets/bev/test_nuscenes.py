@@ -161,7 +161,7 @@ def test_a_broken_image_is_one_line_with_and_without_workers(make_nuscenes, num_
     path.write_bytes(path.read_bytes()[:5000])
     dataset = NuScenesBEVDataset(str(root), pipeline=PIPELINE)
     batches = iter(DataLoader(dataset, num_workers=num_workers, collate_fn=stack_collate))
-    with pytest.raises(DataError, match=r'^\S*token0\.jpg: the file is truncated after 5000 bytes\. Copy or make it'):
+    with pytest.raises(DataError, match=r'^\S*token0\.jpg: the file is truncated\. Copy or make it'):
         next(batches)
     stop_workers(batches)
 
@@ -170,7 +170,7 @@ def test_an_image_that_vanishes_while_training_is_named(make_nuscenes):
     root = make_nuscenes(1)
     dataset = NuScenesBEVDataset(str(root), pipeline=PIPELINE)
     (root / 'img_dir/train/token0.jpg').unlink()
-    with pytest.raises(DataNotFoundError, match=r'token0\.jpg: no such file\. It was there when'):
+    with pytest.raises(DataNotFoundError, match=r'token0\.jpg: no such file\. Are data_root'):
         dataset[0]
 
 

@@ -74,8 +74,8 @@ def test_what_is_missing_or_does_not_fit_is_named(tmp_path):
     cv2.imwrite(str(root / 'masks/a/0.png'), np.zeros((20, 20), np.uint8))
     with pytest.raises(DataError, match='the mask is 20x20, its image .* is 60x40'):
         folders(root, LOAD)[0]
-    cv2.imwrite(str(root / 'masks/a/0.png'), np.zeros((40, 60, 3), np.uint8))
-    with pytest.raises(DataError, match='a mask is one channel of 8 bits'):
+    cv2.imwrite(str(root / 'masks/a/0.png'), np.arange(7200, dtype=np.uint8).reshape(40, 60, 3))
+    with pytest.raises(DataError, match='a mask has one number per pixel, this has 3 channels of colors'):
         folders(root, LOAD)[0]
     (root / 'masks/a/1.png').unlink()
     with pytest.raises(DataError, match='1 of 2 images .* have no mask in .*a/1.png'):

@@ -169,7 +169,8 @@ def _require_files(views: list[View], occlusion: str, skip_missing: bool, summar
 
 def _at_real_sizes(views: list[View], summary: Summary) -> list[View]:
     """Give each view the size of its file: pictures that were scaled on disk need scaled camera matrices."""
-    fitted, scaled = [], Counter()
+    fitted: list[View] = []
+    scaled: Counter[str] = Counter()
     for view in views:
         height, width = picture_size(view.image)
         factors = np.array([width / view.size[0], height / view.size[1], 1.0])
