@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_CONSTRUCTORS
 
-from mmopt.config import is_native, lower
+from mmopt.config import is_native, lower, replace_data_root
 from mmopt.mmcv1.adapt.find import find_hook, find_lr_hook, find_runner
 from mmopt.mmcv1.recognize import Repository
 from mmopt.mmcv1.standins.hooks import DRIVEN
@@ -37,6 +37,9 @@ def lower_repository(source: Mapping[str, Any], repository: Repository) -> dict[
     if is_native(source):
         return lower(source)
     plain = dict(copy.deepcopy(dict(source)))
+    root = (plain.get('data') or {}).get('data_root')
+    if root is not None:
+        plain = replace_data_root(plain, root)
     plain['model'] = part_to_train(plain)
     for key in ('train_cfg', 'test_cfg'):
         if not plain.get(key):

@@ -83,5 +83,24 @@ def _lower_all_sections() -> None:
     assert cfg.mmcv1.root == [str(TINY)]
 
 
+def _replace_root(folder: str) -> None:
+    from mmopt.apis.config import load_config
+
+    path = f'{folder}/rooted.py'
+    with open(path, 'w') as file:
+        file.write(
+            f'_base_ = [{str(CONFIG)!r}]\n'
+            f"mmcv1 = dict(package='tinynet', root={str(TINY)!r})\n"
+            "data = dict(train=dict(data_root='old', list=['old/a.txt']))\n"
+        )
+    source = load_config(path, options=['data.data_root=new']).train_dataloader.dataset.source
+    assert source.data_root == 'new'
+    assert list(source.list) == ['new/a.txt']
+
+
+def test_another_data_root_reaches_the_repositorys_data_sets(tmp_path):
+    run(tmp_path, _replace_root, str(tmp_path))
+
+
 def test_the_repositorys_parts_go_to_adapters_and_the_rest_is_lowered_as_always(tmp_path):
     run(tmp_path, _lower_all_sections)
