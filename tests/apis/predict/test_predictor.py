@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mmopt.apis import Predictor, load_config
 from mmopt.apis.run.start import build_runner
@@ -65,6 +66,31 @@ def test_arrays_lists_and_generators_give_what_files_give(task, request):
     assert [result.to_json() for result in predictor(arrays)] == expected
     assert [result.to_json() for result in predictor(iter(arrays))] == expected
     assert [result.to_json() for result in predictor([pictures[0], arrays[1], pictures[2]])] == expected
+
+
+def test_pictures_of_unequal_sizes_share_a_batch(segmentor, tmp_path):
+    predictor = Predictor(segmentor.checkpoint, batch_size=3)
+    generator = np.random.default_rng(0)
+    sizes = [(64, 96), (50, 70), (1, 1), (40, 200)]
+    arrays = [generator.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+    results = list(predictor(arrays))
+    assert [result.label.shape for result in results] == sizes
+    # The largest of a batch is not padded, so that it is what it is alone.
+    assert np.array_equal(results[3].label, next(predictor(arrays[3])).label)
+
+
+def test_boxes_are_those_of_the_picture_as_it_is_displayed(detector, tmp_path):
+    """Orientation 6: stored lying, to be turned clockwise."""
+    stored = Image.open(detector.pictures[0])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored.save(tmp_path / 'turned.jpg', exif=exif, quality=95)
+    (result,) = Predictor(detector.checkpoint)(tmp_path / 'turned.jpg')
+    assert result.size == (160, 90)
+    assert result.picture.shape == (160, 90, 3)
+    assert (result.boxes <= [90, 160, 90, 160]).all()
+    (array,) = Predictor(detector.checkpoint)(result.picture)
+    assert np.array_equal(array.boxes, result.boxes)
 
 
 def test_a_generator_is_read_no_further_than_two_batches_ahead(detector):
