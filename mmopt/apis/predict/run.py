@@ -23,6 +23,7 @@ import mmopt
 from mmopt.apis.predict.predictor import Predictor
 from mmopt.apis.predict.records import Records
 from mmopt.apis.predict.sources import Item, list_items
+from mmopt.apis.predict.write_behind import WriteBehind
 from mmopt.apis.predict.writers import Format, choose_formats, known_formats
 from mmopt.datasets.common.predict import Result
 from mmopt.engine.resume.saved_config import plain
@@ -118,16 +119,18 @@ def _predict(
             tqdm.write(f'skipped: {skipped[item.file]}', file=sys.stderr)
             bar.update()
 
-        with bar:
+        def write(item: Item, result: Result) -> None:
+            _write_one(result, item, out, each.values())
+
+        def note(item: Item, result: Result) -> None:
+            records.add(item, result)
+            bar.update()
+
+        with bar, WriteBehind(write, note) as behind:
             todo = _batches_to_do(items, predictor.batch_size, records)
             for batch in predictor.predict_batches(todo, skip=None if strict else skip):
-                for item, result in batch:
-                    if records.has(item):
-                        continue
-                    kept = result if confidence is None else result.above(confidence)
-                    _write_one(kept, item, out, each.values())
-                    records.add(item, kept)
-                    bar.update()
+                new = [(item, result) for item, result in batch if not records.has(item)]
+                behind.put([(item, result if confidence is None else result.above(confidence)) for item, result in new])
         num_done = sum(map(records.has, items))
         for name in names:
             chosen = formats_of_task[name]
