@@ -1,13 +1,14 @@
-"""Small tensors on their way from the host to a GPU, without a wait for the device."""
+"""Copies of many small tensors: from the host to a GPU without a wait for the device, and on a device at once."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from mmopt.utils.memory import SIMULATED_DEVICE
 
-__all__ = ['host_buffer', 'send']
+__all__ = ['copy_all', 'host_buffer', 'send']
 
 _ALIGNMENT = 16
 """Bytes: a view of any type must begin at a multiple of its size."""
@@ -57,3 +58,19 @@ def _views(packed: Tensor, places: Sequence[tuple[int, int]], like: Sequence[Ten
         packed[start:stop].view(tensor.dtype).view(tensor.shape)
         for (start, stop), tensor in zip(places, like, strict=True)
     ]
+
+
+@torch.no_grad()
+def copy_all(targets: Iterable[Tensor], sources: Iterable[Tensor]) -> None:
+    """Copy tensors over others of their shapes, with a few kernels for all of them.
+
+    Args:
+        targets: Are overwritten.
+        sources: One for each.
+    """
+    # By type and place: among floats BatchNorm's counters, of int64, would get every tensor a kernel of its own.
+    alike: dict[tuple, list[tuple[Tensor, Tensor]]] = defaultdict(list)
+    for target, source in zip(targets, sources, strict=True):
+        alike[target.dtype, target.device, source.dtype, source.device].append((target, source))
+    for pairs in alike.values():
+        torch._foreach_copy_([target for target, _ in pairs], [source for _, source in pairs])
