@@ -28,6 +28,7 @@ NAMES: Mapping[str, str] = MappingProxyType(
         'train_dataloader.cache_dir': 'data.cache_dir',
         'train_dataloader.on_bad_sample': 'data.on_bad_sample',
         'optim_wrapper': 'optimizer',
+        'visualizer.vis_backends': 'log_config.hooks',
         'optim_wrapper.optimizer.type': 'optimizer.type',
         'optim_wrapper.optimizer.lr': 'optimizer.lr',
         'optim_wrapper.optimizer.weight_decay': 'optimizer.weight_decay',

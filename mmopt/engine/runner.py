@@ -50,7 +50,7 @@ from mmopt.engine.parallel.fsdp import check_sharding, is_sharded, scatter_like
 from mmopt.engine.parallel.model_wrapper import needs_mmengine, wrap_distributed
 from mmopt.engine.parallel.sync_batch_norm import fit_sync_batch_norm
 from mmopt.engine.resume.changes import check_resumable, keeps_optimizer
-from mmopt.engine.resume.optimizer_settings import AFRESH
+from mmopt.engine.resume.optimizer_settings import LEFT_OUT
 from mmopt.engine.resume.optimizers import forget_state, fresh_groups
 from mmopt.engine.resume.schedulers import scale_learning_rate
 from mmopt.engine.scope import resolve_evaluator, resolve_schedulers, without_own_loop
@@ -593,9 +593,7 @@ class IterBasedRunner(Runner):
         finally:
             self._needs_optimizer = None
         if self._is_partial and resume_optimizer:
-            raise UserError(
-                f'{filename}: a part of the weights was left out, and its optimizer state fits them alone. {AFRESH}'
-            )
+            raise UserError(f'{filename}: {LEFT_OUT}')
         self._pending_rng = restore_state(
             self, checkpoint, optimizer=resume_optimizer, param_scheduler=resume_param_scheduler
         )

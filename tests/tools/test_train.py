@@ -61,6 +61,27 @@ def test_a_dry_run_describes_and_leaves_nothing(tool, write_config, capsys):
         (['--seed', '8589934592'], 'got 8589934592'),
         (['--options', 'optim_wrapper.optimizer.lr=-1'], 'optim_wrapper.optimizer.lr must be .* at least 0, got -1'),
         (['--options', 'optim_wrapper.optimizer.betas=(0.9,1.5)'], r'optimizer.betas must be .*, got \(0.9, 1.5\)'),
+        (['--options', 'optim_wrapper.optimizer.type=SGDD'], "'SGDD' is not a known optimizer. Did you mean SGD"),
+        (['--options', 'optim_wrapper.optimizer.momentun=0.9'], "AdamW has no argument 'momentun'"),
+        (
+            ['--options', 'optim_wrapper.optimizer.type=SGD', 'optim_wrapper.optimizer.nesterov=True'],
+            "optimizer.type='SGD' does not take its arguments: Nesterov momentum requires",
+        ),
+        (
+            ['--options', "visualizer={'type':'Visualizer','vis_backends':[{'type':'ClearMLVisBackend'}]}"],
+            'ClearMLVisBackend: the package clearml is not installed: .* take it out of visualizer.vis_backends',
+        ),
+        (
+            ['--options', "model.init_cfg={'type':'Pretrained','checkpoint':'there_is_none.pth'}"],
+            "model: init_cfg's checkpoint there_is_none.pth does not exist",
+        ),
+        (['--options', 'optim_wrapper.type=OptimWraper'], "'OptimWraper' is not a known .* Did you mean OptimWrapper"),
+        (['--options', "param_scheduler=[{'type':'MultiStepLRR'}]"], "'MultiStepLRR' is not a known"),
+        (['--options', 'train_dataloader.sampler.type=Samplr'], "'Samplr' is not a known"),
+        (['--options', 'val_cfg.type=ValLop'], "'ValLop' is not a known loop. Did you mean ValLoop"),
+        (['--options', "val_evaluator=[{'type':'ToyErr'}]"], "'ToyErr' is not a known metric. Did you mean ToyError"),
+        (['--options', "val_evaluator=[{'type':'ToyError','unheard':1}]"], "no argument 'unheard'"),
+        (['--options', "val_evaluator=[{'type':'DatasetEvaluateMetric'}]"], r'evaluate\(results, ...\)'),
         (['--options', 'model.unheard=1'], "no argument 'unheard'"),
         (['--options', 'model.use_gradient_checkpointing=true'], 'write optimize.checkpointing=blocks'),
         (['--options', 'samples_per_gpu=2'], 'write train_dataloader.batch_size=2'),
@@ -68,7 +89,7 @@ def test_a_dry_run_describes_and_leaves_nothing(tool, write_config, capsys):
 )
 @pytest.mark.parametrize('dry', [['--dry-run'], []])
 def test_what_the_config_alone_tells_is_found_before_the_first_iteration(tool, write_config, flags, message, dry):
-    with pytest.raises((UserError, TypeError)) as caught:
+    with pytest.raises((UserError, KeyError, TypeError, ValueError)) as caught:
         tool('train').main([str(write_config()), *dry, *flags])
     assert re.search(message, explain(caught.value))
     assert not list(Path().glob('work_dirs/*/*.pth'))

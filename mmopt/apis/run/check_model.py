@@ -1,8 +1,9 @@
-"""What a look at the model tells before a run: classes that do not fit the data, frozen weights that nobody filled."""
+"""What a look at the model tells before a run: misfits of classes and of a checkpoint, frozen weights nobody filled."""
 
 import copy
 import random
-from collections.abc import Collection, Iterator
+import warnings
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,24 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 from torch import nn
 
-from mmopt.engine import checkpoint_io
+from mmopt.apis.config import missing_file
+from mmopt.engine import IterBasedRunner, checkpoint_io
 from mmopt.engine.guards.classes import check_classes
-from mmopt.engine.guards.frozen import frozen_entries, never_filled
+from mmopt.engine.guards.frozen import frozen_entries, never_filled, pretrained
 from mmopt.engine.loops.phases import parse_phases
-from mmopt.registry import MODELS
+from mmopt.engine.resume.optimizer_settings import LEFT_OUT
+from mmopt.registry import HOOKS, MODELS, RUNNERS
+from mmopt.utils.errors import UserError
 
 __all__ = ['check_model', 'outline']
+
+_KNOWN_EDITS = (Hook.after_load_checkpoint, EMAHook.after_load_checkpoint)
+"""What hooks do to a loaded checkpoint that leaves the names and shapes of its weights as they are."""
 
 
 def check_model(cfg: Config, dataset: Any) -> tuple[str, ...]:
@@ -33,12 +42,17 @@ def check_model(cfg: Config, dataset: Any) -> tuple[str, ...]:
         Warnings for the preflight block.
 
     Raises:
-        UserError: If the data has classes that the model has no outputs for.
+        UserError: If the data has classes that the model has no outputs for, if the checkpoint that the run starts with
+            does not fit the model, or if one of ``init_cfg`` is not there.
     """
     if not isinstance(cfg.get('model'), dict):
         return ()
     model = outline(cfg)
     check_classes(model, dataset)
+    _check_weights(cfg, model)
+    for module, checkpoint in pretrained(model):
+        if '://' not in checkpoint and not Path(checkpoint).is_file():
+            raise missing_file(checkpoint, f"{module or 'model'}: init_cfg's checkpoint", suffix='.pth')
     loop = cfg.get('train_cfg') or {}
     phase = parse_phases(loop.get('phases'), int(loop.get('max_epochs') or 1))[0]
     frozen = frozen_entries(model, phase.freeze)
@@ -52,6 +66,41 @@ def check_model(cfg: Config, dataset: Any) -> tuple[str, ...]:
         f'{listed}: frozen{until}, and no checkpoint fills it, so it keeps random weights: give load_from=... (or '
         f"init_cfg=dict(type='Pretrained', checkpoint=...) of the module), or {thaw}.",
     )
+
+
+def _check_weights(cfg: Config, model: nn.Module) -> None:
+    """Refuse a checkpoint as the run would, where nothing but the run changes what it holds."""
+    if not cfg.get('load_from') or '://' in cfg.load_from or _edits_checkpoints(cfg):
+        return
+    path = Path(cfg.load_from)
+    state = checkpoint_io.load(path, allow_pickle=cfg.get('allow_pickle', False))['state_dict']
+    resumes = bool(cfg.get('resume'))
+    with _undisturbed(), warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='.*copying from a non-meta parameter')
+        report = checkpoint_io.load_weights(
+            model,
+            state,
+            strict=resumes and not cfg.get('allow_partial', False),
+            source=str(path),
+            strip_prefix=cfg.get('strip_prefix'),
+        )
+    if resumes and not report.complete and cfg.get('resume_optimizer', True):
+        raise UserError(f'{path}: {LEFT_OUT}')
+
+
+def _edits_checkpoints(cfg: Config) -> bool:
+    """Tell whether the run's own code may change a checkpoint before it is loaded: a hook, or a runner of its own."""
+    init_default_scope(cfg.get('default_scope', 'mmopt'))
+    runner = cfg.get('runner_type')
+    runner_class = RUNNERS.get(runner) if isinstance(runner, str) else runner
+    if runner_class not in (None, Runner) and runner_class.load_checkpoint is not IterBasedRunner.load_checkpoint:
+        return True
+    for hook in [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or ())]:
+        kind = hook.get('type') if isinstance(hook, Mapping) else type(hook)
+        found = HOOKS.get(kind) if isinstance(kind, str) else kind
+        if getattr(found, 'after_load_checkpoint', Hook.after_load_checkpoint) not in _KNOWN_EDITS:
+            return True
+    return False
 
 
 def _build(cfg: Config) -> nn.Module:

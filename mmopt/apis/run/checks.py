@@ -1,19 +1,46 @@
-"""What can be told of a config before its first iteration, by a dry run as well: hooks, and the names of metrics."""
+"""What can be told of a config before its first iteration, by a dry run as well: its parts, its metrics' names."""
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from importlib.util import find_spec
 from typing import Any
 
-from mmengine.registry import init_default_scope
+import torch
+from mmengine.registry import DefaultScope, init_default_scope
 
 from mmopt.config.spelling import spelled
 from mmopt.engine.hooks.contract import check_points, check_priority
-from mmopt.registry import HOOKS, METRICS, Node
+from mmopt.evaluation.dataset_evaluate import DatasetEvaluateMetric
+from mmopt.registry import (
+    DATA_SAMPLERS,
+    HOOKS,
+    LOG_PROCESSORS,
+    LOOPS,
+    METRICS,
+    OPTIM_WRAPPER_CONSTRUCTORS,
+    OPTIM_WRAPPERS,
+    OPTIMIZERS,
+    PARAM_SCHEDULERS,
+    VISBACKENDS,
+    VISUALIZERS,
+    Node,
+)
 from mmopt.utils.errors import UserError
 from mmopt.utils.terminal import nearest
 
-__all__ = ['check_hooks', 'check_metric_names', 'known_metrics']
+__all__ = ['check_hooks', 'check_metric_names', 'check_metrics', 'check_parts', 'known_metrics']
+
+_PACKAGES = dict(
+    WandbVisBackend=('wandb',),
+    TensorboardVisBackend=('tensorboard', 'tensorboardX'),
+    MLflowVisBackend=('mlflow',),
+    ClearMLVisBackend=('clearml',),
+    NeptuneVisBackend=('neptune',),
+    DVCLiveVisBackend=('dvclive',),
+    AimVisBackend=('aim',),
+)
+"""MMEngine's writers of curves -> the packages of which they need one, and import when the run has begun."""
 
 
 def check_hooks(cfg: Mapping[str, Any]) -> None:
@@ -57,6 +84,104 @@ def _check_arguments(target: Any, arguments: Mapping[str, Any]) -> None:
         raise TypeError(f'{target.__name__}() {error}') from error
 
 
+def check_parts(cfg: Mapping[str, Any]) -> None:
+    """Look at the parts of a training that are built after its data and model: optimizer, schedules, samplers, loops.
+
+    Args:
+        cfg: A lowered config.
+
+    Raises:
+        KeyError: If a type is not registered.
+        TypeError: If an optimizer has no such argument, or lacks one.
+        UserError: If one of torch's optimizers does not take its values, or a writer of curves lacks its package.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmopt'))
+    wrapper = cfg.get('optim_wrapper')
+    sections = [wrapper] if isinstance(wrapper, Mapping) else []
+    if sections and 'optimizer' not in sections[0]:  # one for each optimizer, by its name
+        sections += [part for part in sections[0].values() if isinstance(part, Mapping) and 'optimizer' in part]
+    for section in sections:
+        _check_type(OPTIM_WRAPPERS, section)
+        _check_type(OPTIM_WRAPPER_CONSTRUCTORS, dict(type=section.get('constructor')))
+        _check_optimizer(section.get('optimizer'))
+    schedules = cfg.get('param_scheduler') or ()
+    groups = schedules.values() if isinstance(schedules, Mapping) and 'type' not in schedules else [schedules]
+    for group in groups:
+        for schedule in [group] if isinstance(group, Mapping) else group:
+            _check_type(PARAM_SCHEDULERS, schedule)
+    for name in ('train', 'val'):
+        loader = cfg.get(f'{name}_dataloader') or {}
+        _check_type(DATA_SAMPLERS, loader.get('sampler'))
+        _check_type(DATA_SAMPLERS, loader.get('batch_sampler'))
+        _check_type(LOOPS, cfg.get(f'{name}_cfg'))
+    _check_type(LOG_PROCESSORS, cfg.get('log_processor'))
+    visualizer = cfg.get('visualizer')
+    _check_type(VISUALIZERS, visualizer)
+    backends = visualizer.get('vis_backends') if isinstance(visualizer, Mapping) else None
+    for backend in [backends] if isinstance(backends, Mapping) else backends or ():
+        _check_type(VISBACKENDS, backend)
+        kind = str(backend.get('type')).rpartition('.')[2] if isinstance(backend, Mapping) else ''
+        packages = _PACKAGES.get(kind, ())
+        if packages and not any(find_spec(package) for package in packages):
+            raise UserError(
+                f'{kind}: the package {packages[0]} is not installed: pip install {packages[0]}, or take it out of '
+                f'{spelled("visualizer.vis_backends")}.'
+            )
+
+
+def _check_type(registry: Node, section: Any) -> None:
+    if isinstance(section, Mapping) and isinstance(section.get('type'), str):
+        with DefaultScope.overwrite_default_scope(section.get('_scope_')):
+            _look_up(registry, section['type'])
+
+
+def _check_optimizer(section: Any) -> None:
+    if not isinstance(section, Mapping) or 'type' not in section:
+        return  # one that is built, or a constructor's own affair
+    with DefaultScope.overwrite_default_scope(section.get('_scope_')):
+        found: Callable = _look_up(OPTIMIZERS, section['type'])
+    arguments = {key: value for key, value in section.items() if key not in ('type', '_scope_')}
+    weight = torch.nn.Parameter(torch.zeros(1, 1))
+    _check_arguments(found, dict(params=[weight], **arguments))
+    if getattr(found, '__module__', '').startswith('torch.optim.'):  # it knows which values go together
+        try:
+            found([weight], **arguments)
+        except ValueError as error:
+            name = spelled('optim_wrapper.optimizer.type')
+            raise UserError(f'{name}={section["type"]!r} does not take its arguments: {error}.') from error
+
+
+def check_metrics(evaluator: Any, dataset: Any) -> None:
+    """Look at the metrics of an evaluation without building them: a metric may read annotations.
+
+    Args:
+        evaluator: The ``val_evaluator`` section.
+        dataset: The validation data set.
+
+    Raises:
+        KeyError: If a type is not registered.
+        TypeError: If a metric has no such argument, or lacks one.
+        ValueError: If the data set cannot measure itself and is asked to.
+    """
+    for config in _metrics_of(evaluator):
+        if not isinstance(config, Mapping) or 'type' not in config:
+            continue  # a metric that is built
+        with DefaultScope.overwrite_default_scope(config.get('_scope_')):
+            found = _look_up(METRICS, config['type'])
+        arguments = {key: value for key, value in config.items() if key not in ('type', '_scope_')}
+        _check_arguments(found, arguments)
+        if dataset is not None and found is DatasetEvaluateMetric:
+            found(**arguments).dataset = dataset
+
+
+def _metrics_of(evaluator: Any) -> Sequence:
+    """Return the entries of an evaluator; none of one that is of another type, and has rules of its own."""
+    if isinstance(evaluator, Mapping) and (evaluator.get('type') == 'Evaluator' or 'metrics' in evaluator):
+        evaluator = evaluator.get('metrics') if evaluator.get('type', 'Evaluator') == 'Evaluator' else ()
+    entries = [evaluator] if isinstance(evaluator, Mapping) else evaluator
+    return entries if isinstance(entries, Sequence) else ()
+
+
 def known_metrics(evaluator: Any, metainfo: Mapping[str, Any]) -> list[str] | None:
     """Return the names that an evaluation may give.
 
@@ -67,10 +192,8 @@ def known_metrics(evaluator: Any, metainfo: Mapping[str, Any]) -> list[str] | No
     Returns:
         The names, patterns where the classes are not known; None if a metric does not tell (``metric_keys``).
     """
-    if isinstance(evaluator, Mapping) and evaluator.get('type') == 'Evaluator':
-        evaluator = evaluator.get('metrics')
-    configs = [evaluator] if isinstance(evaluator, Mapping) else evaluator
-    if not isinstance(configs, Sequence) or not all(isinstance(config, Mapping) for config in configs):
+    configs = _metrics_of(evaluator)
+    if not configs or not all(isinstance(config, Mapping) for config in configs):
         return None
     names: list[str] = []
     for config in configs:

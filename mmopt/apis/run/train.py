@@ -18,7 +18,7 @@ from mmopt.apis.logs.read import RunLog, read_run
 from mmopt.apis.logs.time import Bottleneck, plot_time, read_time
 from mmopt.apis.memory.estimate import estimate_memory
 from mmopt.apis.pictures.save import NUM_PICTURES, can_draw, save_pictures
-from mmopt.apis.run.checks import check_hooks, check_metric_names
+from mmopt.apis.run.checks import check_hooks, check_metric_names, check_metrics, check_parts
 from mmopt.apis.run.evaluate import scalars
 from mmopt.apis.run.expect import ExpectedMetrics, check_expectations, parse_expectations
 from mmopt.apis.run.facts import Facts, Start, collect_facts
@@ -60,8 +60,8 @@ def _look(cfg: Config, start: Start | None, expectations: list[dict]) -> Facts:
     """Build the data sets and look at the machine; refuse what need not wait for the training to fail."""
     if not cfg.get('train_dataloader') or not cfg.get('train_cfg'):
         raise UserError(
-            f'{cfg.filename}: the config has no training data ({spelled("train_dataloader.dataset")}), so there is '
-            'nothing to train.'
+            f'{cfg.filename}: the config has no training data ({spelled("train_dataloader.dataset")}) or no optimizer '
+            f'({spelled("optim_wrapper")}), so there is nothing to train.'
         )
     check_folder(cfg.work_dir, '--work-dir')
     if expectations and cfg.get('val_cfg') is None:
@@ -70,9 +70,13 @@ def _look(cfg: Config, start: Start | None, expectations: list[dict]) -> Facts:
             f'{spelled("val_evaluator")}, or drop expect.'
         )
     check_hooks(cfg)
+    check_parts(cfg)
     prepare_determinism(cfg.get('randomness'))  # looking at a GPU starts CUDA
     facts = collect_facts(cfg, start)
-    check_metric_names(cfg, expectations, facts.datasets.get('val_dataloader'))
+    dataset = facts.datasets.get('val_dataloader')
+    if cfg.get('val_cfg') is not None:
+        check_metrics(cfg.get('val_evaluator'), dataset)
+    check_metric_names(cfg, expectations, dataset)
     return facts
 
 

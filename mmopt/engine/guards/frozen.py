@@ -8,7 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmopt.engine.loops.phases import Freezer
 
-__all__ = ['frozen_entries', 'never_filled']
+__all__ = ['frozen_entries', 'never_filled', 'pretrained']
 
 
 def frozen_entries(model: nn.Module, freeze: Sequence[str] = ()) -> set[str]:
@@ -33,12 +33,20 @@ def frozen_entries(model: nn.Module, freeze: Sequence[str] = ()) -> set[str]:
     return names
 
 
-def _pretrained_parts(model: nn.Module) -> Iterator[str]:
+def pretrained(model: nn.Module) -> Iterator[tuple[str, str]]:
+    """Find the modules that a checkpoint of their own fills.
+
+    Args:
+        model: One that is built, with weights or without.
+
+    Yields:
+        tuple: The module's name, and the ``checkpoint`` of its ``init_cfg``.
+    """
     for name, module in model.named_modules():
         given = getattr(module, 'init_cfg', None)
         for item in [given] if isinstance(given, dict) else given or []:
             if isinstance(item, dict) and item.get('type') == 'Pretrained':
-                yield name
+                yield name, str(item.get('checkpoint'))
 
 
 def never_filled(
@@ -58,7 +66,7 @@ def never_filled(
         Frozen entries by the module under the model's root, as many as there are in it; only modules of which at least
         one entry is random.
     """
-    parts = list(_pretrained_parts(model))
+    parts = [name for name, _ in pretrained(model)]
     left = {
         name
         for name in frozen

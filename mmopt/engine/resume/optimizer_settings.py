@@ -15,13 +15,15 @@ from mmopt.config.spelling import spelled
 from mmopt.engine.resume.saved_config import plain
 from mmopt.utils.errors import UserError
 
-__all__ = ['AFRESH', 'check_sections', 'fit_groups', 'fit_tensors', 'like_param']
+__all__ = ['AFRESH', 'LEFT_OUT', 'check_sections', 'fit_groups', 'fit_tensors', 'like_param']
 
 AFRESH = (
     'Go back to it, or go on with the weights, the iteration and the schedule and begin the optimizer afresh: '
     '--options resume_optimizer=False.'
 )
 """How to go on where the optimizer's state cannot."""
+LEFT_OUT = f'a part of the weights was left out, and its optimizer state fits them alone. {AFRESH}'
+"""Why a run cannot go on from weights that ``allow_partial`` accepted."""
 
 _OF_THE_KERNEL = ('fused', 'foreach', 'capturable', 'differentiable')
 """Settings that say how a step is computed and not what."""

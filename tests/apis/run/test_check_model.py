@@ -150,9 +150,12 @@ def test_frozen_weights_that_nothing_filled_are_named_with_the_remedy(tmp_path):
 
 def test_frozen_weights_that_a_checkpoint_fills_are_fine(tmp_path):
     frozen = dict(freeze=True, norm_eval=True)
-    pretrained = dict(type='Pretrained', checkpoint='backbone.pth')
-    assert notes(tmp_path, frozen | dict(backbone_init=pretrained)) == ''
     state = FrozenToyModel().state_dict()
+    pretrained = dict(type='Pretrained', checkpoint=str(tmp_path / 'backbone.pth'))
+    with pytest.raises(UserError, match=r"^backbone: init_cfg's checkpoint .*backbone.pth does not exist"):
+        notes(tmp_path, frozen | dict(backbone_init=pretrained))
+    torch.save(state, tmp_path / 'backbone.pth')
+    assert notes(tmp_path, frozen | dict(backbone_init=pretrained)) == ''
     torch.save(dict(state_dict=state), tmp_path / 'whole.pth')
     torch.save({f'model.{key}': value for key, value in state.items()}, tmp_path / 'lightning.pth')
     torch.save({key: value for key, value in state.items() if 'head' in key}, tmp_path / 'head.pth')

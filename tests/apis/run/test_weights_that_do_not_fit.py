@@ -54,6 +54,7 @@ def test_a_test_and_a_resumed_run_refuse_them_in_one_line_unless_told(trained, t
     for call in (
         lambda *flags: test([config, path, '--work-dir', str(tmp_path / 'test'), *flags]),
         lambda *flags: train([config, '--work-dir', str(tmp_path / 'run'), '--resume-from', path, *flags]),
+        lambda *flags: train([config, '--work-dir', str(tmp_path / 'run'), '--resume-from', path, '--dry-run', *flags]),
     ):
         forget_mmengine_globals()
         with pytest.raises(UserError, match=f'does not fit the model.*{text}.*--allow-partial') as caught:
@@ -63,9 +64,10 @@ def test_a_test_and_a_resumed_run_refuse_them_in_one_line_unless_told(trained, t
     assert test([config, path, '--work-dir', str(tmp_path / 'test'), '--allow-partial']) == 0
     assert text in capsys.readouterr().out
     forget_mmengine_globals()
-    with pytest.raises(UserError, match='a part of the weights was left out.*resume_optimizer=False'):
-        train([config, '--work-dir', str(tmp_path / 'r2'), '--resume-from', path, '--allow-partial'])
-    forget_mmengine_globals()
+    for dry in ([], ['--dry-run']):
+        with pytest.raises(UserError, match='a part of the weights was left out.*resume_optimizer=False'):
+            train([config, '--work-dir', str(tmp_path / 'r2'), '--resume-from', path, '--allow-partial', *dry])
+        forget_mmengine_globals()
     flags = ['--allow-partial', '--options', 'resume_optimizer=False']
     assert train([config, '--work-dir', str(tmp_path / 'r3'), '--resume-from', path, *flags]) == 0
 
