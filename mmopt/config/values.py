@@ -134,7 +134,9 @@ def _is_checkpointing(value: Any) -> bool:
     )
 
 
-_COMPILE_MODES = ('default', 'reduce-overhead', 'max-autotune', 'max-autotune-no-cudagraphs')
+# Not torch's other two, which capture CUDA graphs: a graph writes into the same memory in every run, and a region
+# stands for many modules, whose outputs the backward pass of each still needs.
+_COMPILE_MODES = ('default', 'max-autotune-no-cudagraphs')
 
 
 def _is_compile(value: Any) -> bool:
@@ -201,4 +203,8 @@ PATTERNS = Kind('True, False or module patterns', _is_patterns)
 CHECKPOINTING = Kind(
     "True, 'blocks', module patterns or dict(patterns=..., selective=True, budget_gib=4)", _is_checkpointing
 )
-COMPILE = Kind('True, False, a mode of torch.compile or dict(regions=[...], mode=...)', _is_compile)
+COMPILE = Kind(
+    'True, False, a mode of torch.compile without CUDA graphs '
+    f'({" or ".join(map(repr, _COMPILE_MODES))}) or dict(regions=[...], mode=...)',
+    _is_compile,
+)

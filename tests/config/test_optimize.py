@@ -37,6 +37,8 @@ def test_an_unknown_key_lists_what_there_is(make):
     ('key', 'value', 'kind'),
     [
         ('micro_batch', 0, 'a positive whole number'),
+        ('compile', 'reduce-overhead', "without CUDA graphs .'default' or 'max-autotune-no-cudagraphs'."),
+        ('compile', dict(mode='max-autotune'), 'without CUDA graphs'),
         ('base_batch', True, 'a positive whole number'),
         ('checkpointing', dict(budget=4), 'module patterns or dict'),
         ('checkpointing', [], 'module patterns or dict'),

@@ -167,7 +167,10 @@ def _known_kind(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.filename is not None:
         return f'{error.filename}: {error.strerror or message}.'
     if _is_out_of_memory(error):
-        return f'out of memory: {message} Run the batch in parts (--options optimize.micro_batch=auto).'
+        from mmopt.utils.memory import other_cause
+
+        parts = f'out of memory: {message} Run the batch in parts (--options optimize.micro_batch=auto).'
+        return f'{parts} {other_cause(message)}'.strip()
     package = (error.name or '').split('.')[0] if isinstance(error, ModuleNotFoundError) else ''
     if package not in ('', 'mmopt'):
         return f'{message}: install it (pip install {package}), or run in the environment that has it.'

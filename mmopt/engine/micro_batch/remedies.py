@@ -5,6 +5,7 @@ from typing import Any
 
 from mmopt.config.precision import resolve_precision
 from mmopt.utils.errors import UserError
+from mmopt.utils.memory import other_cause
 from mmopt.utils.precision import ComputeDevice, this_device
 
 __all__ = ['DoesNotFitError', 'remedies']
@@ -19,7 +20,8 @@ class DoesNotFitError(UserError):
     """
 
     def __init__(self, failure: str, advice: str) -> None:
-        super().__init__(f'Out of memory with a single sample (micro-batch 1): {failure}\n{advice}'.strip())
+        lines = (f'Out of memory with a single sample (micro-batch 1): {failure}', other_cause(failure), advice)
+        super().__init__('\n'.join(line for line in lines if line))
         self.failure = failure
 
 

@@ -3,7 +3,7 @@
 Regional compilation: a block that occurs twelve times is compiled once, in a twelfth of the time that the whole model
 would take, and graph breaks elsewhere do not matter. Weights, names and checkpoints stay what they are. A region that
 cannot be compiled (no C++ compiler, an operator that the compiler does not know) runs as it was written, and the log
-says why.
+says why; a backward pass that cannot be compiled ends the run.
 """
 
 import logging
@@ -122,7 +122,7 @@ def compile_regions(model: nn.Module, value: Any) -> Effect:
 
     Args:
         model: The model, on its device.
-        value: True; a mode of :func:`torch.compile` (``'max-autotune'``); a dict with ``regions`` (names of modules
+        value: True; a mode of :func:`torch.compile` without CUDA graphs; a dict with ``regions`` (names of modules
             with ``*``), ``mode``, ``dynamic`` or ``backend``; False for none.
 
     Returns:

@@ -142,6 +142,7 @@ def test_an_error_of_a_worker_is_cut_down_to_its_message():
 
 def test_out_of_memory_names_the_remedy():
     assert 'optimize.micro_batch=auto' in explain(RuntimeError('CUDA out of memory. Tried to allocate 2 GiB'))
+    assert 'no kernel' in explain(RuntimeError('cuDNN error: CUDNN_STATUS_NOT_SUPPORTED.'))
 
 
 # ---------------------------------------------------------------------------------------- code of the user's

@@ -30,3 +30,17 @@ def test_the_error_says_what_the_device_said_and_what_would_help():
     error = DoesNotFitError('CUDA out of memory.', 'What would help')
     assert str(error) == 'Out of memory with a single sample (micro-batch 1): CUDA out of memory.\nWhat would help'
     assert error.failure == 'CUDA out of memory.'
+
+
+def test_a_text_that_can_mean_something_else_says_what():
+    error = DoesNotFitError('cuDNN error: CUDNN_STATUS_NOT_SUPPORTED.', 'What would help')
+    first, second, third = str(error).splitlines()
+    assert first.endswith('CUDNN_STATUS_NOT_SUPPORTED.')
+    assert 'no kernel for a type, shape or layout' in second
+    assert 'optimize.channels_last=False' in second
+    assert third == 'What would help'
+
+
+def test_a_text_that_speaks_of_memory_means_memory():
+    text = 'cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED'
+    assert str(DoesNotFitError(text, '')) == f'Out of memory with a single sample (micro-batch 1): {text}'
