@@ -28,7 +28,9 @@ import torch
 
 from mmopt.apis.memory.case import load_case
 from mmopt.apis.memory.estimate import estimate_memory
+from mmopt.engine.memory.gpus import Gpu
 from mmopt.utils.errors import UserError
+from mmopt.utils.memory import GIB
 
 REPO = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).with_name('results')
@@ -97,6 +99,14 @@ def measure_in_process(case_args: Mapping[str, Any]) -> dict[str, Any] | None:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def this_gpu() -> Gpu | None:
+    """Describe the card that is measured: its cuBLAS workspace is part of the estimate."""
+    if not torch.cuda.is_available():
+        return None
+    facts = torch.cuda.get_device_properties(0)
+    return Gpu(facts.total_memory / GIB, (facts.major, facts.minor))
+
+
 def compare(args: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     for config, optimizer in itertools.product(configs(args), args.optimizers):
@@ -109,6 +119,7 @@ def compare(args: argparse.Namespace) -> list[dict[str, Any]]:
             precisions=args.precisions,
             checkpointings=args.checkpointings,
             optimizer=optimizer,
+            gpu=this_gpu(),
         )
         for case in report.cases:
             setting = {key: case[key] for key in ('batch_size', 'precision', 'checkpointing')}

@@ -16,12 +16,15 @@ from typing import Any
 
 import torch
 from mmcv1_cases import cut_config, literal_lr
-from mmcv1_steps import step_all
+from mmcv1_steps import step_all, without_downloads
 from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
+from mmengine.utils import import_modules_from_strings
 
 from mmopt.mmcv1.adapt.find import registry_of
+from mmopt.mmcv1.adapt.model import without_untaken
 from mmopt.mmcv1.install import install
+from mmopt.mmcv1.lower import part_to_train
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -52,7 +55,7 @@ def import_all(package: str) -> dict[str, Any]:
 
 
 def build_models(package: str, packages: Path, number: int) -> dict[str, Any]:
-    """Build published models on the meta device."""
+    """Build published models on the meta device, without the weights that some download when they are made."""
     install(package)
     importlib.import_module(f'{package}.models')
     folder = packages / package / '.mim' / 'configs'
@@ -74,17 +77,18 @@ def build_models(package: str, packages: Path, number: int) -> dict[str, Any]:
 
 
 def _build(cfg: Config) -> torch.nn.Module:
-    for name in (cfg.get('custom_imports') or {}).get('imports', []):
-        importlib.import_module(name)
-    model = cfg.model
+    if cfg.get('custom_imports'):
+        import_modules_from_strings(**cfg.custom_imports)
+    model = part_to_train(cfg)
     for key in ('train_cfg', 'test_cfg'):
-        if cfg.get(key) is not None and model.get(key) is None:
+        if cfg.get(key) and model.get(key) is None:
             model[key] = cfg[key]
     registry = registry_of(model.type, 'model')
     if registry is None:
         raise KeyError(f'{model.type} is registered nowhere')
+    model = Config(dict(model=without_downloads(model, keep_init=True))).model
     with torch.device('meta'), MetaModules(), contextlib.redirect_stdout(io.StringIO()):
-        return registry.build(model)
+        return registry.build(without_untaken(model, registry.get(model.type)))
 
 
 def train(case: str, packages: Path, work: Path) -> dict[str, Any]:

@@ -47,22 +47,34 @@ def step_all(package: str, packages: Path) -> dict[str, Any]:
     return result | (dict(parameters_without_gradient=without_gradient) if without_gradient else {})
 
 
-def _plain(part: Any) -> Any:
-    """Leave out what would be downloaded, and statistics over processes."""
+def without_downloads(part: Any, *, keep_init: bool = False) -> Any:
+    """Leave out pretrained weights, wherever a config names them; those of ``init_cfg`` load only when asked to."""
     if isinstance(part, Mapping):
-        kept = {key: _plain(value) for key, value in part.items() if key != 'pretrained'}
-        if str(kept.get('type', '')).endswith('SyncBN'):
-            kept['type'] = 'BN'
-        if isinstance(kept.get('init_cfg'), Mapping) and kept['init_cfg'].get('type') == 'Pretrained':
+        kept = {
+            key: None if key == 'pretrained' and value else without_downloads(value, keep_init=keep_init)
+            for key, value in part.items()
+        }
+        if not keep_init and isinstance(kept.get('init_cfg'), Mapping) and kept['init_cfg'].get('type') == 'Pretrained':
             kept['init_cfg'] = None
         return kept
-    return [_plain(item) for item in part] if isinstance(part, list) else part
+    if isinstance(part, list | tuple):
+        return type(part)(without_downloads(item, keep_init=keep_init) for item in part)
+    return part
+
+
+def _in_one_process(part: Any) -> Any:
+    """Let BatchNorm take the statistics of its own process."""
+    if isinstance(part, Mapping):
+        kept = {key: _in_one_process(value) for key, value in part.items()}
+        return kept | (dict(type='BN') if str(kept.get('type', '')).endswith('SyncBN') else {})
+    return type(part)(_in_one_process(item) for item in part) if isinstance(part, list | tuple) else part
 
 
 def _step(package: str, config: Config) -> list[str]:
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope('mmengine'):
-        model: Any = adapt_model(registry_of(config.type, 'model').build(Config(dict(model=_plain(config))).model))
+        plain = Config(dict(model=_in_one_process(without_downloads(config)))).model
+        model: Any = adapt_model(registry_of(config.type, 'model').build(plain))
     model.init_weights()
     model.train()
     batch = BATCHES[package]()

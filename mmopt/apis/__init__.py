@@ -7,6 +7,7 @@ is loaded.
 from mmopt.utils.lazy import lazy_names
 
 _HOME = dict(
+    Predictor='predict.predictor',
     add_config_flags='cli.flags',
     build_runner='run.start',
     config_arguments='cli.flags',

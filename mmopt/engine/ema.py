@@ -10,6 +10,7 @@ from mmengine.model import BaseAveragedModel
 from torch import Tensor, nn
 
 from mmopt.registry import MODELS
+from mmopt.utils.transfer import copy_all
 
 __all__ = ['ExpWarmupEMA', 'LinearWarmupEMA']
 
@@ -79,9 +80,7 @@ class _WarmupEMA(BaseAveragedModel):
                 sources = [source.to(target) for target, source in zip(averaged, fresh, strict=True)]
                 torch._foreach_lerp_(list(averaged), sources, self.current_momentum(step))
         if not self.update_buffers:
-            buffers = list(self.module.buffers())
-            if buffers:
-                torch._foreach_copy_(buffers, list(model.buffers()))
+            copy_all(self.module.buffers(), model.buffers())
 
 
 @MODELS.register_module()

@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_CONSTRUCTORS
 
-from mmopt.config import is_native, lower
+from mmopt.config import is_native, lower, replace_data_root
 from mmopt.mmcv1.adapt.find import find_hook, find_lr_hook, find_runner
 from mmopt.mmcv1.recognize import Repository
 from mmopt.mmcv1.standins.hooks import DRIVEN
@@ -14,7 +14,7 @@ from mmopt.mmcv1.standins.optimizers import OPTIMIZER_BUILDERS
 from mmopt.mmcv1.standins.runners import IterBasedRunner
 from mmopt.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
-__all__ = ['lower_repository']
+__all__ = ['lower_repository', 'part_to_train']
 
 _SPLITS = ('train', 'val', 'test')
 _PLACEHOLDER = dict(type='SGD', lr=0.0)
@@ -37,6 +37,13 @@ def lower_repository(source: Mapping[str, Any], repository: Repository) -> dict[
     if is_native(source):
         return lower(source)
     plain = dict(copy.deepcopy(dict(source)))
+    root = (plain.get('data') or {}).get('data_root')
+    if root is not None:
+        plain = replace_data_root(plain, root)
+    plain['model'] = part_to_train(plain)
+    for key in ('train_cfg', 'test_cfg'):
+        if not plain.get(key):
+            plain.pop(key, None)  # MMSelfSup's are empty and go nowhere: an empty one means something to its models
     hooks: list[dict] = [dict(type='MMCV1Setup')]
     hooks += _take_lr_hook(plain)
     optimizer_hook = _take_optimizer_hook(plain)
@@ -67,6 +74,21 @@ def lower_repository(source: Mapping[str, Any], repository: Repository) -> dict[
     lowered['custom_hooks'] = hooks + [_adapt_hook(hook) for hook in lowered.get('custom_hooks') or []]
     lowered['mmcv1'] = repository.as_config()
     return lowered
+
+
+def part_to_train(cfg: Mapping[str, Any]) -> Any:
+    """Return the model that a config trains; in MMTracking's it may be a part of a tracker without a type.
+
+    Args:
+        cfg: The config as it is written.
+
+    Returns:
+        The model's section.
+    """
+    model = cfg.get('model')
+    if isinstance(model, Mapping) and 'type' not in model:
+        return next((model[part] for part in ('detector', 'reid') if part in model), model)
+    return model
 
 
 def _batch_keys(dataset: Any) -> dict[str, Any]:

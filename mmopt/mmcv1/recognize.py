@@ -12,7 +12,7 @@ from mmengine.utils import digit_version
 from mmopt.config import is_native
 from mmopt.config.schema import check_keys
 from mmopt.mmcv1.namespace.versions import declared_range, source_of
-from mmopt.registry import MODELS
+from mmopt.registry import DATASETS, MODELS
 from mmopt.utils.errors import UserError
 
 __all__ = ['Repository', 'is_written_for_mmcv1', 'recognize']
@@ -129,14 +129,21 @@ def _has_class(folder: Path, name: str) -> bool:
     return any(pattern.search(path.read_text(encoding='utf-8', errors='replace')) for path in folder.rglob('*.py'))
 
 
-def _package_of_model(cfg: Mapping[str, Any], config_path: Path) -> tuple[str, Path | None] | None:
-    """Find the package that has the model, if mmopt has none of this name."""
-    kind = (cfg.get('model') or {}).get('type')
-    if not isinstance(kind, str):
-        return None
+def _foreign_types(cfg: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the types of the model and of the training set that mmopt does not have."""
+    data = cfg.get('data')
+    train = data.get('train') if isinstance(data, Mapping) else None
+    while isinstance(train, Mapping) and isinstance(train.get('dataset'), Mapping):
+        train = train['dataset']  # inside of RepeatDataset and its kind
+    for nodes, section in ((MODELS, cfg.get('model')), (DATASETS, train)):
+        kind = section.get('type') if isinstance(section, Mapping) else None
+        if isinstance(kind, str) and nodes.get(kind) is None:
+            yield kind
+
+
+def _package_of(kind: str, config_path: Path) -> tuple[str, Path | None] | None:
+    """Find the package that has a type, and the folder that it lies in where it is not installed."""
     scope, _, name = kind.rpartition('.')
-    if MODELS.get(kind) is not None:
-        return None
     near = list(dict.fromkeys(_beside(config_path)))
     installed = [name for name in _INSTALLED if (path := source_of(name)) and is_written_for_mmcv1(path.parent)]
     if scope in installed:
@@ -191,11 +198,12 @@ def recognize(cfg: Mapping[str, Any], config_path: str | Path) -> Repository | N
         if not reason and is_written_for_mmcv1(found[0]):
             reason = f'{module} is written for it'
     if not named:
-        of_model = _package_of_model(cfg, config_path)
-        if of_model is not None:
-            named, root = [of_model[0]], of_model[1]
-            needed += [] if root is None else [root]
-            reason = reason or f'{of_model[0]} has {cfg["model"]["type"]} and is written for it'
+        for kind in _foreign_types(cfg):
+            if (found_package := _package_of(kind, config_path)) is not None:
+                named, root = [found_package[0]], found_package[1]
+                needed += [] if root is None else [root]
+                reason = reason or f'{found_package[0]} has {kind} and is written for it'
+                break
     if not reason and 'mmcv1' not in cfg:
         return None
     modules = [part for name in named for part in (name, *_submodules(name, needed))]

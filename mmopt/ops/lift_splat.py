@@ -18,6 +18,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mmopt.utils.transfer import send
+
 __all__ = ['BevGeometry', 'SplatPlan', 'ground_depth_logits', 'lift_splat', 'make_splat_plan']
 
 Bound = tuple[float, float, float]
@@ -138,12 +140,10 @@ class SplatPlan(NamedTuple):
     ground_BDH: Tensor | None = None
 
     def to(self, device: torch.device) -> 'SplatPlan':
-        """Copy the plan's tensors to ``device``."""
-        return self._replace(
-            cell=self.cell.to(device, non_blocking=True),
-            dropped_BMHW=self.dropped_BMHW.to(device, non_blocking=True),
-            ground_BDH=None if self.ground_BDH is None else self.ground_BDH.to(device, non_blocking=True),
-        )
+        """Copy the plan's tensors to ``device``, together and without waiting."""
+        ground = [] if self.ground_BDH is None else [self.ground_BDH]
+        cell, dropped_BMHW, *ground = send((self.cell, self.dropped_BMHW, *ground), device)
+        return self._replace(cell=cell, dropped_BMHW=dropped_BMHW, ground_BDH=ground[0] if ground else None)
 
 
 @torch.no_grad()

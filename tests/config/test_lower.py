@@ -700,7 +700,9 @@ def test_a_slip_of_a_section_and_a_section_under_a_variables_name_are_refused(na
         lower(cfg)
 
 
-@pytest.mark.parametrize('key', ['shuffler_sampler', 'nonshuffler_sampler', 'samples_per_epoch', 'replace', 'extract'])
+@pytest.mark.parametrize(
+    'key', ['shuffler_sampler', 'nonshuffler_sampler', 'sampler', 'samples_per_epoch', 'replace', 'extract']
+)
 def test_keys_of_a_librarys_own_sampler_are_named_as_such(key):
     with pytest.raises(ConfigError, match=rf'^data\.{key} is .*own (sampler|hooks).* drop the key'):
         lower(make_config(data={key: dict(type='DistributedGroupSampler')}))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import mmopt
-from mmopt.engine.memory.gpus import Budget
+from mmopt.engine.memory.gpus import Budget, Gpu
 from mmopt.engine.memory.host import HostMemory, chunk_frames, estimate_host, most_workers
 from mmopt.utils.errors import UserError
 from mmopt.utils.memory import GIB
@@ -83,6 +83,7 @@ def estimate_memory(
     precisions: Sequence[str] = (),
     checkpointings: Sequence[str] = (),
     budget: Budget | None = None,
+    gpu: Gpu | None = None,
     ram_bytes: int | None = None,
     optimizer: str | None = None,
     max_items: int | None = None,
@@ -99,6 +100,7 @@ def estimate_memory(
         precisions: ``fp32``, ``fp16``, ``bf16``; empty: the config's.
         checkpointings: ``none`` or ``blocks``; empty: the config's.
         budget: A card: then the largest batch that fits is looked for, with :data:`SLACK` left free.
+        gpu: Whose context and cuBLAS workspace count; None: the budget's, or those of an Ampere card.
         ram_bytes: The machine's memory: then the number of workers that fit is told.
         optimizer: ``SGD`` or ``AdamW`` with plain settings in place of the config's.
         max_items: Labels (boxes, events) per sample; None: the data set's worst case.
@@ -111,7 +113,8 @@ def estimate_memory(
     Raises:
         UserError: If the config cannot be estimated; says why.
     """
-    gpu = None if budget is None else budget.gpu
+    if gpu is None and budget is not None:
+        gpu = budget.gpu
     context_gib = _DEFAULT_CONTEXT_GIB if gpu is None else gpu.context_gib
     low, middle, high = (int(value * GIB) for value in context_gib)
     search = None

@@ -105,6 +105,10 @@ SECTIONS = {
             'train_ratio': _OMNISOURCE,
             'shuffler_sampler': _OWN_SAMPLER,
             'nonshuffler_sampler': _OWN_SAMPLER,
+            'sampler': (
+                "is a key of that library's own sampler (SoftTeacher); mmopt shuffles the training set, over all "
+                'processes: drop the key'
+            ),
             'samples_per_epoch': (
                 "is a key of MMTracking's own sampler; an epoch of mmopt is the whole set: drop the key, or write "
                 "train=dict(type='RepeatDataset', times=...)"

@@ -20,6 +20,8 @@ _DEEP = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
 class LoadImageFromFile(BaseTransform):
     """Load ``results['img_path']`` as uint8 RGB (H, W, 3).
 
+    An RGB image that is there already (``results['img']``, of a prediction) is taken instead of the file.
+
     Sets ``img``, ``img_shape``, ``ori_shape`` and ``channel_order = 'rgb'``, which later transforms of mmopt read
     (mmcv's loader leaves BGR and says nothing).
 
@@ -43,18 +45,19 @@ class LoadImageFromFile(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Add the image to ``results``."""
-        path = results['img_path']
-        encoded = read_encoded(path)
-        if bits_per_value(encoded) > 8:
-            img_HW3 = self._to_8_bits(path, cv2.cvtColor(decode(path, encoded, _DEEP), cv2.COLOR_BGR2RGB))
-        elif _DECODE_RGB is not None:
-            img_HW3 = decode(path, encoded, _DECODE_RGB)
-        else:
-            img_HW3 = cv2.cvtColor(decode(path, encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        img_HW3 = results['img'] if 'img' in results else self._read(results['img_path'])
         results['img'] = img_HW3.astype(np.float32) if self.to_float32 else img_HW3
         results['channel_order'] = 'rgb'
         results['img_shape'] = results['ori_shape'] = img_HW3.shape[:2]
         return results
+
+    def _read(self, path: str) -> np.ndarray:
+        encoded = read_encoded(path)
+        if bits_per_value(encoded) > 8:
+            return self._to_8_bits(path, cv2.cvtColor(decode(path, encoded, _DEEP), cv2.COLOR_BGR2RGB))
+        if _DECODE_RGB is not None:
+            return decode(path, encoded, _DECODE_RGB)
+        return cv2.cvtColor(decode(path, encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
     def _to_8_bits(self, path: str, deep_HW3: np.ndarray) -> np.ndarray:
         if self.value_range is not None:

@@ -5,6 +5,7 @@ A sample holds ``boxes`` (G, 4), x1 y1 x2 y2 in pixels of the network's input, a
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,16 @@ from torch import Tensor
 
 from mmopt.datasets.common import SeededDataset
 from mmopt.datasets.common.pictures import to_uint8_image
+from mmopt.datasets.common.predict import Source, picture_info, read_picture
 from mmopt.datasets.detection.coco_file import CocoImage, read_coco
 from mmopt.datasets.detection.example import example_detection, host_bytes_detection
 from mmopt.datasets.detection.letterbox import fit_scale
 from mmopt.datasets.detection.pictures import draw_boxes
+from mmopt.datasets.detection.result import DetectionResult
+from mmopt.datasets.detection.transforms import LoadImagePair
 from mmopt.registry import DATASETS
 from mmopt.structures import DataSample
-from mmopt.utils.errors import DataError
+from mmopt.utils.errors import DataError, UserError
 
 __all__ = ['CocoDataset']
 
@@ -51,6 +55,7 @@ class CocoDataset(SeededDataset):
     """
 
     METAINFO = dict(task='detection')
+    result_type = DetectionResult
 
     def __init__(
         self,
@@ -172,6 +177,21 @@ class CocoDataset(SeededDataset):
     def host_bytes(cls, config: Mapping) -> dict[str, int]:
         """Return what a loader process holds per sample; see :mod:`mmopt.datasets.common.example`."""
         return host_bytes_detection(config, cls.__name__)
+
+    def predict_info(self, source: Source) -> dict:
+        """Return what the test pipeline starts from; see :mod:`mmopt.datasets.common.predict`."""
+        if any(isinstance(step, LoadImagePair) for step in self.pipeline.transforms):
+            raise UserError(
+                'The model takes pairs of pictures (LoadImagePair), which cannot be predicted yet: use a model of '
+                'single pictures.'
+            )
+        return picture_info(source) | dict(
+            test_mode=False, boxes=np.zeros((0, 4), np.float32), labels=np.zeros(0, np.int64)
+        )
+
+    def to_result(self, sample: DataSample, source: Source) -> DetectionResult:
+        """Return a predicted sample in pixels of its file."""
+        return DetectionResult.of_sample(sample, self.metainfo['classes'], partial(read_picture, self, source))
 
     def draw(self, sample: DataSample, image: Tensor | np.ndarray) -> np.ndarray:
         """Draw boxes and predictions, see :func:`draw_boxes`; a pair of images side by side."""

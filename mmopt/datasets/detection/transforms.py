@@ -91,7 +91,8 @@ class PackDetection:
         self.meta_keys = ('img_id', 'letterbox', 'is_mosaic', 'is_mixed', *meta_keys)
 
     def __call__(self, results: dict) -> dict:
-        if tuple(results['ori_shape']) != tuple(results['json_shape']):
+        # A picture that is to be predicted is in no json.
+        if 'json_shape' in results and tuple(results['ori_shape']) != tuple(results['json_shape']):
             (height, width), listed = results['ori_shape'], results['json_shape']
             raise DataError(
                 f'{results["img_path"]}: the file is {height}x{width} (height x width), the json says '

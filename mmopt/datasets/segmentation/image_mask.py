@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ from torch import Tensor
 from mmopt.config.spelling import spelled
 from mmopt.datasets.common.base import SeededDataset
 from mmopt.datasets.common.pictures import to_uint8_image
+from mmopt.datasets.common.predict import Source, picture_info, read_picture
 from mmopt.datasets.segmentation.example import example_segmentation, host_bytes_segmentation
 from mmopt.datasets.segmentation.masks import UNKNOWN, read_label, read_mask
 from mmopt.datasets.segmentation.pictures import draw_segmentation, palette_of
+from mmopt.datasets.segmentation.result import SegmentationResult
 from mmopt.registry import DATASETS
 from mmopt.structures import DataSample
 from mmopt.utils.errors import DataError, DataNotFoundError
@@ -71,6 +74,8 @@ class SegmentationDataset(SeededDataset):
         palette: Red, green and blue of each class in masks that hold colors. Without it, masks hold numbers.
         **kwargs: Passed on to :class:`mmengine.dataset.BaseDataset` (``metainfo``, ``indices``, ...).
     """
+
+    result_type = SegmentationResult
 
     def __init__(
         self,
@@ -166,6 +171,16 @@ class SegmentationDataset(SeededDataset):
     def host_bytes(cls, config: Mapping) -> dict[str, int]:
         """Return what a loader process holds per sample; see :mod:`mmopt.datasets.common.example`."""
         return host_bytes_segmentation(config, cls.__name__)
+
+    def predict_info(self, source: Source) -> dict:
+        """Return what the test pipeline starts from; see :mod:`mmopt.datasets.common.predict`."""
+        return picture_info(source) | dict(num_classes=len(self.metainfo['classes']))
+
+    def to_result(self, sample: DataSample, source: Source) -> SegmentationResult:
+        """Return a predicted sample; the model has brought it to the size of its file."""
+        label_HW = sample.pred_label.cpu().numpy()
+        palette, load = self.metainfo.get('palette'), partial(read_picture, self, source)
+        return SegmentationResult(label_HW, self.metainfo['classes'], palette, load)
 
     def draw(self, sample: DataSample, image: Tensor | np.ndarray) -> np.ndarray:
         """Draw image, prediction (``pred_label``, if there is one) and ground truth side by side."""

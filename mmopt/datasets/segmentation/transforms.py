@@ -30,6 +30,8 @@ class LoadSegmentationLabel(BaseTransform):
     mask that holds colors.
     """
 
+    loads_truth = True  # left out where pictures without labels are predicted
+
     def transform(self, results: dict) -> dict:
         """Add the label to ``results``."""
         path = results['label_path']
@@ -69,6 +71,8 @@ class LoadBorderDistance(BaseTransform):
         cache_dir: Folder of the maps, absolute or relative to the data root; 2 bytes per pixel and label. None computes
             the maps each time.
     """
+
+    loads_truth = True  # left out where pictures without labels are predicted
 
     def __init__(self, cache_dir: str | None = 'cache/distance') -> None:
         self.cache_dir = cache_dir
@@ -173,6 +177,8 @@ class BoundaryRegions(BaseTransform):
         edge_width: Pixels of the band on either side of a border, at the size of the result.
         near: Normalized distance (1 is the largest of the whole image) below which a pixel is near.
     """
+
+    loads_truth = True  # left out where pictures without labels are predicted
 
     def __init__(self, edge_width: int = 2, near: float = 0.3) -> None:
         if edge_width < 1 or not 0 < near <= 1:

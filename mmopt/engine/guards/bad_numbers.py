@@ -19,6 +19,7 @@ from mmopt.engine.guards.weights import bad_weights, describe_bad_weights
 from mmopt.engine.optim import OptimWrapper
 from mmopt.utils.errors import UserError
 from mmopt.utils.mps import copies_in_order
+from mmopt.utils.transfer import copy_all
 
 __all__ = ['BadNumberError', 'BadNumberGuard', 'BadNumberPolicy', 'RollBack']
 
@@ -115,10 +116,7 @@ class BadNumberGuard:
     def begin(self) -> None:
         """Start an iteration: to be called before its forward pass."""
         self._sum = None
-        if self._buffers:
-            with torch.no_grad():
-                for before, buffer in zip(self._before, self._buffers, strict=True):
-                    before.copy_(buffer)
+        copy_all(self._before, self._buffers)
 
     def watch(self, loss: Tensor) -> None:
         """Send a loss to the host: to be called after each forward pass, before its backward pass."""
@@ -162,8 +160,7 @@ class BadNumberGuard:
         if bad if self._ask_all is None else self._ask_all(int(bool(bad))):
             bad = bad or ['those of another process']
             raise BadNumberError(f'{diagnosis.headline()} {describe_bad_weights(bad, self.iters_done())}')
-        for before, buffer in zip(self._before, self._buffers, strict=True):
-            buffer.copy_(before)
+        copy_all(self._buffers, self._before)
         self._in_a_row += 1
         if self._in_a_row > self.policy.max_in_a_row:
             raise BadNumberError(

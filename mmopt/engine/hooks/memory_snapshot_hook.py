@@ -37,17 +37,24 @@ class MemorySnapshotHook(Hook):
         self.max_snapshots = max_snapshots
         self.max_entries = max_entries
         self.num_snapshots = 0
+        self._records = self._observes = False
 
     def before_train(self, runner: Runner) -> None:
         """Begin to record."""
         if next(runner.model.parameters()).device.type != 'cuda':
             runner.logger.warning('MemorySnapshotHook has no effect: the model is not on a CUDA device.')
             return
-        torch.cuda.memory._record_memory_history(max_entries=self.max_entries)
+        # Python's stacks alone: those of C++ make every allocation slow, and are looked up with tools not all have.
+        torch.cuda.memory._record_memory_history(max_entries=self.max_entries, stacks='python')
+        self._records = True
+        if self._observes:  # torch takes no observer away again
+            return
+        self._observes = True
 
         def on_out_of_memory(device: int, alloc: int, device_alloc: int, device_free: int) -> None:
             del device, alloc, device_alloc, device_free  # torch's calling convention
-            self.dump(runner)
+            if self._records:
+                self.dump(runner)
 
         bindings: Any = torch._C
         bindings._cuda_attach_out_of_memory_observer(on_out_of_memory)
@@ -65,3 +72,4 @@ class MemorySnapshotHook(Hook):
         """Stop recording."""
         if next(runner.model.parameters()).device.type == 'cuda':
             torch.cuda.memory._record_memory_history(enabled=None)
+            self._records = False

@@ -178,8 +178,8 @@ class TrainStep:
     def _preprocess(self, batch: Any) -> Any:
         preprocessor: Any = getattr(self.module, 'data_preprocessor', None)
         if type(preprocessor) is BaseDataPreprocessor:
-            # It only moves the batch, with many times the checks.
-            return move_to(batch, preprocessor.device, non_blocking=preprocessor._non_blocking)
+            # It only moves the batch, with many times the checks, and by default waits for every tensor.
+            return move_to(batch, preprocessor.device)
         return batch if preprocessor is None else preprocessor(batch, True)
 
     def _normalizers(self, batch: Any) -> dict[str, Tensor] | None:

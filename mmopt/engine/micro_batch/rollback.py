@@ -4,13 +4,12 @@ The loss scaler, the accumulation count, the optimizer and the schedulers change
 the scalars for the log belong to an attempt: nothing of them needs undoing.
 """
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor, nn
 
 from mmopt.engine.checkpoint_io import rng_state, set_rng_state
 from mmopt.utils.mps import copies_in_order
+from mmopt.utils.transfer import copy_all
 
 __all__ = ['StepSnapshot']
 
@@ -37,7 +36,7 @@ class StepSnapshot:
     @torch.no_grad()
     def take(self) -> None:
         """Remember the state before an iteration."""
-        _copy(self._saved_buffers, self._buffers)
+        copy_all(self._saved_buffers, self._buffers)
         self._has_grad = [param.grad is not None for param in self._params]
         for place, param in enumerate(self._params):
             if param.grad is None:
@@ -53,7 +52,7 @@ class StepSnapshot:
     @torch.no_grad()
     def restore(self) -> None:
         """Bring it back."""
-        _copy(self._buffers, self._saved_buffers)
+        copy_all(self._buffers, self._saved_buffers)
         for place, (param, has_grad) in enumerate(zip(self._params, self._has_grad, strict=True)):
             if not has_grad:
                 param.grad = None
@@ -61,10 +60,3 @@ class StepSnapshot:
                 assert param.grad is not None, 'a gradient that was there is overwritten, never dropped'
                 param.grad.copy_(self._host_grads[place], non_blocking=True)
         set_rng_state(self._rng)
-
-
-def _copy(targets: Iterable[Tensor], sources: Iterable[Tensor]) -> None:
-    pairs = list(zip(targets, sources, strict=True))
-    if pairs:
-        # A few kernels for all of them instead of one each: BatchNorm has three buffers per layer.
-        torch._foreach_copy_([target for target, _ in pairs], [source for _, source in pairs])

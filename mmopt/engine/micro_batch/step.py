@@ -1,9 +1,10 @@
 """A training step that an out-of-memory error does not end: it is undone and repeated in smaller parts.
 
-The repeated step is bit-equal to one that started at the smaller size (on CUDA with deterministic kernels). Batch,
-learning rate, iteration count and schedule stay what they are. With several processes each runs forward and backward
-on its own; only when all have succeeded do they reduce gradients, so a rank that fails leaves nobody waiting. The
-price: no gradient is reduced while others are still computed.
+The repeated step is bit-equal to one that started at the smaller size (on CUDA with deterministic kernels and without
+``cudnn_benchmark``, where the same kernels find room for their workspace). Batch, learning rate, iteration count and
+schedule stay what they are. With several processes each runs forward and backward on its own; only when all have
+succeeded do they reduce gradients, so a rank that fails leaves nobody waiting. The price: no gradient is reduced while
+others are still computed.
 """
 
 import gc

@@ -2,7 +2,8 @@
 
 fp16 needs a loss scale: static (mmcv's ``fp16 = dict(loss_scale=512.)``), dynamic, or the scaler's own arguments. bf16
 has fp32's range and takes none. Gradients are unscaled before clipping; a step with an infinite gradient is skipped
-and counted, on the device, without waiting for it.
+and counted. A fused optimizer, the default of fp16 on a GPU, does so on the device; for others torch's scaler reads
+the answer, and so waits for the backward pass.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

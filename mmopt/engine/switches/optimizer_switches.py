@@ -5,7 +5,7 @@ from typing import Any
 
 from mmopt.engine.switches.effect import Effect
 from mmopt.engine.switches.eight_bit import eight_bit
-from mmopt.engine.switches.fused_optimizer import fuse_optimizer
+from mmopt.engine.switches.fused_optimizer import fuse_for_loss_scale, fuse_optimizer
 from mmopt.engine.switches.scale_lr import lr_factor, scale_optimizer
 
 __all__ = ['OPTIMIZER_SWITCHES', 'apply_to_optimizer']
@@ -28,13 +28,17 @@ def apply_to_optimizer(
         world_size: Processes of the run.
 
     Returns:
-        The section to build, and what each switch did, by key.
+        The section to build, and what each switch did, by key; on a GPU also what fp16 needs by itself.
     """
     optimize = cfg.get('optimize') or {}
     wrapper, effects = dict(optim_wrapper), {}
     for name, switch in OPTIMIZER_SWITCHES.items():
         if optimize.get(name) is not None:
             wrapper, effects[name] = switch(wrapper, optimize[name])
+    if optimize.get('fused_optimizer') is None:
+        wrapper, effect = fuse_for_loss_scale(wrapper)
+        if effect is not None:
+            effects['fused_optimizer'] = effect
     factor, reason = lr_factor(cfg, world_size)
     if reason:
         wrapper, effects['scale_lr'] = scale_optimizer(wrapper, factor, reason)

@@ -13,6 +13,7 @@ from mmengine.logging import print_log
 
 from mmopt.evaluation.class_names import class_names
 from mmopt.evaluation.detection.coco_scores import ConfidenceCurve, ImageBoxes, coco_scores, confidence_curve
+from mmopt.ops.letterbox import to_file_pixels
 from mmopt.registry import METRICS
 
 __all__ = ['CocoDetection']
@@ -59,13 +60,12 @@ class CocoDetection:
         """
         del data_batch  # MMEngine's signature
         for sample in data_samples:
-            scale_x, scale_y, left, top = sample.get('letterbox')
-            boxes_N4 = sample.get('pred_boxes').cpu().numpy().astype(np.float64)
-            boxes_N4 = (boxes_N4 - [left, top, left, top]) / [scale_x, scale_y, scale_x, scale_y]
             height, width = sample.get('ori_shape')[:2]
             self._images.append(
                 ImageBoxes(
-                    boxes_N4=boxes_N4.clip(0, [width, height, width, height]),
+                    boxes_N4=to_file_pixels(
+                        sample.get('pred_boxes').cpu().numpy(), sample.get('letterbox'), (height, width)
+                    ),
                     scores_N=sample.get('pred_scores').cpu().numpy().astype(np.float64),
                     labels_N=sample.get('pred_labels').cpu().numpy(),
                     truth_M6=sample.get('truth').cpu().numpy().astype(np.float64),

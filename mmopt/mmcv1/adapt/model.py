@@ -7,6 +7,7 @@ drives its optimizers itself keeps its ``train_step``.
 """
 
 import dis
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,7 +25,7 @@ from mmopt.mmcv1.standins.collate import to_device
 from mmopt.mmcv1.standins.precision import wrap_fp16_model
 from mmopt.registry import MODELS
 
-__all__ = ['BatchMover', 'ModelAdapter', 'adapt_model', 'build_mmcv1_model', 'drives_optimizers']
+__all__ = ['BatchMover', 'ModelAdapter', 'adapt_model', 'build_mmcv1_model', 'drives_optimizers', 'without_untaken']
 
 
 class BatchMover(nn.Module):
@@ -186,6 +187,23 @@ def adapt_model(model: nn.Module, *, optimizer_hook: Any = None) -> nn.Module:
     return adapted
 
 
+def without_untaken(config: ConfigDict, model_class: Any) -> ConfigDict:
+    """Leave out ``train_cfg`` and ``test_cfg`` where a model takes neither: some libraries keep them outside, unused.
+
+    Args:
+        config: The model's config.
+        model_class: The repository's class, or a function.
+
+    Returns:
+        The config, or a smaller copy.
+    """
+    taken = inspect.signature(model_class).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values()):
+        return config
+    untaken = [key for key in ('train_cfg', 'test_cfg') if key in config and key not in taken]
+    return ConfigDict({key: value for key, value in config.items() if key not in untaken}) if untaken else config
+
+
 @MODELS.register_module(name='MMCV1Model')
 def build_mmcv1_model(model: Mapping[str, Any], optimizer_hook: Mapping[str, Any] | None = None) -> nn.Module:
     """Build a model of a repository and adapt it.
@@ -208,6 +226,6 @@ def build_mmcv1_model(model: Mapping[str, Any], optimizer_hook: Mapping[str, Any
         raise not_registered('model', config['type'])
     # mmcv's builders of layers ask MMEngine's registry in the default scope: mmopt has layers of the same names.
     with DefaultScope.overwrite_default_scope('mmengine'):
-        built = registry.build(config)
+        built = registry.build(without_untaken(config, registry.get(config['type'])))
     hook = None if optimizer_hook is None else HOOKS.build(dict(optimizer_hook))
     return adapt_model(built, optimizer_hook=hook)

@@ -37,7 +37,9 @@ class LayerRegistry(Registry):
     def get(self, key: str) -> Any:
         """Look up here, then among the layers that mmcv brings."""
         found = super().get(key)
-        return found if found is not None else MMENGINE_MODELS.module_dict.get(key)
+        scope, name = self.split_scope_key(key)
+        is_here = scope is None or scope == self.scope
+        return MMENGINE_MODELS.module_dict.get(name) if found is None and is_here else found
 
     def _register_module(
         self, module: Any = None, module_name: str | Sequence[str] | None = None, force: bool = False, **aliases: Any

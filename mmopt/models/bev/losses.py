@@ -37,4 +37,5 @@ def depth_bins(depth_BHW: Tensor, depth_bound: tuple[float, float, float]) -> Te
 
 def depth_cross_entropy_sum(logits_BDHW: Tensor, bins_BHW: Tensor) -> Tensor:
     """Sum the cross entropy of the depth distribution over the pixels whose depth is known."""
-    return F.cross_entropy(logits_BDHW, bins_BHW, ignore_index=-1, reduction='sum')
+    # Summed here: with 4 axes and a reduction of its own, CUDA has no deterministic kernel.
+    return F.cross_entropy(logits_BDHW, bins_BHW, ignore_index=-1, reduction='none').sum()

@@ -13,7 +13,14 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from mmopt.models.detection.losses import IOU_LOSSES, box_losses, collect_boxes, find_positives
+from mmopt.models.detection.losses import (
+    BOX_PREPROCESSOR,
+    IOU_LOSSES,
+    box_losses,
+    collect_boxes,
+    find_positives,
+    send_boxes,
+)
 from mmopt.ops.nms import box_nms
 from mmopt.registry import MODELS
 from mmopt.structures import DataSample, require_samples
@@ -42,7 +49,7 @@ class AnchorDetector(BaseModel):
         nms_iou: Overlap with a better prediction of the same class above which a prediction is dropped.
         max_candidates: Best predictions of an image that enter the suppression.
         max_predictions: Best ones that leave it.
-        data_preprocessor: Config; the default only moves the batch to the device.
+        data_preprocessor: Config; the default only moves the batch to the device, without its boxes.
 
     Raises:
         ValueError: If ``iou_loss`` is unknown, or there is not one weight per level.
@@ -68,7 +75,7 @@ class AnchorDetector(BaseModel):
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(data_preprocessor, init_cfg)
+        super().__init__(data_preprocessor or BOX_PREPROCESSOR, init_cfg)
         if iou_loss not in IOU_LOSSES:
             raise ValueError(f'AnchorDetector: iou_loss must be one of {sorted(IOU_LOSSES)}, got {iou_loss!r}.')
         self.backbone = MODELS.build(backbone)
@@ -79,9 +86,8 @@ class AnchorDetector(BaseModel):
         if len(level_weights) != len(strides):
             raise ValueError(f'AnchorDetector: {len(level_weights)} level_weights for the strides {tuple(strides)}.')
         self.weights = {'box': box_weight, 'objectness': objectness_weight, 'class': class_weight}
-        self.loss_options: dict[str, Any] = dict(
-            max_ratio=max_ratio, iou_loss=iou_loss, level_weights=tuple(level_weights)
-        )
+        self.max_ratio = max_ratio
+        self.loss_options: dict[str, Any] = dict(iou_loss=iou_loss, level_weights=tuple(level_weights))
         self.score_threshold = score_threshold
         self.nms_iou = nms_iou
         self.max_candidates = max_candidates
@@ -123,10 +129,11 @@ class AnchorDetector(BaseModel):
         with torch.autocast(inputs.device.type, enabled=False):
             if mode == 'predict':
                 return self._predict(outputs, data_samples)
-            truth = collect_boxes(data_samples, inputs.device)
+            truth = collect_boxes(data_samples)
+            truth, positives = send_boxes(truth, find_positives(self.head, truth, self.max_ratio), inputs.device)
             if normalizers is None:
                 normalizers = self.loss_normalizers(data_samples)
-            losses = box_losses(self.head, outputs, truth, normalizers, **self.loss_options)
+            losses = box_losses(self.head, outputs, truth, positives, normalizers, **self.loss_options)
         return {f'loss_{name}': self.weights[name] * value for name, value in losses.items()}
 
     def loss_normalizers(self, data_samples: Sequence[DataSample]) -> dict[str, Tensor]:
@@ -139,8 +146,7 @@ class AnchorDetector(BaseModel):
             ``positives`` (levels,), at least 1 each, and ``samples``: float32.
         """
         anchors_LA2 = self.head.anchors_LA2
-        truth = collect_boxes(data_samples, anchors_LA2.device)
-        found = find_positives(self.head, truth, self.loss_options['max_ratio'])
+        found = find_positives(self.head, collect_boxes(data_samples), self.max_ratio)
         # The lengths are known on the host; filled on the device, so that nothing is copied and waited for.
         positives_L = torch.stack([anchors_LA2.new_full((), max(len(level.box_N), 1)) for level in found])
         return dict(positives=positives_L, samples=anchors_LA2.new_full((), len(data_samples)))

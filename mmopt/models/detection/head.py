@@ -59,6 +59,8 @@ class AnchorHead(BaseModule):
             )
         self.num_classes = num_classes
         self.strides = tuple(strides)
+        # For the host, which would have to read the buffer back from a device.
+        self.anchors = tuple(tuple((float(width), float(height)) for width, height in level) for level in anchors)
         # Not persistent: anchors are the config's, and weights of others load all the same.
         self.register_buffer('anchors_LA2', torch.tensor(anchors, dtype=torch.float32), persistent=False)
         num_anchors = self.anchors_LA2.shape[1]

@@ -13,8 +13,20 @@ from mmopt.models.detection.head import AnchorHead
 from mmopt.ops.anchor_boxes import Positives, assign_anchors, decode_boxes
 from mmopt.ops.boxes import paired_ciou, paired_giou
 from mmopt.structures import DataSample
+from mmopt.utils.transfer import send
 
-__all__ = ['IOU_LOSSES', 'BatchBoxes', 'box_losses', 'collect_boxes', 'find_positives']
+__all__ = [
+    'BOX_PREPROCESSOR',
+    'IOU_LOSSES',
+    'BatchBoxes',
+    'box_losses',
+    'collect_boxes',
+    'find_positives',
+    'send_boxes',
+]
+
+BOX_PREPROCESSOR = dict(type='mmopt.DevicePreprocessor', host_fields=('boxes', 'labels'))
+"""Config of what moves a batch to the device: boxes stay on the host, where :func:`find_positives` reads them."""
 
 IOU_LOSSES = dict(ciou=paired_ciou, giou=paired_giou)
 
@@ -36,12 +48,11 @@ class BatchBoxes:
     size: tuple[int, int]
 
 
-def collect_boxes(data_samples: Sequence[DataSample], device: torch.device) -> BatchBoxes:
-    """Join the boxes of all samples, on the CPU, and copy them to the device at once.
+def collect_boxes(data_samples: Sequence[DataSample]) -> BatchBoxes:
+    """Join the boxes of all samples, on the host; those that lie on a device are read back.
 
     Args:
         data_samples: Samples with ``boxes`` (G, 4), ``labels`` (G,) and ``img_shape``.
-        device: Where they are needed.
 
     Returns:
         The boxes.
@@ -53,34 +64,41 @@ def collect_boxes(data_samples: Sequence[DataSample], device: torch.device) -> B
     if len(sizes) != 1:
         raise ValueError(f'Images of a batch must have one size, got {sorted(sizes)}: end the pipeline with Letterbox.')
     counts = torch.tensor([len(sample.boxes) for sample in data_samples])
-    joined_G6 = torch.cat(
-        (
-            torch.arange(len(counts)).repeat_interleave(counts)[:, None].float(),
-            torch.cat([sample.labels.cpu() for sample in data_samples])[:, None].float(),
-            torch.cat([sample.boxes.cpu().float() for sample in data_samples]),
-        ),
-        dim=1,
-    ).to(device, non_blocking=True)
-    sample_G, labels_G = joined_G6[:, :2].long().unbind(dim=1)
-    return BatchBoxes(joined_G6[:, 2:], labels_G, sample_G, sizes.pop())
+    return BatchBoxes(
+        boxes_G4=torch.cat([sample.boxes.cpu().float() for sample in data_samples]),
+        labels_G=torch.cat([sample.labels.cpu().long() for sample in data_samples]),
+        sample_G=torch.arange(len(counts)).repeat_interleave(counts),
+        size=sizes.pop(),
+    )
 
 
 def find_positives(head: AnchorHead, truth: BatchBoxes, max_ratio: float) -> list[Positives]:
-    """Return the positives of every level."""
+    """Return the positives of every level, on the host: how many there are decides about the sizes of tensors."""
     height, width = truth.size
     return [
-        assign_anchors(truth.boxes_G4, anchors_A2, stride, (height // stride, width // stride), max_ratio)
-        for anchors_A2, stride in zip(head.anchors_LA2, head.strides, strict=True)
+        assign_anchors(truth.boxes_G4, torch.tensor(anchors), stride, (height // stride, width // stride), max_ratio)
+        for anchors, stride in zip(head.anchors, head.strides, strict=True)
     ]
+
+
+def send_boxes(
+    truth: BatchBoxes, positives: Sequence[Positives], device: torch.device
+) -> tuple[BatchBoxes, list[Positives]]:
+    """Copy boxes and positives to a device, at once and without waiting."""
+    indices = [index_N for level in positives for index_N in level]
+    boxes_G4, labels_G, sample_G, *indices = send((truth.boxes_G4, truth.labels_G, truth.sample_G, *indices), device)
+    width = len(Positives._fields)
+    moved = [Positives(*indices[start : start + width]) for start in range(0, len(indices), width)]
+    return BatchBoxes(boxes_G4, labels_G, sample_G, truth.size), moved
 
 
 def box_losses(
     head: AnchorHead,
     outputs: Sequence[Tensor],
     truth: BatchBoxes,
+    positives: Sequence[Positives],
     normalizers: dict[str, Tensor],
     *,
-    max_ratio: float,
     iou_loss: str,
     level_weights: Sequence[float],
 ) -> dict[str, Tensor]:
@@ -93,8 +111,8 @@ def box_losses(
         head: The head that made the outputs.
         outputs: Raw outputs per level.
         truth: Boxes of the samples.
+        positives: Of every level, where the outputs are.
         normalizers: ``positives`` (L,) and ``samples`` of the whole batch.
-        max_ratio: See :func:`assign_anchors`.
         iou_loss: A key of :data:`IOU_LOSSES`.
         level_weights: Weight of each level's objectness.
 
@@ -103,7 +121,6 @@ def box_losses(
     """
     bce = torch.nn.functional.binary_cross_entropy_with_logits
     total_box = total_objectness = total_class = outputs[0].new_zeros(())
-    positives = find_positives(head, truth, max_ratio)
     for level, (raw_BAHWO, found) in enumerate(zip(outputs, positives, strict=True)):
         sample_N = truth.sample_G[found.box_N]
         place = (sample_N, found.anchor_N, found.row_N, found.column_N)

@@ -6,14 +6,19 @@ action.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from mmopt.structures import DataSample
+from mmopt.utils.transfer import send
 
-__all__ = ['BatchLabels', 'best_triples', 'collect_labels', 'masked_log_softmax']
+__all__ = ['LABEL_PREPROCESSOR', 'BatchLabels', 'best_triples', 'collect_labels', 'masked_log_softmax']
+
+LABEL_PREPROCESSOR = dict(
+    type='mmopt.DevicePreprocessor', host_fields=('segments', 'agents', 'targets', 'actions', 'labeled')
+)
+"""Config of what moves a batch to the device: labels stay on the host, where :func:`collect_labels` reads them."""
 
 _FORBIDDEN = -1e4  # a logit that leaves no probability, yet keeps sums finite
 
@@ -42,10 +47,10 @@ class BatchLabels:
 def collect_labels(
     data_samples: Sequence[DataSample], num_actions: int, num_mice: int, device: torch.device
 ) -> BatchLabels:
-    """Pad the events of all samples to one tensor, on the CPU, and copy it to the device.
+    """Pad the events of all samples to one tensor, on the CPU, and copy it to the device without waiting.
 
     Args:
-        data_samples: Samples of :class:`~mmopt.datasets.tad.MABeDataset`.
+        data_samples: Samples of :class:`~mmopt.datasets.tad.MABeDataset`; labels that lie on a device are read back.
         num_actions: Actions A of the model.
         num_mice: Mice M of the model.
         device: Where the labels are needed.
@@ -82,15 +87,9 @@ def collect_labels(
         agents[b, agent_L], targets[b, target_L], actions[b, action_L] = True, True, True
     real = torch.arange(most)[None] < torch.tensor(counts)[:, None]
     num_frames = torch.tensor([sample.window[1] - sample.window[0] for sample in data_samples])
-    to: dict[str, Any] = dict(device=device, non_blocking=True)
-    return BatchLabels(
-        segments_BG2=segments.to(**to),
-        triples_BG3=triples.to(**to),
-        real_BG=real.to(**to),
-        allowed_BM=(agents[:, :-1].to(**to), targets[:, :-1].to(**to)),
-        allowed_BA=actions.to(**to),
-        num_frames_B=num_frames.to(**to),
-    )
+    parts = (segments, triples, real, agents[:, :-1], targets[:, :-1], actions, num_frames)
+    segments, triples, real, agents, targets, actions, num_frames = send(parts, device)
+    return BatchLabels(segments, triples, real, (agents, targets), actions, num_frames)
 
 
 def masked_log_softmax(logits: Tensor, allowed: Tensor) -> Tensor:

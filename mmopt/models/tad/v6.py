@@ -8,7 +8,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmopt.models.tad.encoder import device_of
-from mmopt.models.tad.labels import best_triples, collect_labels, masked_log_softmax
+from mmopt.models.tad.labels import LABEL_PREPROCESSOR, best_triples, collect_labels, masked_log_softmax
 from mmopt.registry import MODELS
 from mmopt.structures import DataSample, require_samples
 
@@ -48,7 +48,7 @@ class FrameClassifier(BaseModel):
         smooth: Frames of the moving average over the scores; odd.
         min_frames: Shorter intervals are dropped.
         num_mice: Animals that may be agent or target.
-        data_preprocessor: Config; the default only moves the batch to the device.
+        data_preprocessor: Config; the default only moves the batch to the device, without its labels.
 
     Raises:
         ValueError: If the encoder shortens the time axis, or ``smooth`` is even.
@@ -66,7 +66,7 @@ class FrameClassifier(BaseModel):
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(data_preprocessor, init_cfg)
+        super().__init__(data_preprocessor or LABEL_PREPROCESSOR, init_cfg)
         self.encoder = MODELS.build(encoder)
         if self.encoder.stride != 1:
             raise ValueError(f'FrameClassifier needs one output per frame: encoder.pool must be 1, got {encoder}.')
@@ -125,7 +125,8 @@ class FrameClassifier(BaseModel):
         start_BG1, stop_BG1 = labels.segments_BG2.split(1, dim=-1)
         inside_BGT = labels.real_BG[..., None] & (frame_T >= start_BG1) & (frame_T < stop_BG1)
         # One event more, of background, that every frame falls back to.
-        none_B13 = labels.triples_BG3.new_tensor([-1, -1, self.num_classes]).expand(len(data_samples), 1, 3)
+        none_B13 = labels.triples_BG3.new_full((len(data_samples), 1, 3), -1)
+        none_B13[..., 2] = self.num_classes
         triples_BG3 = torch.cat((none_B13, labels.triples_BG3), dim=1)
         start_BGT = torch.where(inside_BGT, start_BG1, -1.0)
         fallback_B1T = start_BGT.new_full((len(data_samples), 1, num_frames), -0.5)

@@ -15,7 +15,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmopt.models.tad.encoder import device_of
-from mmopt.models.tad.labels import BatchLabels, best_triples, collect_labels, masked_log_softmax
+from mmopt.models.tad.labels import LABEL_PREPROCESSOR, BatchLabels, best_triples, collect_labels, masked_log_softmax
 from mmopt.ops.segments import IGNORED, decode_segments, make_anchors, match_anchors, segment_iou, segment_nms
 from mmopt.registry import MODELS
 from mmopt.structures import DataSample, require_samples
@@ -54,7 +54,7 @@ class IntervalDetector(BaseModel):
         joint_score: Whether the score is objectness times the triple's probability instead of objectness alone. Where
             intervals cover the whole video, every anchor has one, and objectness does not tell which.
         num_mice: Animals that may be agent or target.
-        data_preprocessor: Config; the default only moves the batch to the device.
+        data_preprocessor: Config; the default only moves the batch to the device, without its labels.
 
     Raises:
         ValueError: If ``window`` is not a multiple of the encoder's stride, or an anchor has no length.
@@ -78,7 +78,7 @@ class IntervalDetector(BaseModel):
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(data_preprocessor, init_cfg)
+        super().__init__(data_preprocessor or LABEL_PREPROCESSOR, init_cfg)
         self.encoder = MODELS.build(encoder)
         if window % self.encoder.stride:
             raise ValueError(f'window must be a multiple of the stride {self.encoder.stride}, got {window}.')
@@ -192,19 +192,22 @@ class IntervalDetector(BaseModel):
         focal_BA = focal_loss(objectness_BA, positive_BA.float())
         losses = dict(loss_objectness=(focal_BA * counts_BA).sum() / normalizers['positives'])
 
-        sample_N, anchor_N = positive_BA.nonzero(as_tuple=True)
-        triples_N3 = triples_BA3[sample_N, anchor_N]
+        # Over all anchors: picking the positive ones would read their number back, and wait for the device.
         allowed = dict(agent=labels.allowed_BM[0], target=labels.allowed_BM[1], action=labels.allowed_BA)
         counted = dict(agent='agents', target='targets', action='positives')
         for column, name in enumerate(allowed):
-            log_prob = masked_log_softmax(outputs[name][sample_N, anchor_N], allowed[name][sample_N])
-            loss = nn.functional.nll_loss(log_prob, triples_N3[:, column], ignore_index=-1, reduction='sum')
+            log_prob = masked_log_softmax(outputs[name], allowed[name][:, None])
+            loss = nn.functional.nll_loss(
+                log_prob.flatten(0, 1), triples_BA3[..., column].flatten(), ignore_index=-1, reduction='sum'
+            )
             losses[f'loss_{name}'] = loss / normalizers[counted[name]]
 
-        predicted_N2 = decode_segments(self.anchors_A2[anchor_N], outputs['boundary'][sample_N, anchor_N])
-        truth_N2 = labels.segments_BG2[sample_N, match_BA[sample_N, anchor_N]]
-        iou_N = segment_iou(predicted_N2[:, None], truth_N2[:, None]).flatten()
-        losses['loss_boundary'] = (1 - iou_N).sum() / normalizers['positives']
+        predicted_BA2 = decode_segments(self.anchors_A2, outputs['boundary'])
+        # An event at the end stands for none, where a batch has no event at all.
+        segments_BG2 = nn.functional.pad(labels.segments_BG2, (0, 0, 0, 1))
+        truth_BA2 = segments_BG2.gather(1, match_BA.clamp(min=0)[..., None].expand(-1, -1, 2))
+        iou_BA = segment_iou(predicted_BA2[..., None, :], truth_BA2[..., None, :])[..., 0, 0]
+        losses['loss_boundary'] = torch.where(positive_BA, 1 - iou_BA, 0.0).sum() / normalizers['positives']
         return losses
 
     def _predict(self, outputs: dict[str, Tensor], data_samples: list[DataSample]) -> list[DataSample]:

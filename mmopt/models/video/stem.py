@@ -10,6 +10,7 @@ from mmcv.cnn import build_activation_layer
 from torch import Tensor, nn
 
 from mmopt.models.common import build_norm
+from mmopt.utils.transfer import send
 
 __all__ = ['Stem3D', 'sincos_positions']
 
@@ -84,13 +85,18 @@ def sincos_positions(size: Sequence[int], channels: int, device: torch.device | 
     if channels % 2 or channels < 6:
         raise ValueError(f'sincos_positions: channels must be even and at least 6, got {channels}.')
     space = channels // 6 * 2
-    parts = []
-    for axis, (length, width) in enumerate(zip(size, (channels - 2 * space, space, space), strict=True)):
+    widths = (channels - 2 * space, space, space)
+    lines = []
+    for length, width in zip(size, widths, strict=True):
         # In float64 the angles of long clips stay exact to float32.
         rate = 10000.0 ** -(torch.arange(width // 2, dtype=torch.float64) / (width // 2))
         angle = torch.arange(length, dtype=torch.float64)[:, None] * rate
-        line = torch.cat((angle.sin(), angle.cos()), dim=1).float().to(device)
+        lines.append(torch.cat((angle.sin(), angle.cos()), dim=1).float())
+    if device is not None:
+        lines = send(lines, device)
+    parts = []
+    for axis, (line, width) in enumerate(zip(lines, widths, strict=True)):
         shape = [1, 1, 1, width]
-        shape[axis] = length
+        shape[axis] = len(line)
         parts.append(line.view(shape).expand(*size, width))
     return torch.cat(parts, dim=-1)

@@ -117,6 +117,33 @@ def test_confidences_stay_in_the_picture_and_off_each_other():
     assert not draw_boxes(black, sample, ('drone',)).any()
 
 
+def _draw_one(picture: np.ndarray) -> np.ndarray:
+    sample = DataSample()
+    sample.boxes = torch.zeros(0, 4)
+    height, width = picture.shape[:2]
+    sample.pred_boxes = torch.tensor([[0.25 * width, 0.25 * height, 0.75 * width, 0.75 * height]])
+    sample.pred_scores, sample.pred_labels = torch.tensor([0.9]), torch.tensor([0])
+    return draw_boxes(picture, sample, ('drone', 'bird'))
+
+
+@pytest.mark.parametrize('gray', [0, 128, 200, 255])
+def test_letters_are_readable_on_any_background(gray):
+    """The letters' color differs from what is around them by more than a contrast of 3, WCAG's for large text."""
+    picture = _draw_one(np.full((600, 600, 3), gray, np.uint8))
+    band = picture[138:146, 152:200].reshape(-1, 3)
+    light = ((band / 255) ** 2.2) @ [0.2126, 0.7152, 0.0722]
+    assert (light.max() + 0.05) / (light.min() + 0.05) > 3
+
+
+def test_lines_and_letters_grow_with_the_picture():
+    small, large = (_draw_one(np.zeros((side, side, 3), np.uint8)) for side in (600, 2400))
+    rows = [(picture[len(picture) // 2, : len(picture) // 2] == PREDICTION).all(axis=-1) for picture in (small, large)]
+    assert rows[0].sum() == 1
+    assert 3 <= rows[1].sum() <= 5  # OpenCV rounds widths up
+    letters = [np.flatnonzero(picture[: len(picture) // 4 - 2].any(axis=(1, 2))) for picture in (small, large)]
+    assert np.ptp(letters[1]) > 2.5 * np.ptp(letters[0])
+
+
 def test_a_missing_image_is_an_error_with_its_path(coco_root):
     (coco_root / 'images' / '2.png').unlink()
     with pytest.raises(DataNotFoundError, match=r'images/2\.png: no such file'):

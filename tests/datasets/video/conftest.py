@@ -4,7 +4,6 @@ import json
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
@@ -29,6 +28,8 @@ def number_of(image: np.ndarray) -> int:
 
 
 def write_video(path: Path, num_frames: int, rate: Fraction = Fraction(30), codec='libx264', gop=12, tint=0) -> Path:
+    import av  # here, so that the tests of other folders can be collected without it
+
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), 'w') as container:
         stream = container.add_stream(codec, rate=rate)

@@ -210,8 +210,15 @@ def test_the_first_errors_leave_a_snapshot_in_the_work_dir(runner, monkeypatch, 
     for _ in range(3):
         observers[0](0, 1, 2, 3)
     hook.after_train(runner)
+    observers[0](0, 1, 2, 3)  # torch keeps it
+    hook.before_train(runner)
+    assert len(observers) == 1
     assert written == ['memory_rank0_1.pickle', 'memory_rank0_2.pickle']
-    assert recording == [dict(max_entries=7), dict(enabled=None)]
+    assert recording == [
+        dict(max_entries=7, stacks='python'),
+        dict(enabled=None),
+        dict(max_entries=7, stacks='python'),
+    ]
     assert 'open it at https://pytorch.org/memory_viz' in caplog.text
 
 

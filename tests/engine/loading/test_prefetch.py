@@ -103,7 +103,7 @@ def test_on_a_gpu_prefetching_changes_no_weight(tmp_path):
 
 
 @pytest.mark.gpu
-def test_on_a_gpu_a_copy_from_pinned_memory_runs_beside_the_kernels():
+def test_on_a_gpu_batches_arrive_whole_while_kernels_run():
     device = torch.device('cuda')
     host = [torch.full((64, 1 << 18), float(i)).pin_memory() for i in range(4)]
     batches = PrefetchedBatches(iter(host), lambda batch: batch.to(device, non_blocking=True), CudaStreams(device))

@@ -69,6 +69,7 @@ SETTINGS = dict(
     accumulated=dict(optim_wrapper=dict(accumulative_counts=2)),
     micro_batched=dict(train_cfg=dict(micro_batch=3, val_interval=100)),
     bf16=dict(optim_wrapper=dict(type='AmpOptimWrapper', dtype='bfloat16')),
+    fp16=dict(optim_wrapper=dict(type='AmpOptimWrapper', dtype='float16'), optimize=dict(fused_optimizer=True)),
     scheduled=dict(param_scheduler=dict(type='PolyLR', eta_min=1e-5, power=0.9, by_epoch=False, end=12)),
     averaged=dict(custom_hooks=[dict(type='EMAHook', ema_type='LinearWarmupEMA')]),
 )
@@ -90,7 +91,7 @@ def test_no_value_is_read_back_between_log_lines(tmp_path, setting):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize('setting', ['plain', 'clipped', 'accumulated', 'bf16', 'scheduled', 'averaged'])
+@pytest.mark.parametrize('setting', ['plain', 'clipped', 'accumulated', 'bf16', 'fp16', 'scheduled', 'averaged'])
 def test_on_a_gpu_cuda_sees_no_wait_between_log_lines(tmp_path, setting):
     cfg = toy_config(tmp_path, max_iters=12, train_cfg=dict(val_interval=100), **SETTINGS[setting])
     cfg['default_hooks'] = dict(logger=dict(type='LoggerHook', interval=LOG_INTERVAL), checkpoint=None)

@@ -36,9 +36,13 @@ def small_card():
     device = torch.device('cuda', torch.cuda.current_device())
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(2 * GIB / torch.cuda.get_device_properties(device).total_memory)
-    torch.backends.cudnn.deterministic = True
+    # What earlier tests reserved is not this one's.
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    # A benchmark chooses by what is free at that moment: not the same kernels after an attempt that failed.
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     yield device
-    torch.backends.cudnn.deterministic = False
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
     torch.cuda.set_per_process_memory_fraction(1.0)
     torch.cuda.empty_cache()
 

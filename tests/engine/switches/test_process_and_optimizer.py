@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mmopt.config import ConfigError, check_optimize
-from mmopt.engine.switches import apply_to_process, fuse_optimizer, malloc_effect
-from mmopt.utils.precision import cuda_device
+from mmopt.engine.switches import apply_to_optimizer, apply_to_process, fuse_optimizer, malloc_effect
+from mmopt.utils.precision import cuda_device, this_device
 from tests.engine.test_runner import build, losses_of
 from tests.engine.toy import toy_config
 
@@ -80,3 +80,50 @@ def test_a_run_with_a_fused_optimizer_learns_what_the_plain_one_learns(tmp_path)
     log = (tmp_path / 'fused' / 'latest.log').read_text()
     assert 'optimize.fused_optimizer: fused AdamW' in log
     assert malloc_effect(True) in log or malloc_effect(False) in log
+
+
+@pytest.fixture
+def turing(monkeypatch):
+    """A GPU that multiplies fp16 and not bf16."""
+    monkeypatch.setattr('mmopt.engine.switches.fused_optimizer.this_device', lambda: cuda_device((7, 5)))
+
+
+def section(optimizer: dict, dtype: str = 'float16') -> dict:
+    return dict(type='AmpOptimWrapper', dtype=dtype, optimizer=optimizer)
+
+
+@pytest.mark.usefixtures('turing')
+@pytest.mark.parametrize('kind', ['AdamW', 'Adam', 'SGD', torch.optim.AdamW])
+@pytest.mark.parametrize('dtype', ['float16', 'auto'])
+def test_fp16_on_a_gpu_fuses_by_itself_so_that_the_loss_scale_waits_for_nothing(kind, dtype):
+    given = section(dict(type=kind, lr=1e-3), dtype)
+    built, effects = apply_to_optimizer(given, {}, 1)
+    assert built['optimizer'] == dict(type=kind, lr=1e-3, fused=True)
+    assert 'fused' not in given['optimizer']
+    assert 'no step waits for the check of the loss scale' in effects['fused_optimizer'].text
+    assert effects['fused_optimizer'].is_effective
+
+
+@pytest.mark.usefixtures('turing')
+@pytest.mark.parametrize(
+    ('wrapper', 'optimize'),
+    [
+        (section(dict(type='AdamW')), dict(fused_optimizer=False)),
+        (section(dict(type='AdamW', fused=False)), {}),
+        (section(dict(type='AdamW', foreach=False)), {}),
+        (section(dict(type='AdamW'), 'bfloat16'), {}),
+        (section(dict(type='Adadelta')), {}),
+        (dict(type='OptimWrapper', optimizer=dict(type='AdamW')), {}),
+        (dict(type='OptimWrapper'), {}),
+    ],
+)
+def test_what_was_said_and_what_has_no_loss_scale_or_no_kernel_is_not_fused(wrapper, optimize):
+    built, _ = apply_to_optimizer(wrapper, dict(optimize=optimize), 1)
+    assert not (built.get('optimizer') or {}).get('fused')
+
+
+def test_on_a_cpu_fp16_is_not_fused_by_itself(monkeypatch):
+    monkeypatch.setattr('mmopt.engine.switches.fused_optimizer.this_device', lambda: this_device('cpu'))
+    built, effects = apply_to_optimizer(section(dict(type='AdamW')), {}, 1)
+    assert built['optimizer'] == dict(type='AdamW')
+    assert effects == {}

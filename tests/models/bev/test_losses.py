@@ -1,6 +1,7 @@
 import math
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmopt.models.bev.losses import balanced_bce_sum, depth_bins, depth_cross_entropy_sum, prior_uncertainty_sum
 
@@ -40,3 +41,23 @@ def test_depth_bins_leave_out_the_unknown_and_the_far():
     assert bins.tolist() == [[-1, 0, 0, 48, -1]]
     logits = torch.zeros(1, 49, 1, 5)
     assert math.isclose(depth_cross_entropy_sum(logits, bins[None]), 3 * math.log(49), rel_tol=1e-6)
+
+
+class _Reductions(TorchDispatchMode):
+    """Notes how the loss over maps is reduced: 0 is not at all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[int] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten.nll_loss2d_forward.default:
+            self.found.append(args[3])
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_depth_loss_has_a_deterministic_kernel_on_cuda():
+    # torch refuses nll_loss2d with any reduction there when algorithms must be deterministic.
+    with _Reductions() as reductions:
+        depth_cross_entropy_sum(torch.zeros(1, 4, 2, 3), torch.zeros(1, 2, 3, dtype=torch.long))
+    assert reductions.found == [0]

@@ -1,6 +1,7 @@
 """One annotated session, from its raw files to MABe's layout, divided in time: to train on, to choose by, to report."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +23,9 @@ class Session:
     """What the raw files do not say.
 
     Attributes:
-        pose: DeepLabCut CSV.
-        annotation: Caltech annotation text. It names neither agent nor target, so its behaviors hold for the session.
+        pose: Tracks of any program that :func:`~mmopt.datasets.tad.prepare.poses.read_poses` reads.
+        annotation: Intervals of any that :func:`~mmopt.datasets.tad.prepare.annotations.read_annotations` reads. They
+            name neither agent nor target, so a behavior holds for the session.
         fps: Frames per second.
         min_likelihood: Points below it count as missing.
         val_share: Share in the middle, to choose settings by.
@@ -50,7 +52,7 @@ class Session:
             raise UserError(f'fps ({self.fps}) and pixels_per_cm ({self.pixels_per_cm}) must be positive.')
 
 
-def import_session(session: Session, out_dir: str | Path) -> dict[str, int]:
+def import_session(session: Session, out_dir: str | Path, say: Callable[[str], object] = print) -> dict[str, int]:
     """Write a session as three videos, ``<name>_train``, ``_val`` and ``_test``: no window then spans a cut.
 
     ``splits`` has a file for each, and ``train_val.txt`` for the last training, when the settings are chosen. The arena
@@ -59,6 +61,7 @@ def import_session(session: Session, out_dir: str | Path) -> dict[str, int]:
     Args:
         session: Raw files and facts.
         out_dir: Data root to make.
+        say: Takes lines for the user: what was odd about the files.
 
     Returns:
         Frames of each part.
@@ -72,6 +75,9 @@ def import_session(session: Session, out_dir: str | Path) -> dict[str, int]:
     num_frames = len(tracks.position_TMP2)
     intervals = read_annotations(session.annotation, session.fps).within(num_frames, session.annotation)
     events = intervals.events
+    for path, notes in ((session.pose, tracks.notes), (session.annotation, intervals.notes)):
+        for note in notes:
+            say(f'{path}: {note}')
     if not np.isfinite(tracks.position_TMP2).any():
         raise DataError(f'{session.pose}: no point has a likelihood of at least {session.min_likelihood}.')
     corner_px = np.floor(np.nanmin(tracks.position_TMP2, axis=(0, 1, 2)))

@@ -1,6 +1,5 @@
 """Videos that say how they are to be turned are read upright."""
 
-import av
 import numpy as np
 import pytest
 
@@ -12,6 +11,8 @@ QUARTER = 65536  # 1 as a fixed-point number
 
 def write_turned(path, matrix) -> None:
     """Two frames of 32 x 64 pixels, dark but for the upper left quarter, with a display matrix."""
+    import av
+
     image = np.full((32, 64, 3), 30, np.uint8)
     image[:16, :32] = 220
     with av.open(str(path), 'w') as container:

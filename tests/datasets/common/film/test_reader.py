@@ -6,7 +6,6 @@ import sys
 from dataclasses import replace
 from fractions import Fraction
 
-import av
 import numpy as np
 import pytest
 
@@ -20,6 +19,8 @@ CLIPS = ['street_28fps_280f.mp4', 'short_30fps_32f.mp4', 'ntsc_29_97fps_300f.mp4
 
 
 def decode_all(path) -> np.ndarray:
+    import av
+
     with av.open(str(path)) as container:
         return np.stack([frame.to_ndarray(format='rgb24') for frame in container.decode(video=0)])
 
@@ -228,6 +229,8 @@ print(len(reader), peak - before)
 
 def repeat(source, target, times):
     """Write the packets of a video several times over: encoding ten minutes would take half of one."""
+    import av
+
     with av.open(str(source)) as given, av.open(str(target), 'w') as made:
         stream = given.streams.video[0]
         out = made.add_stream_from_template(stream)

@@ -2,7 +2,6 @@
 
 import pickle
 
-import h5py
 import numpy as np
 import pytest
 
@@ -166,6 +165,8 @@ class TestHdf5:
     """With h5py: files laid out as pandas and SLEAP lay them out."""
 
     def pandas_table(self, path, names, values):
+        import h5py
+
         with h5py.File(path, 'w') as file:
             group = file.create_group('df_with_missing')
             group.attrs['pandas_type'] = np.bytes_(b'frame_table')
@@ -188,6 +189,8 @@ class TestHdf5:
             read_poses(tmp_path / 'pose.h5')
 
     def test_an_analysis_file_of_sleap(self, tmp_path):
+        import h5py
+
         tracks = np.arange(2 * 2 * 3 * 5.0).reshape(2, 2, 3, 5)
         with h5py.File(tmp_path / 'a.h5', 'w') as file:
             file['tracks'], file['node_names'], file['track_names'] = tracks, [b'n', b's', b't'], [b'a', b'b']
@@ -198,6 +201,8 @@ class TestHdf5:
         assert np.isnan(found.position_TMP2).any(-1).sum() == 1
 
     def test_other_files_are_refused(self, tmp_path):
+        import h5py
+
         (tmp_path / 'a.h5').write_bytes(b'no HDF5')
         with pytest.raises(DataError, match='not a readable HDF5 file'):
             read_poses(tmp_path / 'a.h5')

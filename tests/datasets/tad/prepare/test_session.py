@@ -117,6 +117,17 @@ def test_shares_that_leave_nothing_to_train_on_and_a_session_without_a_point_are
         import_session(Session(pose, **facts, min_likelihood=2.0), tmp_path / 'out')
 
 
+def test_what_is_odd_about_the_files_is_said(write, tmp_path):
+    pose = 'scorer,n,n\nbodyparts,top,top\ncoords,x,y\n' + ''.join(f'{t},{t},{t}\n' for t in range(12) if t != 5)
+    annotation = ANNOTATION.replace('\t1\t3', '\t1\t4')
+    session = Session(write('p.csv', pose), write('a.txt', annotation), fps=25.0, pixels_per_cm=10.0)
+    said = []
+    import_session(session, tmp_path / 'out', said.append)
+    assert [line.split(': ')[0].rpartition('/')[2] for line in said] == ['p.csv', 'a.txt']
+    assert '1 of 12 frames are not in the file (the first is 5)' in said[0]
+    assert '1 intervals end in the frame in which the next one starts' in said[1]
+
+
 def test_files_of_two_sessions_are_refused(write, tmp_path):
     session = Session(write('p.csv', POSE), write('a.txt', ANNOTATION), fps=25.0, pixels_per_cm=10.0)
     with pytest.raises(DataError, match='ends at frame 9, but the tracks have 3 frames: they are not of one session'):
