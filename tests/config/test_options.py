@@ -3,6 +3,8 @@ import copy
 import pytest
 
 from mmopt.config import ConfigError, apply_options, lower, parse_options, replace_data_root
+from mmopt.config.keys import NATIVE
+from mmopt.config.options.merge import ROOTS
 from tests.config.samples import make_config
 
 
@@ -175,3 +177,11 @@ def test_a_data_root_without_effect_is_refused():
 def test_two_data_roots_are_refused():
     with pytest.raises(ConfigError, match='two data roots'):
         apply_options(make(), ['data.data_root=a', 'data_root=b'])
+
+
+def test_every_section_of_mmengine_may_be_begun_by_an_option():
+    native = dict(train_dataloader=dict(dataset=dict(type='A')), train_cfg=dict(max_epochs=1), optim_wrapper=dict())
+    for name in set(NATIVE) - set(ROOTS):
+        assert apply_options(native, [f"{name}={{'a': 1}}"])[name]['a'] == 1
+    with pytest.raises(ConfigError, match='there is no model_wrapper_cg; did you mean model_wrapper'):
+        apply_options(native, ["model_wrapper_cg={'a': 1}"])

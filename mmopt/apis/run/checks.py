@@ -1,46 +1,24 @@
-"""What can be told of a config before its first iteration, by a dry run as well: its parts, its metrics' names."""
+"""What can be told of a config before its first iteration, by a dry run as well: hooks, metrics and their names."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from importlib.util import find_spec
 from typing import Any
 
-import torch
 from mmengine.registry import DefaultScope, init_default_scope
 
 from mmopt.config.spelling import spelled
 from mmopt.engine.hooks.contract import check_points, check_priority
 from mmopt.evaluation.dataset_evaluate import DatasetEvaluateMetric
 from mmopt.registry import (
-    DATA_SAMPLERS,
     HOOKS,
-    LOG_PROCESSORS,
-    LOOPS,
     METRICS,
-    OPTIM_WRAPPER_CONSTRUCTORS,
-    OPTIM_WRAPPERS,
-    OPTIMIZERS,
-    PARAM_SCHEDULERS,
-    VISBACKENDS,
-    VISUALIZERS,
     Node,
 )
 from mmopt.utils.errors import UserError
 from mmopt.utils.terminal import nearest
 
-__all__ = ['check_hooks', 'check_metric_names', 'check_metrics', 'check_parts', 'known_metrics']
-
-_PACKAGES = dict(
-    WandbVisBackend=('wandb',),
-    TensorboardVisBackend=('tensorboard', 'tensorboardX'),
-    MLflowVisBackend=('mlflow',),
-    ClearMLVisBackend=('clearml',),
-    NeptuneVisBackend=('neptune',),
-    DVCLiveVisBackend=('dvclive',),
-    AimVisBackend=('aim',),
-)
-"""MMEngine's writers of curves -> the packages of which they need one, and import when the run has begun."""
+__all__ = ['check_arguments', 'check_hooks', 'check_metric_names', 'check_metrics', 'known_metrics', 'look_up']
 
 
 def check_hooks(cfg: Mapping[str, Any]) -> None:
@@ -60,13 +38,25 @@ def check_hooks(cfg: Mapping[str, Any]) -> None:
         if not isinstance(hook, Mapping) or 'type' not in hook:
             continue  # of a default hook, options alone; or a hook that is built
         check_priority(hook.get('priority'), str(hook['type']))
-        found = _look_up(HOOKS, hook['type'])
-        _check_arguments(found, {key: value for key, value in hook.items() if key not in ('type', 'priority')})
+        found = look_up(HOOKS, hook['type'])
+        check_arguments(found, {key: value for key, value in hook.items() if key not in ('type', 'priority')})
         if inspect.isclass(found):
             check_points(found)
 
 
-def _look_up(registry: Node, name: Any) -> Any:
+def look_up(registry: Node, name: Any) -> Any:
+    """Find the type that a config names.
+
+    Args:
+        registry: Where a name is looked up.
+        name: A name, or the type itself.
+
+    Returns:
+        The type.
+
+    Raises:
+        KeyError: If it is not registered.
+    """
     if not isinstance(name, str):
         return registry.instead_of(name)
     found = registry.get(name)
@@ -75,80 +65,22 @@ def _look_up(registry: Node, name: Any) -> Any:
     return found
 
 
-def _check_arguments(target: Any, arguments: Mapping[str, Any]) -> None:
+def check_arguments(target: Any, arguments: Mapping[str, Any]) -> None:
+    """Compare arguments with what a class or function takes.
+
+    Args:
+        target: It is not called.
+        arguments: By their names.
+
+    Raises:
+        TypeError: If one is unknown, or lacks.
+    """
     try:
         inspect.signature(target).bind(**arguments)
     except ValueError:  # no Python function
         return
     except TypeError as error:
         raise TypeError(f'{target.__name__}() {error}') from error
-
-
-def check_parts(cfg: Mapping[str, Any]) -> None:
-    """Look at the parts of a training that are built after its data and model: optimizer, schedules, samplers, loops.
-
-    Args:
-        cfg: A lowered config.
-
-    Raises:
-        KeyError: If a type is not registered.
-        TypeError: If an optimizer has no such argument, or lacks one.
-        UserError: If one of torch's optimizers does not take its values, or a writer of curves lacks its package.
-    """
-    init_default_scope(cfg.get('default_scope', 'mmopt'))
-    wrapper = cfg.get('optim_wrapper')
-    sections = [wrapper] if isinstance(wrapper, Mapping) else []
-    if sections and 'optimizer' not in sections[0]:  # one for each optimizer, by its name
-        sections += [part for part in sections[0].values() if isinstance(part, Mapping) and 'optimizer' in part]
-    for section in sections:
-        _check_type(OPTIM_WRAPPERS, section)
-        _check_type(OPTIM_WRAPPER_CONSTRUCTORS, dict(type=section.get('constructor')))
-        _check_optimizer(section.get('optimizer'))
-    schedules = cfg.get('param_scheduler') or ()
-    groups = schedules.values() if isinstance(schedules, Mapping) and 'type' not in schedules else [schedules]
-    for group in groups:
-        for schedule in [group] if isinstance(group, Mapping) else group:
-            _check_type(PARAM_SCHEDULERS, schedule)
-    for name in ('train', 'val'):
-        loader = cfg.get(f'{name}_dataloader') or {}
-        _check_type(DATA_SAMPLERS, loader.get('sampler'))
-        _check_type(DATA_SAMPLERS, loader.get('batch_sampler'))
-        _check_type(LOOPS, cfg.get(f'{name}_cfg'))
-    _check_type(LOG_PROCESSORS, cfg.get('log_processor'))
-    visualizer = cfg.get('visualizer')
-    _check_type(VISUALIZERS, visualizer)
-    backends = visualizer.get('vis_backends') if isinstance(visualizer, Mapping) else None
-    for backend in [backends] if isinstance(backends, Mapping) else backends or ():
-        _check_type(VISBACKENDS, backend)
-        kind = str(backend.get('type')).rpartition('.')[2] if isinstance(backend, Mapping) else ''
-        packages = _PACKAGES.get(kind, ())
-        if packages and not any(find_spec(package) for package in packages):
-            raise UserError(
-                f'{kind}: the package {packages[0]} is not installed: pip install {packages[0]}, or take it out of '
-                f'{spelled("visualizer.vis_backends")}.'
-            )
-
-
-def _check_type(registry: Node, section: Any) -> None:
-    if isinstance(section, Mapping) and isinstance(section.get('type'), str):
-        with DefaultScope.overwrite_default_scope(section.get('_scope_')):
-            _look_up(registry, section['type'])
-
-
-def _check_optimizer(section: Any) -> None:
-    if not isinstance(section, Mapping) or 'type' not in section:
-        return  # one that is built, or a constructor's own affair
-    with DefaultScope.overwrite_default_scope(section.get('_scope_')):
-        found: Callable = _look_up(OPTIMIZERS, section['type'])
-    arguments = {key: value for key, value in section.items() if key not in ('type', '_scope_')}
-    weight = torch.nn.Parameter(torch.zeros(1, 1))
-    _check_arguments(found, dict(params=[weight], **arguments))
-    if getattr(found, '__module__', '').startswith('torch.optim.'):  # it knows which values go together
-        try:
-            found([weight], **arguments)
-        except ValueError as error:
-            name = spelled('optim_wrapper.optimizer.type')
-            raise UserError(f'{name}={section["type"]!r} does not take its arguments: {error}.') from error
 
 
 def check_metrics(evaluator: Any, dataset: Any) -> None:
@@ -167,9 +99,9 @@ def check_metrics(evaluator: Any, dataset: Any) -> None:
         if not isinstance(config, Mapping) or 'type' not in config:
             continue  # a metric that is built
         with DefaultScope.overwrite_default_scope(config.get('_scope_')):
-            found = _look_up(METRICS, config['type'])
+            found = look_up(METRICS, config['type'])
         arguments = {key: value for key, value in config.items() if key not in ('type', '_scope_')}
-        _check_arguments(found, arguments)
+        check_arguments(found, arguments)
         if dataset is not None and found is DatasetEvaluateMetric:
             found(**arguments).dataset = dataset
 
@@ -197,7 +129,7 @@ def known_metrics(evaluator: Any, metainfo: Mapping[str, Any]) -> list[str] | No
         return None
     names: list[str] = []
     for config in configs:
-        if not hasattr(_look_up(METRICS, config.get('type')), 'metric_keys'):
+        if not hasattr(look_up(METRICS, config.get('type')), 'metric_keys'):
             return None
         metric = METRICS.build(dict(config))
         classes = getattr(metric, 'classes', None) or metainfo.get('classes') or ('*',)

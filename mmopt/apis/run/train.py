@@ -18,7 +18,8 @@ from mmopt.apis.logs.read import RunLog, read_run
 from mmopt.apis.logs.time import Bottleneck, plot_time, read_time
 from mmopt.apis.memory.estimate import estimate_memory
 from mmopt.apis.pictures.save import NUM_PICTURES, can_draw, save_pictures
-from mmopt.apis.run.checks import check_hooks, check_metric_names, check_metrics, check_parts
+from mmopt.apis.run.check_parts import check_parts
+from mmopt.apis.run.checks import check_hooks, check_metric_names, check_metrics
 from mmopt.apis.run.evaluate import scalars
 from mmopt.apis.run.expect import ExpectedMetrics, check_expectations, parse_expectations
 from mmopt.apis.run.facts import Facts, Start, collect_facts

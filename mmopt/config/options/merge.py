@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmopt.config.data_root import replace_data_root
-from mmopt.config.keys import SECTIONS, TOP_LEVEL
+from mmopt.config.keys import NATIVE, SECTIONS, TOP_LEVEL
 from mmopt.config.options.parse import parse_options
 from mmopt.config.schema import ConfigError, did_you_mean
 
@@ -97,7 +97,7 @@ def _check_new(target: Mapping[str, Any], key: str, path: tuple[str, ...]) -> No
     """Refuse to begin a new section whose name is a slip of a present or known one."""
     section = SECTIONS.get('.'.join(path)) if path else TOP_LEVEL
     known = section.keys if section else {}
-    if key in known:
+    if key in known or (not path and key in NATIVE):
         return
     match = did_you_mean(key, [*target, *known], 0.8)
     if match is not None:

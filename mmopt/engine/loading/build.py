@@ -25,7 +25,10 @@ from mmopt.utils.distributed import local_world_size
 from mmopt.utils.errors import UserError
 from mmopt.utils.malloc import keep_freed_pages
 
-__all__ = ['build_dataloader', 'init_worker']
+__all__ = ['OWN_KEYS', 'build_dataloader', 'init_worker']
+
+OWN_KEYS = ('cache', 'cache_dir', 'on_bad_sample', 'num_batch_per_epoch')
+"""Keys of a loader's section beside the arguments of torch's; the last is MMEngine's."""
 
 
 def init_worker(worker_id: int) -> None:
