@@ -179,6 +179,12 @@ def test_two_data_roots_are_refused():
         apply_options(make(), ['data.data_root=a', 'data_root=b'])
 
 
+@pytest.mark.parametrize('root', ['{}', '[1]', 'None'])
+def test_a_data_root_that_is_no_path_is_refused(root):
+    with pytest.raises(ConfigError, match=r'--options data.data_root=.*: a data root is the path of a folder'):
+        apply_options(make_config(), [f'data.data_root={root}'])
+
+
 def test_every_section_of_mmengine_may_be_begun_by_an_option():
     native = dict(train_dataloader=dict(dataset=dict(type='A')), train_cfg=dict(max_epochs=1), optim_wrapper=dict())
     for name in set(NATIVE) - set(ROOTS):

@@ -139,6 +139,9 @@ def apply_parsed(cfg: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str
     """
     rest = {key: value for key, value in options.items() if key not in ROOTS}
     roots = {key: options[key] for key in ROOTS if key in options}
+    for key, root in roots.items():
+        if not isinstance(root, str | int | float):
+            raise ConfigError(f'--options {key}={root!r}: a data root is the path of a folder.')
     if len(set(roots.values())) > 1:
         raise ConfigError(f'--options give two data roots: {roots}; keep data.data_root.')
     for root in set(roots.values()):
