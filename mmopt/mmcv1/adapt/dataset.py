@@ -5,49 +5,20 @@ Here they are seeded per sample, so that a run resumes bit for bit and does not 
 """
 
 import inspect
-import random
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import torch
 from mmengine.config import ConfigDict
-from numpy.random import mtrand
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import Dataset
 
 from mmopt.mmcv1.adapt.find import find_build_dataset
 from mmopt.mmcv1.standins.collate import mmcv1_collate
 from mmopt.registry import DATASETS, FUNCTIONS
-from mmopt.utils.seeding import SampleIndex, sample_rng
+from mmopt.utils.seeding import global_generators_of
 
 __all__ = ['MMCV1Dataset']
 
 FUNCTIONS.register_module(name='mmcv1_collate', module=mmcv1_collate)
-_STREAM = 0x2545F4914F6CDD1D  # keeps these streams apart from those of mmopt's own samples
-_FOR_SAMPLES = np.random.MT19937(0)
-
-
-@contextmanager
-def _seeded(index: int) -> Iterator[None]:
-    """Seed the global generators by one sample; outside of workers, put them back afterwards."""
-    seed, epoch = getattr(index, 'seed', 0), getattr(index, 'epoch', 0)
-    drawn = sample_rng(SampleIndex(index, seed ^ _STREAM, epoch)).integers(1 << 32, size=3).tolist()
-    is_worker = get_worker_info() is not None  # nobody else draws there
-    if not is_worker:
-        # NumPy takes 0.1 ms to read and set its state, and 0.3 us to draw from another generator meanwhile.
-        before = mtrand.get_bit_generator(), random.getstate(), torch.default_generator.get_state()
-        mtrand.set_bit_generator(_FOR_SAMPLES)
-    np.random.seed(drawn[0])
-    random.seed(drawn[1])
-    torch.default_generator.manual_seed(drawn[2])
-    try:
-        yield
-    finally:
-        if not is_worker:
-            mtrand.set_bit_generator(before[0])
-            random.setstate(before[1])
-            torch.default_generator.set_state(before[2])
 
 
 @DATASETS.register_module()
@@ -72,7 +43,7 @@ class MMCV1Dataset(Dataset):
         return len(self.inner)
 
     def __getitem__(self, index: int) -> Any:
-        with _seeded(index):
+        with global_generators_of(index):
             return self.inner[int(index)]
 
     def __getattr__(self, name: str) -> Any:
