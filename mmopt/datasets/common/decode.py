@@ -187,7 +187,7 @@ def picture_size(path: str | Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            turned = image.getexif().get(0x0112, 1) >= 5
+            turned = image.getexif().get(_ORIENTATION, 1) >= 5
     except (OSError, UnidentifiedImageError) as error:
         raise DataError(f'{path}: not an image that can be read: {error}.') from error
     return (width, height) if turned else (height, width)
