@@ -1,9 +1,11 @@
 """A data worker that dies: what happened and what to do, instead of torch's two lines."""
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch.utils.data import DataLoader
 
 from mmopt.config.spelling import spelled
@@ -33,10 +35,22 @@ def worker_deaths_explained(loader: DataLoader) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        match = _find(error)
+        # A batch whose worker died while it handed it over is a broken connection, before torch has noticed the death.
+        match = _find(error) or (_find(_death_noticed()) if isinstance(error, ConnectionError | EOFError) else None)
         if match is None:
             raise
         raise WorkerDiedError(_explain(match['pids'], match['how'] or '', loader)) from error
+
+
+def _death_noticed() -> RuntimeError | None:
+    """Wait up to a second for torch's own error about a worker that died."""
+    try:
+        for _ in range(20):
+            torch._C._error_if_any_worker_fails()
+            time.sleep(0.05)  # the signal that a child has died may be raised here
+    except RuntimeError as error:
+        return error
+    return None
 
 
 def _find(error: BaseException | None) -> re.Match | None:

@@ -6,9 +6,9 @@ import signal
 import pytest
 import torch
 from mmengine.hooks import Hook
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
-from mmopt.engine.loading.worker_death import WorkerDiedError
+from mmopt.engine.loading.worker_death import WorkerDiedError, worker_deaths_explained
 from mmopt.registry import DATASETS, HOOKS
 from mmopt.structures import ReportedBatch, move_to
 from mmopt.utils.errors import DataError, UserError
@@ -114,6 +114,28 @@ def test_a_killed_worker_is_named_with_the_remedy(tmp_path):
     with pytest.raises(WorkerDiedError, match=r'train_dataloader.num_workers=1, now 2\).*--auto-resume') as caught:
         build(cfg).train()
     assert 'the kernel kills one when memory runs out' in str(caught.value)
+
+
+@pytest.mark.parametrize('error', [ConnectionResetError(104, 'reset'), BrokenPipeError(32, 'pipe'), EOFError()])
+def test_a_worker_that_dies_while_it_hands_over_a_batch_is_named_too(monkeypatch, error):
+    """The broken connection comes before torch has noticed the death."""
+    loader = DataLoader([1], num_workers=1)
+    checks = iter([None, RuntimeError('DataLoader worker (pid 123) is killed by signal: Killed. ')])
+
+    def check():
+        if (noticed := next(checks)) is not None:
+            raise noticed
+
+    monkeypatch.setattr('torch._C._error_if_any_worker_fails', check)
+    with pytest.raises(WorkerDiedError, match='123') as caught, worker_deaths_explained(loader):
+        raise error
+    assert caught.value.__cause__ is error
+
+
+def test_a_connection_that_breaks_while_all_workers_live_stays_what_it_is(monkeypatch):
+    monkeypatch.setattr('time.sleep', lambda seconds: None)
+    with pytest.raises(ConnectionResetError), worker_deaths_explained(DataLoader([1], num_workers=1)):
+        raise ConnectionResetError(104, 'of a data set that reads from a network')
 
 
 def test_what_is_reported_travels_with_the_batch_to_its_device():
