@@ -3,6 +3,7 @@
 
 python tools/predict.py work_dirs/x/best_mAP50.pth street.jpg folder 'more/**/*.png' list.txt --out found
 python tools/predict.py CONFIG CHECKPOINT SOURCE ... --out DIR --format csv coco --conf 0.25
+python tools/predict.py model.onnx SOURCE ... --out DIR                     # a file of tools/export.py
 
 The checkpoint knows its config; one that does not needs it named first. The same command goes on after an interruption.
 Exit codes: 0, all pictures are predicted. 2, a mistake that you can mend. 3, some pictures could not be read: they are
@@ -34,6 +35,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='detection: json coco csv yolo png; segmentation: json csv png color overlay; default: all',
     )
     parser.add_argument('--conf', type=float, metavar='C', help='leave out boxes of less confidence; default: keep all')
+    parser.add_argument('--tta', action='store_true', help='predict mirror images and other sizes as well, and merge')
     parser.add_argument('--strict', action='store_true', help='stop at a picture that cannot be read; default: skip it')
     parser.add_argument('--options', '--cfg-options', nargs='+', action='extend', default=[], metavar='KEY=VALUE')
     parser.add_argument('--device', default='auto', help='cpu, cuda, cuda:1, mps; default: the best there is')
@@ -68,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         allow_partial=args.allow_partial,
         strip_prefix=args.strip_prefix,
         allow_pickle=args.allow_pickle,
+        tta=args.tta,
     )
     try:
         done = predict_into(predictor, sources, args.out, formats=formats, confidence=args.conf, strict=args.strict)

@@ -20,9 +20,11 @@ from mmengine.registry import init_default_scope
 from mmopt.apis.config import load_config
 from mmopt.apis.custom_imports import import_custom_modules
 from mmopt.apis.extension import provide_extension
+from mmopt.apis.predict.exported import ExportedModel, is_graph
 from mmopt.apis.predict.sources import Item, list_items
 from mmopt.apis.run.facts import collate_of, model_config
 from mmopt.apis.run.start import check_there
+from mmopt.apis.run.tta import apply_tta
 from mmopt.datasets.common.predict import Result, predict_sample
 from mmopt.engine import checkpoint_io
 from mmopt.engine.micro_batch import Predictor as InParts
@@ -42,7 +44,6 @@ __all__ = ['Predictor', 'is_config']
 
 _LOGGER = logging.getLogger('mmopt.predict')
 _MAX_READERS = 4
-_GRAPHS = ('.onnx', '.pt2')
 
 Skip = Callable[[Item, Exception], None]
 
@@ -59,7 +60,7 @@ class Predictor:
     :class:`mmopt.datasets.segmentation.result`.
 
     Args:
-        checkpoint_or_config: A checkpoint, whose own config is taken, or a config.
+        checkpoint_or_config: A checkpoint, whose own config is taken, a config, or a file of ``tools/export.py``.
         checkpoint: The weights, behind a config.
         device: ``'auto'``, or what torch calls one.
         precision: ``'auto'``: what an evaluation of this checkpoint computes in; or ``fp32``, ``fp16``, ``bf16``.
@@ -68,6 +69,7 @@ class Predictor:
         allow_partial: Go on where weights do not fit the model.
         strip_prefix: Taken off the names of the weights.
         allow_pickle: See :func:`mmopt.engine.checkpoint_io.load`.
+        tta: Test-time augmentation: predict mirror images and other sizes as well; see :mod:`mmopt.apis.run.tta`.
 
     Raises:
         UserError: If a file is missing, the checkpoint has no config, the weights do not fit, or this task cannot be
@@ -86,6 +88,7 @@ class Predictor:
         allow_partial: bool = False,
         strip_prefix: str | None = None,
         allow_pickle: bool = False,
+        tta: bool = False,
     ) -> None:
         if precision not in ('auto', *PRECISIONS):
             raise UserError(f'precision must be auto, {", ".join(PRECISIONS)}; got {precision!r}.')
@@ -97,21 +100,22 @@ class Predictor:
         if self.config is None and options:
             raise UserError('Options change a config file: name it before the checkpoint.')
         self.checkpoint = str(checkpoint_or_config if checkpoint is None else checkpoint)
-        if Path(self.checkpoint).suffix.lower() in _GRAPHS:
-            raise UserError(
-                f'{self.checkpoint} is an exported graph, which cannot be predicted with yet: name the checkpoint that '
-                'it was exported from.'
-            )
         check_there(self.checkpoint)
         limit_threads()
-        content = checkpoint_io.load(self.checkpoint, allow_pickle=allow_pickle)
-        cfg = (
-            _own_config(self.checkpoint, content) if self.config is None else load_config(self.config, options=options)
-        )
-        self.cfg: Config = native_config(cfg)
+        graph: ExportedModel | None = None
+        content: dict[str, Any] = {}
+        if is_graph(self.checkpoint):
+            graph = self._open_graph(device, precision, tta=tta)
+            cfg, meta = graph.config, graph.meta
+            import_custom_modules(Path(self.checkpoint), cfg.get('custom_imports'))
+        else:
+            content = checkpoint_io.load(self.checkpoint, allow_pickle=allow_pickle)
+            own = self.config is None
+            cfg = _own_config(self.checkpoint, content) if own else load_config(str(self.config), options=options)
+            meta = content['meta']
+        self.cfg: Config = native_config(apply_tta(cfg) if tta else cfg)
         prepare_determinism(self.cfg.get('randomness'))
         init_default_scope(self.cfg.get('default_scope', 'mmopt'))
-        meta = content['meta']
         loader = _loader(self.cfg)
         section = _innermost(loader['dataset'])
         self.dataset = _build_dataset(section, meta, self.checkpoint)
@@ -119,6 +123,10 @@ class Predictor:
         """The config of what a picture goes through."""
         self.batch_size = batch_size or int(loader.get('batch_size') or 1)
         self._collate = collate_of(loader)
+        if graph is not None:
+            self.device, self.precision, self.model = graph.device, 'fp32', graph
+            self._predict = InParts(graph, _LOGGER, 'test_step')
+            return
         self.device = torch.device(get_device() if device == 'auto' else device)
         if precision == 'auto' and (self.cfg.get('test_cfg') or {}).get('fp16'):
             precision = 'fp16'  # of the evaluation, whatever the run was trained in
@@ -130,6 +138,15 @@ class Predictor:
         """What it computes in."""
         self.model = self._build_model(content['state_dict'], allow_partial, strip_prefix)
         self._predict = InParts(self.model, _LOGGER, 'test_step')
+
+    def _open_graph(self, device: str, precision: str, *, tta: bool) -> ExportedModel:
+        if self.config is not None:
+            raise UserError(f'{self.checkpoint} knows its pipeline: name it without a config.')
+        if precision not in ('auto', 'fp32'):
+            raise UserError(f'precision {precision}: an exported graph computes in fp32.')
+        if tta:
+            raise UserError(f'--tta: {self.checkpoint} computes what it was exported with: tools/export.py --tta.')
+        return ExportedModel(self.checkpoint, device)
 
     @property
     def classes(self) -> tuple[str, ...]:
