@@ -38,6 +38,7 @@ from mmopt.utils.errors import DataError, UserError
 from mmopt.utils.host import limit_threads, usable_cores
 from mmopt.utils.precision import DTYPES, PRECISIONS, this_device
 from mmopt.utils.seeding import prepare_determinism
+from mmopt.utils.shipped import find_config
 
 __all__ = ['Predictor', 'is_config']
 
@@ -49,8 +50,8 @@ Skip = Callable[[Item, Exception], None]
 
 
 def is_config(path: str | Path) -> bool:
-    """Tell a config from a checkpoint by its ending."""
-    return Path(path).suffix.lower() in ('.py', '.json', '.yaml', '.yml')
+    """Tell a config, or the name of one that ships, from a checkpoint by its ending."""
+    return find_config(path).suffix.lower() in ('.py', '.json', '.yaml', '.yml')
 
 
 class Predictor:
