@@ -21,6 +21,7 @@ from mmopt.apis.config import load_config
 from mmopt.apis.custom_imports import import_custom_modules
 from mmopt.apis.extension import provide_extension
 from mmopt.apis.predict.exported import ExportedModel, is_graph
+from mmopt.apis.predict.foreign import ForeignData, is_foreign
 from mmopt.apis.predict.sources import Item, list_items
 from mmopt.apis.run.facts import collate_of, model_config
 from mmopt.apis.run.start import check_there
@@ -39,6 +40,7 @@ from mmopt.utils.errors import DataError, UserError
 from mmopt.utils.host import limit_threads, usable_cores
 from mmopt.utils.precision import DTYPES, PRECISIONS, this_device
 from mmopt.utils.seeding import prepare_determinism
+from mmopt.utils.shipped import find_config
 
 __all__ = ['Predictor', 'is_config']
 
@@ -49,8 +51,8 @@ Skip = Callable[[Item, Exception], None]
 
 
 def is_config(path: str | Path) -> bool:
-    """Tell a config from a checkpoint by its ending."""
-    return Path(path).suffix.lower() in ('.py', '.json', '.yaml', '.yml')
+    """Tell a config, or the name of one that ships, from a checkpoint by its ending."""
+    return find_config(path).suffix.lower() in ('.py', '.json', '.yaml', '.yml')
 
 
 class Predictor:
@@ -118,14 +120,14 @@ class Predictor:
         init_default_scope(self.cfg.get('default_scope', 'mmopt'))
         loader = _loader(self.cfg)
         section = _innermost(loader['dataset'])
-        self.dataset = _build_dataset(section, meta, self.checkpoint)
+        self.dataset = _build_dataset(section, meta, self.checkpoint, self.cfg)
         self.pipeline = section.get('pipeline')
         """The config of what a picture goes through."""
         self.batch_size = batch_size or int(loader.get('batch_size') or 1)
         self._collate = collate_of(loader)
         if graph is not None:
             self.device, self.precision, self.model = graph.device, 'fp32', graph
-            self._predict = InParts(graph, _LOGGER, 'test_step')
+            self._in_parts = InParts(graph, _LOGGER, 'test_step')
             return
         self.device = torch.device(get_device() if device == 'auto' else device)
         if precision == 'auto' and (self.cfg.get('test_cfg') or {}).get('fp16'):
@@ -137,7 +139,9 @@ class Predictor:
         self.precision = precision
         """What it computes in."""
         self.model = self._build_model(content['state_dict'], allow_partial, strip_prefix)
-        self._predict = InParts(self.model, _LOGGER, 'test_step')
+        self._in_parts = InParts(self.model, _LOGGER, 'test_step')
+        if isinstance(self.dataset, ForeignData):
+            self.dataset.try_out(self._predict)
 
     def _open_graph(self, device: str, precision: str, *, tta: bool) -> ExportedModel:
         if self.config is not None:
@@ -208,12 +212,15 @@ class Predictor:
             if not good:
                 yield []
                 continue
-            with torch.no_grad(), autocast(self.device.type, DTYPES[self.precision]):
-                samples = self._predict(self._collate([sample for _, sample in good]))
+            samples = self._predict([sample for _, sample in good])
             yield [
-                (item, self.dataset.to_result(sample.cpu(), item.source))
+                (item, self.dataset.to_result(sample.cpu() if hasattr(sample, 'cpu') else sample, item.source))
                 for (item, _), sample in zip(good, samples, strict=True)
             ]
+
+    def _predict(self, prepared: list[Any]) -> Any:
+        with torch.no_grad(), autocast(self.device.type, DTYPES[self.precision]):
+            return self._in_parts(self._collate(prepared))
 
 
 def _own_config(checkpoint: str, content: Mapping[str, Any]) -> Config:
@@ -241,10 +248,13 @@ def _innermost(section: Mapping[str, Any]) -> dict[str, Any]:
     return dict(section)
 
 
-def _build_dataset(section: Mapping[str, Any], meta: Mapping[str, Any], checkpoint: str) -> Any:
+def _build_dataset(section: Mapping[str, Any], meta: Mapping[str, Any], checkpoint: str, cfg: Config) -> Any:
     """Build the data set for its pipeline and its task's knowledge: no annotation is read if classes are known."""
     kind = section['type'] if isinstance(section['type'], type) else DATASETS.get(section['type'])
-    if kind is None or not (hasattr(kind, 'predict_info') and hasattr(kind, 'to_result')):
+    takes_part = hasattr(kind, 'predict_info') and hasattr(kind, 'to_result')
+    if kind is not None and not takes_part and is_foreign(kind):
+        return ForeignData(kind, section, meta.get('dataset_meta') or {}, cfg)
+    if not takes_part:
         name = getattr(kind, '__name__', section['type'])
         raise UserError(
             f'{name}: detection and segmentation of pictures can be predicted so far. A data set of your own takes '

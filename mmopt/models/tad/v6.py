@@ -10,11 +10,11 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmopt.models.tad.complete import complete_frames
-from mmopt.models.tad.encoder import device_of
 from mmopt.models.tad.labels import LABEL_PREPROCESSOR, TTA_REASON, best_triples, collect_labels, masked_log_softmax
 from mmopt.registry import MODELS
 from mmopt.structures import DataSample, require_samples
 from mmopt.structures.complete_graph import CompleteGraph
+from mmopt.utils.placement import device_of
 
 __all__ = ['FrameClassifier', 'find_runs']
 

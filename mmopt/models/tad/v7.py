@@ -15,7 +15,6 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmopt.models.tad.complete import complete_intervals
-from mmopt.models.tad.encoder import device_of
 from mmopt.models.tad.labels import (
     LABEL_PREPROCESSOR,
     TTA_REASON,
@@ -28,6 +27,7 @@ from mmopt.ops.segments import IGNORED, decode_segments, make_anchors, match_anc
 from mmopt.registry import MODELS
 from mmopt.structures import DataSample, require_samples
 from mmopt.structures.complete_graph import CompleteGraph
+from mmopt.utils.placement import device_of
 
 __all__ = ['IntervalDetector', 'focal_loss']
 
