@@ -20,6 +20,7 @@ from mmengine.registry import init_default_scope
 from mmopt.apis.config import load_config
 from mmopt.apis.custom_imports import import_custom_modules
 from mmopt.apis.extension import provide_extension
+from mmopt.apis.predict.own_sources import configure, expand_sources, find_items, predict_cut
 from mmopt.apis.predict.sources import Item, list_items
 from mmopt.apis.run.facts import collate_of, model_config
 from mmopt.apis.run.start import check_there
@@ -65,6 +66,7 @@ class Predictor:
         precision: ``'auto'``: what an evaluation of this checkpoint computes in; or ``fp32``, ``fp16``, ``bf16``.
         batch_size: Pictures that are predicted at once; None: as many as an evaluation.
         options: ``key=value`` texts that change the config file.
+        source_options: What is to be known of sources, by name; the data set class says what it takes.
         allow_partial: Go on where weights do not fit the model.
         strip_prefix: Taken off the names of the weights.
         allow_pickle: See :func:`mmopt.engine.checkpoint_io.load`.
@@ -83,6 +85,7 @@ class Predictor:
         *,
         batch_size: int | None = None,
         options: Sequence[str] = (),
+        source_options: Mapping[str, Any] | None = None,
         allow_partial: bool = False,
         strip_prefix: str | None = None,
         allow_pickle: bool = False,
@@ -115,8 +118,13 @@ class Predictor:
         loader = _loader(self.cfg)
         section = _innermost(loader['dataset'])
         self.dataset = _build_dataset(section, meta, self.checkpoint)
+        self.source_options = {name: value for name, value in (source_options or {}).items() if value is not None}
+        """What the user says of sources."""
+        configure(self.dataset, self.source_options, meta.get('dataset_meta') or {}, _metrics(self.cfg))
         self.pipeline = section.get('pipeline')
         """The config of what a picture goes through."""
+        self.is_cutting = hasattr(self.dataset, 'open_source')
+        """Whether a source is cut into samples, so that sources do not share batches."""
         self.batch_size = batch_size or int(loader.get('batch_size') or 1)
         self._collate = collate_of(loader)
         self.device = torch.device(get_device() if device == 'auto' else device)
@@ -159,10 +167,10 @@ class Predictor:
         Returns:
             The results, in the order of the sources and without the skipped.
         """
-        if isinstance(sources, str | Path | np.ndarray):
+        if isinstance(sources, str | Path | np.ndarray | Mapping):
             sources = [sources]
-        items = iter(list_items(sources)) if isinstance(sources, Sequence) else _stream(sources)
-        for batch in self.predict_batches(_batches(items, self.batch_size), skip=skip):
+        items = iter(self.list_items(sources)) if isinstance(sources, Sequence) else self._stream(sources)
+        for batch in self.predict_batches(_batches(items, 1 if self.is_cutting else self.batch_size), skip=skip):
             for _, result in batch:
                 yield result
 
@@ -179,6 +187,9 @@ class Predictor:
         Returns:
             For every batch its pictures, without the skipped, and their results.
         """
+        if self.is_cutting:
+            yield from self._predict_cut(batches, skip)
+            return
         for pending in _read_ahead(batches, self.dataset):
             good: list[tuple[Item, Any]] = []
             for item, future in pending:
@@ -191,12 +202,63 @@ class Predictor:
             if not good:
                 yield []
                 continue
-            with torch.no_grad(), autocast(self.device.type, DTYPES[self.precision]):
-                samples = self._predict(self._collate([sample for _, sample in good]))
+            samples = self._run([sample for _, sample in good])
             yield [
                 (item, self.dataset.to_result(sample.cpu(), item.source))
                 for (item, _), sample in zip(good, samples, strict=True)
             ]
+
+    def _predict_cut(self, batches: Iterable[Sequence[Item]], skip: Skip | None) -> Iterator[list[tuple[Item, Result]]]:
+        for batch in batches:
+            for item in batch:
+                try:
+                    yield [(item, predict_cut(self.dataset, item.source, self.batch_size, self._run))]
+                except (DataError, OSError) as error:
+                    if skip is None:
+                        raise
+                    skip(item, error)
+
+    def _run(self, samples: list[Any]) -> Sequence[Any]:
+        with torch.no_grad(), autocast(self.device.type, DTYPES[self.precision]):
+            return self._predict(self._collate(samples))
+
+    def switch_on(self, attribute: str, asked_by: str) -> None:
+        """Let the model keep what it otherwise throws away.
+
+        Args:
+            attribute: Of the model, such as ``keep_probabilities``; empty: nothing.
+            asked_by: What asks for it, for the message.
+
+        Raises:
+            UserError: If the model has no such attribute.
+        """
+        if attribute and not hasattr(self.model, attribute):
+            raise UserError(f'{asked_by}: {type(self.model).__name__} has no {attribute}, so it is not known.')
+        if attribute:
+            setattr(self.model, attribute, True)
+
+    def list_items(self, sources: Sequence[Any], *, without: str | Path | None = None) -> list[Item]:
+        """List what sources hold that this model predicts.
+
+        Args:
+            sources: See :meth:`__call__`.
+            without: A folder whose content is no source.
+
+        Returns:
+            The items of :meth:`predict_batches`.
+        """
+        if self.is_cutting:
+            return find_items(self.dataset, sources, without=without)
+        if hasattr(self.dataset, 'find_sources'):
+            sources = expand_sources(self.dataset, sources)
+        return list_items(sources, without=without)
+
+    def _stream(self, sources: Iterable[Any]) -> Iterator[Item]:
+        for number, source in enumerate(sources):
+            if isinstance(source, np.ndarray):
+                yield Item(source, f'array_{number:06d}')
+            else:
+                yield from self.list_items([source])
 
 
 def _own_config(checkpoint: str, content: Mapping[str, Any]) -> Config:
@@ -227,11 +289,11 @@ def _innermost(section: Mapping[str, Any]) -> dict[str, Any]:
 def _build_dataset(section: Mapping[str, Any], meta: Mapping[str, Any], checkpoint: str) -> Any:
     """Build the data set for its pipeline and its task's knowledge: no annotation is read if classes are known."""
     kind = section['type'] if isinstance(section['type'], type) else DATASETS.get(section['type'])
-    if kind is None or not (hasattr(kind, 'predict_info') and hasattr(kind, 'to_result')):
+    if kind is None or not (hasattr(kind, 'predict_info') and hasattr(kind, 'result_type')):
         name = getattr(kind, '__name__', section['type'])
         raise UserError(
-            f'{name}: detection and segmentation of pictures can be predicted so far. A data set of your own takes '
-            'part with the methods predict_info and to_result (docs/predict.md).'
+            f'{name}: it does not say how sources of its own become samples. A data set class takes part with '
+            'predict_info, to_result and result_type (docs/predict.md).'
         )
     metainfo = dict(section.get('metainfo') or {})
     known = metainfo.get('classes') or getattr(kind, 'METAINFO', {}).get('classes')
@@ -249,12 +311,12 @@ def _build_dataset(section: Mapping[str, Any], meta: Mapping[str, Any], checkpoi
     return dataset
 
 
-def _stream(sources: Iterable[Any]) -> Iterator[Item]:
-    for number, source in enumerate(sources):
-        if isinstance(source, np.ndarray):
-            yield Item(source, f'array_{number:06d}')
-        else:
-            yield from list_items([source])
+def _metrics(cfg: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the configs of the evaluation's metrics."""
+    evaluator = cfg.get('test_evaluator') or cfg.get('val_evaluator') or []
+    if isinstance(evaluator, Mapping):
+        evaluator = evaluator.get('metrics', evaluator)
+    return [evaluator] if isinstance(evaluator, Mapping) else [one for one in evaluator if isinstance(one, Mapping)]
 
 
 def _batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:

@@ -92,9 +92,9 @@ class Records:
 
 
 def _identity(item: Item) -> tuple[int, int]:
-    """Return size and time of a file: another one of its name is another picture."""
+    """Return size and time of its files: others of their names are another picture."""
     try:
-        facts = os.stat(item.file)
+        facts = [os.stat(file) for file in getattr(item.source, 'files', (item.file,))]
     except OSError:
         return -1, -1
-    return facts.st_size, facts.st_mtime_ns
+    return sum(fact.st_size for fact in facts), max(fact.st_mtime_ns for fact in facts)

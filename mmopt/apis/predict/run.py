@@ -22,7 +22,7 @@ from tqdm import tqdm
 import mmopt
 from mmopt.apis.predict.predictor import Predictor
 from mmopt.apis.predict.records import Records
-from mmopt.apis.predict.sources import Item, list_items
+from mmopt.apis.predict.sources import Item
 from mmopt.apis.predict.write_behind import WriteBehind
 from mmopt.apis.predict.writers import Format, choose_formats, known_formats
 from mmopt.datasets.common.predict import Result
@@ -32,7 +32,7 @@ from mmopt.utils.run_lock import hold_folder
 
 __all__ = ['Predicted', 'predict_into']
 
-_COMPARED = ('checkpoint_sha256', 'config_sha256', 'precision', 'confidence')
+_COMPARED = ('checkpoint_sha256', 'config_sha256', 'precision', 'confidence', 'source_options')
 """What must be the same for a prediction to go on."""
 
 
@@ -82,7 +82,9 @@ def predict_into(
     if confidence is not None and not 0 <= confidence <= 1:
         raise UserError(f'--conf must be between 0 and 1, got {confidence:g}.')
     names = choose_formats(predictor.dataset.result_type.task, formats)
-    items = list_items(sources, without=out)
+    items = predictor.list_items(sources, without=out)
+    for name in names:
+        predictor.switch_on(known_formats(predictor.dataset.result_type.task)[name].needs, f'--format {name}')
     manifest = _describe(predictor, sources, names, confidence)
     out.mkdir(parents=True, exist_ok=True)
     with hold_folder(out) as holder:
@@ -127,7 +129,7 @@ def _predict(
             bar.update()
 
         with bar, WriteBehind(write, note) as behind:
-            todo = _batches_to_do(items, predictor.batch_size, records)
+            todo = _batches_to_do(items, 1 if predictor.is_cutting else predictor.batch_size, records)
             for batch in predictor.predict_batches(todo, skip=None if strict else skip):
                 new = [(item, result) for item, result in batch if not records.has(item)]
                 behind.put([(item, result if confidence is None else result.above(confidence)) for item, result in new])
@@ -176,6 +178,7 @@ def _describe(
         confidence=confidence,
         formats=list(formats),
         sources=[str(source) for source in sources],
+        source_options=json.loads(json.dumps(plain(predictor.source_options), default=str)),
         versions=dict(
             mmopt=mmopt.__version__,
             torch=torch.__version__,

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mmopt.apis.config import missing_file
+from mmopt.apis.predict.names import LISTS, read_list, unique_names
 from mmopt.datasets.common.predict import Source
 from mmopt.utils.errors import UserError
 
@@ -17,7 +18,6 @@ __all__ = ['SUFFIXES', 'Item', 'list_items']
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
 """Files of a folder or a pattern that count as pictures, in lower case."""
 _FILMS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.gif')
-_LISTS = ('.txt', '.lst')
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Item:
     @property
     def file(self) -> str:
         """The path; of an array the name."""
-        return self.source if isinstance(self.source, str) else self.name
+        return self.source if isinstance(self.source, str) else getattr(self.source, 'path', None) or self.name
 
 
 def list_items(sources: Sequence[str | Path | np.ndarray], *, without: str | Path | None = None) -> list[Item]:
@@ -87,8 +87,9 @@ def _expand(source: str) -> Iterator[tuple[str, str]]:
                     file = Path(folder, name)
                     yield str(file), file.relative_to(path).as_posix()
     elif path.is_file():
-        if path.suffix.lower() in _LISTS:
-            yield from _read_list(path)
+        if path.suffix.lower() in LISTS:
+            for file in read_list(path):
+                yield file, Path(file).name
         elif path.suffix.lower() in _FILMS:
             raise UserError(
                 f'{source} is a film, which cannot be predicted yet: write its frames as pictures into a folder '
@@ -108,17 +109,6 @@ def _expand(source: str) -> Iterator[tuple[str, str]]:
 
 def _is_picture(name: str) -> bool:
     return not name.startswith('.') and Path(name).suffix.lower() in SUFFIXES
-
-
-def _read_list(path: Path) -> Iterator[tuple[str, str]]:
-    try:
-        lines = path.read_text(encoding='utf-8-sig').splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f'{path}: a list is a text in UTF-8, a path per line; byte {error.start} is none.') from error
-    for line in filter(None, map(str.strip, lines)):
-        beside = path.parent / line
-        # A file that is neither here nor there is reported when it is read, as a broken one is.
-        yield str(beside if beside.exists() or not Path(line).exists() else Path(line)), Path(line).name
 
 
 def _fixed_part(pattern: Path) -> Path:
@@ -145,14 +135,5 @@ def _empty(source: str) -> str:
 
 
 def _named(found: Sequence[tuple[Source, str]]) -> list[Item]:
-    """Take the ending off; of equal names all but the first keep it (``a``, ``a_png``), or are numbered."""
-    items, taken = [], set()
-    for source, name in found:
-        stem, ending = os.path.splitext(name)
-        choice, number = stem, 1
-        while choice.casefold() in taken:
-            choice = f'{stem}_{ending[1:]}' if number == 1 and ending else f'{stem}_{number}'
-            number += 1
-        taken.add(choice.casefold())
-        items.append(Item(source, choice))
-    return items
+    names = unique_names([name for _, name in found])
+    return [Item(source, name) for (source, _), name in zip(found, names, strict=True)]

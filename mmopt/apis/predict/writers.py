@@ -4,41 +4,20 @@ A format of a picture is written when it has been predicted; one of all pictures
 (:mod:`mmopt.apis.predict.records`), so that it is the same after an interruption.
 """
 
-import csv
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
+from mmopt.apis.predict import action_formats, behavior_formats, bev_formats
+from mmopt.apis.predict.format import JSON, Format, Records, draw_result, write_list, write_picture, write_table
 from mmopt.utils.errors import UserError
 
 __all__ = ['Format', 'choose_formats', 'known_formats']
 
-Records = Iterable[Mapping[str, Any]]
-
-
-@dataclass(frozen=True)
-class Format:
-    """One format.
-
-    Attributes:
-        path: Where it goes in the output folder; ``{name}`` stands for the name of a picture.
-        write: Called with (result, file): of one picture.
-        gather: Called with (records, classes, file): of all pictures.
-    """
-
-    path: str
-    write: Callable[[Any, Path], None] | None = None
-    gather: Callable[[Records, Sequence[str], Path], None] | None = None
-
 
 def known_formats(task: str) -> dict[str, Format]:
     """Return the formats of a task by name: of one that has no writers here, the results as json."""
-    return _FORMATS.get(task, dict(json=_JSON))
+    return _FORMATS.get(task, dict(json=JSON))
 
 
 def choose_formats(task: str, names: Sequence[str] | None) -> list[str]:
@@ -46,7 +25,7 @@ def choose_formats(task: str, names: Sequence[str] | None) -> list[str]:
 
     Args:
         task: Of the results.
-        names: What the user asked for; None for all that the task has.
+        names: What the user asked for; None for all that are written by default.
 
     Returns:
         Their names, each once.
@@ -58,26 +37,15 @@ def choose_formats(task: str, names: Sequence[str] | None) -> list[str]:
     for name in names or ():
         if name not in known:
             raise UserError(f'--format {name}: {task} has {", ".join(known)}.')
-    return list(dict.fromkeys(names or known))
-
-
-def _write_picture(path: Path, picture: np.ndarray) -> None:
-    # Encoded here and written by Python: OpenCV opens no path with letters beyond the system's code page.
-    bgr = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    _, encoded = cv2.imencode('.png', bgr)
-    path.write_bytes(encoded.tobytes())
-
-
-def _draw(result: Any, path: Path) -> None:
-    _write_picture(path, result.draw())
+    return list(dict.fromkeys(names or [name for name, chosen in known.items() if chosen.default]))
 
 
 def _write_label(result: Any, path: Path) -> None:
-    _write_picture(path, result.label)
+    write_picture(path, result.label)
 
 
 def _write_color(result: Any, path: Path) -> None:
-    _write_picture(path, result.color())
+    write_picture(path, result.color())
 
 
 def _write_yolo(result: Any, path: Path) -> None:
@@ -90,15 +58,10 @@ def _write_yolo(result: Any, path: Path) -> None:
     path.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
 
 
-def _gather_json(records: Records, classes: Sequence[str], path: Path) -> None:
-    del classes  # they are in predictions.json
-    _write_list(path, (dict(file=record['file'], **record['result']) for record in records))
-
-
 def _gather_coco(records: Records, classes: Sequence[str], path: Path) -> None:
     """Write COCO's results: ids of pictures and categories count from 1, in the order of sources and classes."""
     del classes
-    _write_list(path, _coco_boxes(records))
+    write_list(path, _coco_boxes(records))
 
 
 def _coco_boxes(records: Records) -> Iterator[dict[str, Any]]:
@@ -114,22 +77,6 @@ def _coco_boxes(records: Records) -> Iterator[dict[str, Any]]:
             )
 
 
-def _write_list(path: Path, entries: Iterable[Mapping[str, Any]]) -> None:
-    """Write a JSON list entry by entry: it never is in memory as a whole."""
-    with path.open('w', encoding='utf-8') as file:
-        file.write('[')
-        for number, entry in enumerate(entries):
-            file.write((',\n' if number else '\n') + json.dumps(entry, ensure_ascii=False))
-        file.write('\n]\n')
-
-
-def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with path.open('w', encoding='utf-8', newline='') as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(rows)
-
-
 def _gather_boxes(records: Records, classes: Sequence[str], path: Path) -> None:
     del classes
     rows = (
@@ -140,7 +87,7 @@ def _gather_boxes(records: Records, classes: Sequence[str], path: Path) -> None:
             found['boxes'], found['scores'], found['labels'], found['names'], strict=True
         )
     )
-    _write_table(path, ('file', 'class', 'label', 'score', 'x1', 'y1', 'x2', 'y2'), rows)
+    write_table(path, ('file', 'class', 'label', 'score', 'x1', 'y1', 'x2', 'y2'), rows)
 
 
 def _gather_areas(records: Records, classes: Sequence[str], path: Path) -> None:
@@ -149,24 +96,28 @@ def _gather_areas(records: Records, classes: Sequence[str], path: Path) -> None:
         for record in records
         for name, count in zip(classes, record['result']['pixels'].values(), strict=True)
     )
-    _write_table(path, ('file', 'class', 'pixels', 'share'), rows)
+    write_table(path, ('file', 'class', 'pixels', 'share'), rows)
 
 
-_JSON = Format('results.json', gather=_gather_json)
 _FORMATS: dict[str, dict[str, Format]] = dict(
     detection=dict(
-        json=_JSON,
+        json=JSON,
         coco=Format('coco_results.json', gather=_gather_coco),
         csv=Format('boxes.csv', gather=_gather_boxes),
         yolo=Format('labels/{name}.txt', _write_yolo),
-        png=Format('pictures/{name}.png', _draw),
+        png=Format('pictures/{name}.png', draw_result),
     ),
     segmentation=dict(
-        json=_JSON,
+        json=JSON,
         csv=Format('areas.csv', gather=_gather_areas),
         png=Format('labels/{name}.png', _write_label),
         color=Format('colors/{name}.png', _write_color),
-        overlay=Format('pictures/{name}.png', _draw),
+        overlay=Format('pictures/{name}.png', draw_result),
     ),
+    **{
+        'temporal action detection': behavior_formats.FORMATS,
+        'driver action recognition': action_formats.FORMATS,
+        'bird-eye-view segmentation': bev_formats.FORMATS,
+    },
 )
 """Task -> name of a format -> the format."""

@@ -66,6 +66,8 @@ class LSSSegmentor(BaseModel):
         self.uncertainty_weight = uncertainty_weight
         self.depth_weight = depth_weight
         self.threshold = threshold
+        self.keep_probabilities = False
+        """Whether predictions hold ``pred_probability`` as well: float16 (P, Z, X)."""
 
     def forward(
         self,
@@ -168,9 +170,12 @@ class LSSSegmentor(BaseModel):
         return losses
 
     def _predictions(self, logits_BPZX: Tensor, data_samples: Sequence[DataSample]) -> list[DataSample]:
-        bits_BZX = encode_label_bits(logits_BPZX.float().sigmoid() > self.threshold)
-        for sample, bits_ZX in zip(data_samples, bits_BZX, strict=True):
+        probability_BPZX = logits_BPZX.float().sigmoid()
+        bits_BZX = encode_label_bits(probability_BPZX > self.threshold)
+        for sample, bits_ZX, probability_PZX in zip(data_samples, bits_BZX, probability_BPZX, strict=True):
             sample.pred_bits = bits_ZX
+            if self.keep_probabilities:
+                sample.pred_probability = probability_PZX.half()
         return list(data_samples)
 
     def _field(self, data_samples: Sequence[DataSample] | None, name: str) -> Tensor:
