@@ -22,7 +22,7 @@ from mmopt.apis import run_tool
 from mmopt.apis.cli.flags import PRECISIONS, add_weight_flags
 
 EXIT_SKIPPED = 3
-_SOURCE_FLAGS = {
+SOURCE_FLAGS = {
     'tracks of animals': {
         '--fps': dict(help='frames per second'),
         '--pix-per-cm': dict(help='scale'),
@@ -74,7 +74,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--allow-pickle', action='store_true', help='load arbitrary Python objects, if you trust the checkpoint'
     )
-    for kind, flags in _SOURCE_FLAGS.items():
+    for kind, flags in SOURCE_FLAGS.items():
         group = parser.add_argument_group(kind)
         for flag, settings in flags.items():
             group.add_argument(flag, **settings)
@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options=args.options,
         source_options={
             name: getattr(args, name)
-            for flags in _SOURCE_FLAGS.values()
+            for flags in SOURCE_FLAGS.values()
             for name in (flag.removeprefix('--').replace('-', '_') for flag in flags)
         },
         allow_partial=args.allow_partial,

@@ -72,8 +72,8 @@ def _draw_scale(painted: np.ndarray, cell_px: int, length_m: int = 10) -> None:
     field = painted[bottom - 26 : bottom + 6, right - length - 8 : right + 8]
     field[:] = field * 0.35  # readable on any ground
     painted[bottom - 2 : bottom + 1, right - length : right] = TEXT
-    for end in (right - length, right - 1):
-        painted[bottom - 6 : bottom + 1, end - 1 : end + 1] = TEXT
+    for start in (right - length, right - 2):
+        painted[bottom - 6 : bottom + 1, start : start + 2] = TEXT
     text = f'{length_m} m'
     left = right - (length + text_size(text, 12)[0]) // 2
     write_text(painted, text, left, bottom - 22, size=12, color=TEXT)
