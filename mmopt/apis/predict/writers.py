@@ -14,26 +14,37 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mmopt.apis.predict.items import Item
 from mmopt.utils.errors import UserError
 
-__all__ = ['Format', 'choose_formats', 'known_formats']
+__all__ = ['Format', 'Plan', 'choose_formats', 'known_formats']
 
 Records = Iterable[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class Format:
-    """One format.
+    """One format; one of the three functions writes it.
 
     Attributes:
-        path: Where it goes in the output folder; ``{name}`` stands for the name of a picture.
+        path: Where it goes in the output folder; ``{name}`` stands for the name of a picture, or of a film.
         write: Called with (result, file): of one picture.
         gather: Called with (records, classes, file): of all pictures.
+        film: Called with a result: the frame that a film shows.
+        default: Whether it is written of pictures if the user names no formats.
+        of_frames: Whether it is written of a film's frames as well then: a file per frame is too much.
+        is_drawing: Whether ``--show-every`` thins it out.
+        needs: An attribute that the model sets to true, for what it does not give otherwise.
     """
 
     path: str
     write: Callable[[Any, Path], None] | None = None
     gather: Callable[[Records, Sequence[str], Path], None] | None = None
+    film: Callable[[Any], np.ndarray] | None = None
+    default: bool = True
+    of_frames: bool = False
+    is_drawing: bool = False
+    needs: str | None = None
 
 
 def known_formats(task: str) -> dict[str, Format]:
@@ -46,7 +57,7 @@ def choose_formats(task: str, names: Sequence[str] | None) -> list[str]:
 
     Args:
         task: Of the results.
-        names: What the user asked for; None for all that the task has.
+        names: What the user asked for; None for all that the task writes by default.
 
     Returns:
         Their names, each once.
@@ -58,7 +69,42 @@ def choose_formats(task: str, names: Sequence[str] | None) -> list[str]:
     for name in names or ():
         if name not in known:
             raise UserError(f'--format {name}: {task} has {", ".join(known)}.')
-    return list(dict.fromkeys(names or known))
+    return list(dict.fromkeys(names or (name for name, chosen in known.items() if chosen.default)))
+
+
+class Plan:
+    """Which files are written of which picture.
+
+    Args:
+        task: Of the results.
+        names: What the user asked for, or None.
+        show_every: Drawings are written of every so many pictures or frames alone; None: of all pictures, and of a
+            film's frames if the user named the format.
+    """
+
+    def __init__(self, task: str, names: Sequence[str] | None, show_every: int | None = None) -> None:
+        if show_every is not None and show_every < 1:
+            raise UserError(f'--show-every must be at least 1, got {show_every}.')
+        self.names = choose_formats(task, names)
+        self.formats = {name: known_formats(task)[name] for name in self.names}
+        self._are_asked = names is not None
+        self._show_every = show_every
+        self._each = [chosen for chosen in self.formats.values() if chosen.write is not None]
+        self._of_frames = [
+            chosen
+            for chosen in self._each
+            if self._are_asked or chosen.of_frames or (chosen.is_drawing and show_every is not None)
+        ]
+        self.film = next((chosen for chosen in self.formats.values() if chosen.film is not None), None)
+        """What is written of a film as one."""
+        self.draws = any(chosen.is_drawing for chosen in self._each) or self.film is not None
+        """Whether the pictures are needed beside the results."""
+
+    def of(self, item: Item) -> list[Format]:
+        """Return the formats that are written of one picture; ``--show-every`` counts its place."""
+        is_shown = self._show_every is None or item.place % self._show_every == 0
+        chosen = self._each if item.film is None else self._of_frames
+        return [one for one in chosen if is_shown or not one.is_drawing]
 
 
 def _write_picture(path: Path, picture: np.ndarray) -> None:
@@ -69,7 +115,7 @@ def _write_picture(path: Path, picture: np.ndarray) -> None:
 
 
 def _draw(result: Any, path: Path) -> None:
-    _write_picture(path, result.draw())
+    _write_picture(path, result.drawing)
 
 
 def _write_label(result: Any, path: Path) -> None:
@@ -92,7 +138,7 @@ def _write_yolo(result: Any, path: Path) -> None:
 
 def _gather_json(records: Records, classes: Sequence[str], path: Path) -> None:
     del classes  # they are in predictions.json
-    _write_list(path, (dict(file=record['file'], **record['result']) for record in records))
+    _write_list(path, (dict(file=record['file'], **_frame_keys(record), **record['result']) for record in records))
 
 
 def _gather_coco(records: Records, classes: Sequence[str], path: Path) -> None:
@@ -111,6 +157,7 @@ def _coco_boxes(records: Records) -> Iterator[dict[str, Any]]:
                 bbox=[x1, y1, x2 - x1, y2 - y1],
                 score=score,
                 file_name=record['file'],
+                **_frame_keys(record),
             )
 
 
@@ -130,43 +177,66 @@ def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]
         writer.writerows(rows)
 
 
+_WHERE = ('file', 'frame', 'time_s')
+
+
+def _where(record: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    """Return file, frame and time: a picture that is no frame of a film has neither."""
+    time_s = record.get('time_s')
+    return record['file'], record.get('frame'), None if time_s is None else f'{time_s:.6f}'
+
+
+def _frame_keys(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: record[key] for key in ('frame', 'time_s') if key in record}
+
+
 def _gather_boxes(records: Records, classes: Sequence[str], path: Path) -> None:
     del classes
     rows = (
-        (record['file'], name, label, score, *box)
+        (*_where(record), name, label, score, *box)
         for record in records
         for found in [record['result']]
         for box, score, label, name in zip(
             found['boxes'], found['scores'], found['labels'], found['names'], strict=True
         )
     )
-    _write_table(path, ('file', 'class', 'label', 'score', 'x1', 'y1', 'x2', 'y2'), rows)
+    _write_table(path, (*_WHERE, 'class', 'label', 'score', 'x1', 'y1', 'x2', 'y2'), rows)
 
 
 def _gather_areas(records: Records, classes: Sequence[str], path: Path) -> None:
     rows = (
-        (record['file'], name, count, count / (record['result']['size'][0] * record['result']['size'][1]))
+        (*_where(record), name, count, count / (record['result']['size'][0] * record['result']['size'][1]))
         for record in records
         for name, count in zip(classes, record['result']['pixels'].values(), strict=True)
     )
-    _write_table(path, ('file', 'class', 'pixels', 'share'), rows)
+    _write_table(path, (*_WHERE, 'class', 'pixels', 'share'), rows)
+
+
+def _write_probabilities(result: Any, path: Path) -> None:
+    """Write ``probabilities``, float16 (classes, height, width), and the names of the classes."""
+    with path.open('wb') as file:
+        np.savez_compressed(file, probabilities=result.probabilities, classes=np.array(result.classes))
 
 
 _JSON = Format('results.json', gather=_gather_json)
+_MP4 = Format('films/{name}.mp4', film=lambda result: result.drawing)
 _FORMATS: dict[str, dict[str, Format]] = dict(
     detection=dict(
         json=_JSON,
         coco=Format('coco_results.json', gather=_gather_coco),
         csv=Format('boxes.csv', gather=_gather_boxes),
         yolo=Format('labels/{name}.txt', _write_yolo),
-        png=Format('pictures/{name}.png', _draw),
+        png=Format('pictures/{name}.png', _draw, is_drawing=True),
+        mp4=_MP4,
     ),
     segmentation=dict(
         json=_JSON,
         csv=Format('areas.csv', gather=_gather_areas),
         png=Format('labels/{name}.png', _write_label),
-        color=Format('colors/{name}.png', _write_color),
-        overlay=Format('pictures/{name}.png', _draw),
+        color=Format('colors/{name}.png', _write_color, is_drawing=True),
+        overlay=Format('pictures/{name}.png', _draw, is_drawing=True),
+        npz=Format('probabilities/{name}.npz', _write_probabilities, default=False, needs='keep_probabilities'),
+        mp4=_MP4,
     ),
 )
 """Task -> name of a format -> the format."""

@@ -3,8 +3,9 @@
 Pictures are uint8 RGB arrays (H, W, 3).
 """
 
+import threading
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -45,9 +46,15 @@ def to_uint8_image(image: Tensor | np.ndarray, sample: DataSample) -> np.ndarray
     return np.ascontiguousarray(image)
 
 
-@cache
 def _font(size: int, bold: bool):
+    return _font_of_thread(size, bold, threading.get_ident())
+
+
+@lru_cache(64)
+def _font_of_thread(size: int, bold: bool, thread: int):
+    # FreeType's faces may not be used by two threads at once, and predictions are drawn in several.
     # Pillow and DejaVu come with matplotlib, which we require; OpenCV's stroke fonts are hard to read when small.
+    del thread
     import matplotlib
     from PIL import ImageFont
 

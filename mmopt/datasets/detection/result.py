@@ -67,6 +67,7 @@ class DetectionResult(Result):
             self.boxes[keep_N], self.scores[keep_N], self.labels[keep_N], self.classes, self.size, lambda: self.picture
         )
         kept._confidence = confidence
+        kept.file, kept.frame, kept.time_s = self.file, self.frame, self.time_s
         return kept
 
     def to_json(self) -> dict[str, Any]:
