@@ -37,8 +37,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         nargs='+',
         action='extend',
         metavar='NAME',
-        help='detection: json coco csv yolo png mp4; segmentation: json csv png color overlay npz mp4; '
-        'default: all but npz, of films json, coco, csv and mp4',
+        help='detection: json coco csv yolo png mp4; segmentation: json csv png color overlay npz mp4; others: json '
+        'csv npz png mp4; default: all that the model has, of films json, coco, csv and mp4',
     )
     parser.add_argument('--show-every', type=int, metavar='N', help='draw every Nth picture or frame alone')
     parser.add_argument('--conf', type=float, metavar='C', help='leave out boxes of less confidence; default: keep all')

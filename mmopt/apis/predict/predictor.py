@@ -23,6 +23,7 @@ from mmopt.apis.extension import provide_extension
 from mmopt.apis.predict.batch_size import BatchSize
 from mmopt.apis.predict.film.cut import Cut
 from mmopt.apis.predict.film.live import FilmEndedError
+from mmopt.apis.predict.foreign import ForeignData, is_foreign
 from mmopt.apis.predict.items import Item
 from mmopt.apis.predict.read_ahead import Loaded, read_ahead
 from mmopt.apis.predict.sources import Sources, list_items, name_arrays
@@ -42,6 +43,7 @@ from mmopt.utils.errors import DataError, UserError
 from mmopt.utils.host import limit_threads
 from mmopt.utils.precision import DTYPES, PRECISIONS, this_device
 from mmopt.utils.seeding import prepare_determinism
+from mmopt.utils.shipped import find_config
 
 __all__ = ['Predictor', 'is_config']
 
@@ -52,8 +54,8 @@ Skip = Callable[[Item, Exception], None]
 
 
 def is_config(path: str | Path) -> bool:
-    """Tell a config from a checkpoint by its ending."""
-    return Path(path).suffix.lower() in ('.py', '.json', '.yaml', '.yml')
+    """Tell a config, or the name of one that ships, from a checkpoint by its ending."""
+    return find_config(path).suffix.lower() in ('.py', '.json', '.yaml', '.yml')
 
 
 class Predictor:
@@ -119,7 +121,7 @@ class Predictor:
         meta = content['meta']
         loader = _loader(self.cfg)
         section = _innermost(loader['dataset'])
-        self.dataset = _build_dataset(section, meta, self.checkpoint)
+        self.dataset = _build_dataset(section, meta, self.checkpoint, self.cfg)
         self.pipeline = section.get('pipeline')
         """The config of what a picture goes through."""
         is_fixed = batch_size != 'auto'
@@ -135,7 +137,9 @@ class Predictor:
         self.precision = precision
         """What it computes in."""
         self.model = self._build_model(content['state_dict'], allow_partial, strip_prefix)
-        self._predict = InParts(self.model, _LOGGER, 'test_step')
+        self._in_parts = InParts(self.model, _LOGGER, 'test_step')
+        if isinstance(self.dataset, ForeignData):
+            self.dataset.try_out(self._predict)
         self.batch_size = BatchSize(first if is_fixed else 1, is_fixed)
         """How many pictures are predicted at once."""
 
@@ -280,17 +284,19 @@ class Predictor:
 
     def _predict_loaded(self, batch: Sequence[tuple[Item, Loaded]]) -> list[tuple[Item, Result]]:
         start = time.perf_counter()
-        with torch.no_grad(), autocast(self.device.type, DTYPES[self.precision]):
-            samples = [sample.cpu() for sample in self._predict(self._collate([one.sample for _, one in batch]))]
-        self.batch_size.note(len(batch), time.perf_counter() - start, self._predict.state.size)
+        predicted = self._predict([loaded.sample for _, loaded in batch])
+        samples = [sample.cpu() if hasattr(sample, 'cpu') else sample for sample in predicted]
+        self.batch_size.note(len(batch), time.perf_counter() - start, self._in_parts.state.size)
         results = []
         for (item, loaded), sample in zip(batch, samples, strict=True):
             source = item.source if loaded.picture is None else loaded.picture
-            result: Result = self.dataset.to_result(sample, source)
-            result.file = None if isinstance(item.source, np.ndarray) else item.file
-            result.frame, result.time_s = item.frame, item.time_s
-            results.append((item, result))
+            file = None if isinstance(item.source, np.ndarray) else item.file
+            results.append((item, self.dataset.to_result(sample, source).found_in(file, item.frame, item.time_s)))
         return results
+
+    def _predict(self, prepared: list[Any]) -> Any:
+        with torch.no_grad(), autocast(self.device.type, DTYPES[self.precision]):
+            return self._in_parts(self._collate(prepared))
 
 
 def _own_config(checkpoint: str, content: Mapping[str, Any]) -> Config:
@@ -318,10 +324,13 @@ def _innermost(section: Mapping[str, Any]) -> dict[str, Any]:
     return dict(section)
 
 
-def _build_dataset(section: Mapping[str, Any], meta: Mapping[str, Any], checkpoint: str) -> Any:
+def _build_dataset(section: Mapping[str, Any], meta: Mapping[str, Any], checkpoint: str, cfg: Config) -> Any:
     """Build the data set for its pipeline and its task's knowledge: no annotation is read if classes are known."""
     kind = section['type'] if isinstance(section['type'], type) else DATASETS.get(section['type'])
-    if kind is None or not (hasattr(kind, 'predict_info') and hasattr(kind, 'to_result')):
+    takes_part = hasattr(kind, 'predict_info') and hasattr(kind, 'to_result')
+    if kind is not None and not takes_part and is_foreign(kind):
+        return ForeignData(kind, section, meta.get('dataset_meta') or {}, cfg)
+    if not takes_part:
         name = getattr(kind, '__name__', section['type'])
         raise UserError(
             f'{name}: detection and segmentation of pictures can be predicted so far. A data set of your own takes '

@@ -152,7 +152,7 @@ class Records:
 
         Args:
             items: All pictures that were asked for; the records are in their order, and have their ``number`` from 1.
-                Of a live film all that there is.
+                Of a live film all that there is. Where there are films, single pictures have frame and time None.
         """
         if items.live is not None:
             with self.path.open('rb') as file:
@@ -160,10 +160,11 @@ class Records:
                 yield from (dict(record, number=number) for number, record in enumerate(frames, start=1))
             return
         with self.path.open('rb') as file:
+            always = dict(frame=None, time_s=None) if items.films else {}
             for number, item in enumerate(items, start=1):
                 if self.has(item):
                     file.seek(self._done[item.file].place(_frame_of(item) or 0))
-                    yield dict(json.loads(file.readline()), number=number)
+                    yield dict(always | json.loads(file.readline()), number=number)
 
 
 def remove_predictions(folder: Path) -> None:

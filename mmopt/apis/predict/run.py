@@ -110,7 +110,7 @@ def predict_into(
         raise UserError(f'--conf must be between 0 and 1, got {options.confidence:g}.')
     if options.fps is not None and options.fps <= 0:
         raise UserError(f'--fps must be above 0, got {options.fps:g}.')
-    plan = Plan(predictor.dataset.result_type.task, options.formats, options.show_every)
+    plan = Plan(predictor.dataset.result_type, options.formats, options.show_every)
     for chosen in plan.formats.values():
         if chosen.needs is not None:
             predictor.ask_for(chosen.needs)

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from mmopt.apis.predict.items import Item
+from mmopt.datasets.common.predict import Result
 from mmopt.utils.errors import UserError
 
 __all__ = ['Format', 'Plan', 'choose_formats', 'known_formats']
@@ -47,16 +48,17 @@ class Format:
     needs: str | None = None
 
 
-def known_formats(task: str) -> dict[str, Format]:
-    """Return the formats of a task by name: of one that has no writers here, the results as json."""
-    return _FORMATS.get(task, dict(json=_JSON))
+def known_formats(result_type: type[Result]) -> dict[str, Format]:
+    """Return the formats of a kind of results by name: of a task that has no writers here, the results as json."""
+    known = _FORMATS.get(result_type.task, dict(json=_JSON))
+    return {name: chosen for name, chosen in known.items() if name not in result_type.lacks}
 
 
-def choose_formats(task: str, names: Sequence[str] | None) -> list[str]:
+def choose_formats(result_type: type[Result], names: Sequence[str] | None) -> list[str]:
     """Return the formats to write.
 
     Args:
-        task: Of the results.
+        result_type: Of the results.
         names: What the user asked for; None for all that the task writes by default.
 
     Returns:
@@ -65,10 +67,10 @@ def choose_formats(task: str, names: Sequence[str] | None) -> list[str]:
     Raises:
         UserError: If the task has no such format.
     """
-    known = known_formats(task)
+    known = known_formats(result_type)
     for name in names or ():
         if name not in known:
-            raise UserError(f'--format {name}: {task} has {", ".join(known)}.')
+            raise UserError(f'--format {name}: {result_type.task} has {", ".join(known)}.')
     return list(dict.fromkeys(names or (name for name, chosen in known.items() if chosen.default)))
 
 
@@ -76,17 +78,17 @@ class Plan:
     """Which files are written of which picture.
 
     Args:
-        task: Of the results.
+        result_type: Of the results.
         names: What the user asked for, or None.
         show_every: Drawings are written of every so many pictures or frames alone; None: of all pictures, and of a
             film's frames if the user named the format.
     """
 
-    def __init__(self, task: str, names: Sequence[str] | None, show_every: int | None = None) -> None:
+    def __init__(self, result_type: type[Result], names: Sequence[str] | None, show_every: int | None = None) -> None:
         if show_every is not None and show_every < 1:
             raise UserError(f'--show-every must be at least 1, got {show_every}.')
-        self.names = choose_formats(task, names)
-        self.formats = {name: known_formats(task)[name] for name in self.names}
+        self.names = choose_formats(result_type, names)
+        self.formats = {name: known_formats(result_type)[name] for name in self.names}
         self._are_asked = names is not None
         self._show_every = show_every
         self._each = [chosen for chosen in self.formats.values() if chosen.write is not None]
@@ -124,6 +126,10 @@ def _write_label(result: Any, path: Path) -> None:
 
 def _write_color(result: Any, path: Path) -> None:
     _write_picture(path, result.color())
+
+
+def _write_arrays(result: Any, path: Path) -> None:
+    np.savez_compressed(path, **result.arrays())
 
 
 def _write_yolo(result: Any, path: Path) -> None:
@@ -170,46 +176,65 @@ def _write_list(path: Path, entries: Iterable[Mapping[str, Any]]) -> None:
         file.write('\n]\n')
 
 
-def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def _write_table(
+    path: Path,
+    header: Sequence[str],
+    records: Records,
+    rows_of: Callable[[Mapping[str, Any]], Iterable[Sequence[Any]]],
+) -> None:
+    """Write a table: where something was found, and what."""
     with path.open('w', encoding='utf-8', newline='') as file:
         writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(rows)
+        for number, record in enumerate(records):
+            where = _where(record)
+            if number == 0:
+                writer.writerow((*('file', 'frame', 'time_s')[: len(where)], *header))
+            writer.writerows((*where, *row) for row in rows_of(record['result']))
+        if not file.tell():
+            writer.writerow(('file', *header))
 
 
-_WHERE = ('file', 'frame', 'time_s')
-
-
-def _where(record: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-    """Return file, frame and time: a picture that is no frame of a film has neither."""
-    time_s = record.get('time_s')
-    return record['file'], record.get('frame'), None if time_s is None else f'{time_s:.6f}'
+def _where(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the file; where there are films, the frame and its time as well, which a single picture has not."""
+    if 'frame' not in record:
+        return (record['file'],)
+    time_s = record['time_s']
+    return record['file'], record['frame'], None if time_s is None else f'{time_s:.6f}'
 
 
 def _frame_keys(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: record[key] for key in ('frame', 'time_s') if key in record}
+    return {key: record[key] for key in ('frame', 'time_s') if record.get(key) is not None}
 
 
 def _gather_boxes(records: Records, classes: Sequence[str], path: Path) -> None:
     del classes
-    rows = (
-        (*_where(record), name, label, score, *box)
-        for record in records
-        for found in [record['result']]
+
+    def rows_of(found: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
         for box, score, label, name in zip(
             found['boxes'], found['scores'], found['labels'], found['names'], strict=True
-        )
-    )
-    _write_table(path, (*_WHERE, 'class', 'label', 'score', 'x1', 'y1', 'x2', 'y2'), rows)
+        ):
+            yield name, label, score, *box
+
+    _write_table(path, ('class', 'label', 'score', 'x1', 'y1', 'x2', 'y2'), records, rows_of)
 
 
 def _gather_areas(records: Records, classes: Sequence[str], path: Path) -> None:
-    rows = (
-        (*_where(record), name, count, count / (record['result']['size'][0] * record['result']['size'][1]))
-        for record in records
-        for name, count in zip(classes, record['result']['pixels'].values(), strict=True)
-    )
-    _write_table(path, (*_WHERE, 'class', 'pixels', 'share'), rows)
+    def rows_of(found: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
+        height, width = found['size']
+        for name, count in zip(classes, found['pixels'].values(), strict=True):
+            yield name, count, count / (height * width)
+
+    _write_table(path, ('class', 'pixels', 'share'), records, rows_of)
+
+
+def _gather_labels(records: Records, classes: Sequence[str], path: Path) -> None:
+    del classes
+
+    def rows_of(found: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
+        for label, name in zip(found['labels'], found['names'], strict=True):
+            yield name, label, found['scores'][label] if label < len(found['scores']) else ''
+
+    _write_table(path, ('class', 'label', 'score'), records, rows_of)
 
 
 def _write_probabilities(result: Any, path: Path) -> None:
@@ -236,6 +261,18 @@ _FORMATS: dict[str, dict[str, Format]] = dict(
         color=Format('colors/{name}.png', _write_color, is_drawing=True),
         overlay=Format('pictures/{name}.png', _draw, is_drawing=True),
         npz=Format('probabilities/{name}.npz', _write_probabilities, default=False, needs='keep_probabilities'),
+        mp4=_MP4,
+    ),
+    classification=dict(
+        json=_JSON,
+        csv=Format('labels.csv', gather=_gather_labels),
+        png=Format('pictures/{name}.png', _draw, is_drawing=True),
+        mp4=_MP4,
+    ),
+    samples=dict(
+        json=_JSON,
+        npz=Format('arrays/{name}.npz', _write_arrays),
+        png=Format('pictures/{name}.png', _draw, is_drawing=True),
         mp4=_MP4,
     ),
 )

@@ -29,6 +29,7 @@ from mmopt.ops.bev_labels import decode_label_bits
 from mmopt.registry import DATASETS
 from mmopt.structures import DataSample
 from mmopt.utils.errors import DataError, DataNotFoundError
+from mmopt.utils.shipped import tool_command
 
 __all__ = ['NuScenesBEVDataset']
 
@@ -168,8 +169,8 @@ class NuScenesBEVDataset(SeededDataset):
         root = self.data_root or '.'
         return DataNotFoundError(
             f'nuScenes BEV data not found: {what} (data_root={root!r}).\n'
-            f'  From nuScenes:  python tools/datasets/prepare_nuscenes.py <nuScenes folder> --out {root}\n'
-            '  Generated demo: python tools/datasets/make_demo.py nuscenes, '
+            f'  From nuScenes:  {tool_command("prepare_nuscenes")} <nuScenes folder> --out {root}\n'
+            f'  Generated demo: {tool_command("make_demo", "nuscenes")}, '
             f'then add --options {spelled("data_root")}=data/demo/nuscenes'
         )
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -56,6 +56,8 @@ class Result(ABC):
 
     task: str
     """Chooses the writers of :mod:`mmopt.apis.predict.writers`."""
+    lacks: frozenset[str] = frozenset()
+    """Formats of the task that cannot be written of these results."""
     file: str | None = None
     """The file that it was found in; None of an array."""
     frame: int | None = None
@@ -81,6 +83,11 @@ class Result(ABC):
     def above(self, confidence: float) -> 'Result':
         """Return the result without what is less certain; here, where nothing has a confidence, as it is."""
         del confidence
+        return self
+
+    def found_in(self, file: str | None, frame: int | None = None, time_s: float | None = None) -> Self:
+        """Note where it was found, and return the result."""
+        self.file, self.frame, self.time_s = file, frame, time_s
         return self
 
     @abstractmethod

@@ -19,6 +19,7 @@ from mmopt.datasets.segmentation.result import SegmentationResult
 from mmopt.registry import DATASETS
 from mmopt.structures import DataSample
 from mmopt.utils.errors import DataError, DataNotFoundError
+from mmopt.utils.shipped import tool_command
 
 __all__ = ['ImageMaskDataset', 'SegmentationDataset', 'label_table']
 
@@ -257,7 +258,7 @@ def list_files(folder: Path, suffixes: Sequence[str]) -> dict[str, str]:
     if not folder.is_dir():
         raise DataNotFoundError(
             f'segmentation data not found: the folder {folder} does not exist. Set {spelled("data_root")}, or make '
-            'the demo: python tools/datasets/make_demo.py cityscapes'
+            f'the demo: {tool_command("make_demo", "cityscapes")}'
         )
     paths: dict[str, str] = {}
     for parent, folders, names in os.walk(folder):
