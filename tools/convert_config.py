@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmopt.apis import run_tool
+from mmopt.apis.cli.flags import add_config
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', nargs='?', metavar='OLD.py', help='a config of the MMCV-1.x dialect')
+    add_config(parser, nargs='?', metavar='OLD.py', help='a config of the MMCV-1.x dialect')
     parser.add_argument('--out', metavar='NEW.py', help='where to write it (default: print it)')
     parser.add_argument('--report', metavar='DIR', help='lower all configs below DIR and say which cannot be run')
     args = parser.parse_args(argv)
@@ -30,8 +31,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
-    from mmopt.apis.cli.outputs import check_file, tool_command
+    from mmopt.apis.cli.outputs import check_file
     from mmopt.apis.convert import convert_config, report_configs
+    from mmopt.utils.shipped import tool_command
 
     if args.out is not None:
         check_file(args.out, '--out')

@@ -13,12 +13,12 @@ import argparse
 from collections.abc import Sequence
 
 from mmopt.apis import run_tool
-from mmopt.apis.cli.flags import add_weight_flags, weight_arguments
+from mmopt.apis.cli.flags import add_config, add_weight_flags, weight_arguments
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config')
+    add_config(parser)
     parser.add_argument('checkpoint', nargs='?', help='left out: the weights that the config builds')
     parser.add_argument('--out', required=True, help='the file to make: .onnx or .pt2')
     parser.add_argument('--batch', type=int, default=1, help='batch size of the graph; default: %(default)s')

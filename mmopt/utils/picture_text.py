@@ -1,6 +1,7 @@
 """Text in pictures, uint8 RGB arrays (H, W, 3)."""
 
-from functools import cache
+import threading
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,14 @@ import numpy as np
 __all__ = ['shorten', 'text_size', 'write_text']
 
 
-@cache
 def _font(size: int, bold: bool):
+    return _font_of_thread(size, bold, threading.get_ident())
+
+
+@lru_cache(64)
+def _font_of_thread(size: int, bold: bool, thread: int):
+    # FreeType's faces may not be used by two threads at once, and predictions are drawn in several.
+    del thread
     # Pillow and DejaVu come with matplotlib, which we require; OpenCV's stroke fonts are hard to read when small.
     import matplotlib
     from PIL import ImageFont

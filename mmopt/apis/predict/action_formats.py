@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmopt.apis.predict.format import JSON, Format, Records, draw_result, write_table
+from mmopt.apis.predict.writers import JSON, Format, Records, draw_result, write_rows
 from mmopt.datasets.video.predict.result import ActionResult
 
-__all__ = ['FORMATS']
+__all__ = ['FORMATS', 'TASK']
+
+TASK = ActionResult.task
 
 
 def _gather_windows(records: Records, classes: Sequence[str], path: Path) -> None:
@@ -22,7 +24,7 @@ def _gather_windows(records: Records, classes: Sequence[str], path: Path) -> Non
             found['probabilities'], strict=True,
         )
     )  # fmt: skip
-    write_table(path, header, rows)
+    write_rows(path, header, rows)
 
 
 def _gather_actions(records: Records, classes: Sequence[str], path: Path) -> None:
@@ -36,13 +38,13 @@ def _gather_actions(records: Records, classes: Sequence[str], path: Path) -> Non
         for record in records
         for span in ActionResult.of_json(record['result'], classes).spans()
     )  # fmt: skip
-    write_table(path, header, rows)
+    write_rows(path, header, rows)
 
 
 FORMATS: dict[str, Any] = dict(
     json=JSON,
     csv=Format('windows.csv', gather=_gather_windows),
     actions=Format('actions.csv', gather=_gather_actions),
-    png=Format('timelines/{name}.png', draw_result),
+    png=Format('timelines/{name}.png', draw_result, is_drawing=True),
 )
 """Formats of recordings of drivers."""

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from mmopt.apis.predict.format import JSON, Format, Records, draw_result, write_table
+from mmopt.apis.predict.writers import JSON, Format, Records, draw_result, write_rows
 from mmopt.datasets.tad.predict.result import BehaviorResult
 from mmopt.evaluation.tad.kaggle import Event, short_names, to_events, write_submission
 
-__all__ = ['FORMATS']
+__all__ = ['FORMATS', 'TASK']
+
+TASK = BehaviorResult.task
 
 _BORIS = (
     'Observation id', 'Observation date', 'Description', 'Observation type', 'Source', 'Time offset (s)',
@@ -55,7 +57,7 @@ def _gather_bouts(records: Records, classes: Sequence[str], path: Path) -> None:
         for file, result in _results(records, classes)
         for bout in result.bouts()
     )  # fmt: skip
-    write_table(path, header, rows)
+    write_rows(path, header, rows)
 
 
 def _gather_totals(records: Records, classes: Sequence[str], path: Path) -> None:
@@ -69,7 +71,7 @@ def _gather_totals(records: Records, classes: Sequence[str], path: Path) -> None
         for file, result in _results(records, classes)
         for total in result.totals()
     )  # fmt: skip
-    write_table(path, header, rows)
+    write_rows(path, header, rows)
 
 
 def _time(seconds: float | None) -> str:
@@ -91,7 +93,7 @@ def _write_boris(result: BehaviorResult, path: Path) -> None:
                 bout.start, bout.stop, '', '',
             )
         )  # fmt: skip
-    write_table(path, _BORIS, rows)
+    write_rows(path, _BORIS, rows)
 
 
 def _write_simba(result: BehaviorResult, path: Path) -> None:
@@ -122,6 +124,6 @@ FORMATS: dict[str, Any] = dict(
     totals=Format('totals.csv', gather=_gather_totals),
     boris=Format('boris/{name}.csv', _write_boris),
     simba=Format('simba/{name}.csv', _write_simba),
-    png=Format('ethograms/{name}.png', draw_result),
+    png=Format('ethograms/{name}.png', draw_result, is_drawing=True),
 )
 """Formats of recordings of animals."""

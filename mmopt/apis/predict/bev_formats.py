@@ -1,14 +1,17 @@
 """Maps of the ground: label images as the training reads them, pictures in meters, areas."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mmopt.apis.predict.format import JSON, Format, Records, draw_result, write_picture, write_table
+from mmopt.apis.predict.writers import JSON, MP4, Format, Records, draw_result, write_picture, write_table
+from mmopt.datasets.bev.predict.result import BEVResult
 
-__all__ = ['FORMATS']
+__all__ = ['FORMATS', 'TASK']
+
+TASK = BEVResult.task
 
 
 def _write_bits(result: Any, path: Path) -> None:
@@ -28,19 +31,19 @@ def _write_probabilities(result: Any, path: Path) -> None:
 
 
 def _gather_areas(records: Records, classes: Sequence[str], path: Path) -> None:
-    rows = (
-        (record['file'], name, record['result']['cells'][name], record['result']['areas_m2'][name])
-        for record in records
-        for name in classes
-    )
-    write_table(path, ('file', 'class', 'cells', 'square_meters'), rows)
+    def rows_of(found: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
+        for name in classes:
+            yield name, found['cells'][name], found['areas_m2'][name]
+
+    write_table(path, ('class', 'cells', 'square_meters'), records, rows_of)
 
 
 FORMATS: dict[str, Any] = dict(
     json=JSON,
     csv=Format('areas.csv', gather=_gather_areas),
     png=Format('labels/{name}.png', _write_bits),
-    overlay=Format('pictures/{name}.png', draw_result),
+    overlay=Format('pictures/{name}.png', draw_result, is_drawing=True),
     npz=Format('probabilities/{name}.npz', _write_probabilities, default=False, needs='keep_probabilities'),
+    mp4=MP4,
 )
 """Formats of maps ahead of a camera."""

@@ -5,12 +5,13 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from mmopt.apis.config import missing_file
-from mmopt.apis.predict.names import LISTS, read_list, unique_names
-from mmopt.apis.predict.sources import Item
+from mmopt.apis.predict.items import Item, ItemList
+from mmopt.apis.predict.sources import LISTS, Names, read_list
 from mmopt.datasets.common.cut_source import CutSource, FoundSource
 from mmopt.datasets.common.predict import Result, predict_sample
 from mmopt.utils.errors import UserError
@@ -48,7 +49,7 @@ def _flag(name: str) -> str:
     return f'--{name.replace("_", "-")}'
 
 
-def find_items(dataset: Any, sources: Sequence[Any], *, without: str | Path | None = None) -> list[Item]:
+def find_items(dataset: Any, sources: Sequence[Any], *, without: str | Path | None = None) -> ItemList:
     """List what a data set finds in the sources that a user names.
 
     Args:
@@ -76,8 +77,9 @@ def find_items(dataset: Any, sources: Sequence[Any], *, without: str | Path | No
             if key not in seen:
                 seen.add(key)
                 found.append(one)
-    names = unique_names([one.name for one in found])
-    return [Item(one, name) for one, name in zip(found, names, strict=True)]
+    names = Names()
+    items = [Item(one, names.take(one.name, is_folder=False), None, place) for place, one in enumerate(found)]
+    return ItemList([items])
 
 
 def expand_sources(dataset: Any, sources: Sequence[Any]) -> list[Any]:
@@ -120,14 +122,14 @@ def _all_inside(one: FoundSource, folder: Path) -> bool:
 
 
 def predict_cut(
-    dataset: Any, source: FoundSource, batch_size: int, predict: Callable[[list[Any]], Sequence[Any]]
+    dataset: Any, source: FoundSource, batch_size: Callable[[], int], predict: Callable[[list[Any]], Sequence[Any]]
 ) -> Result:
     """Predict one source that is cut into samples; the next batch is read meanwhile.
 
     Args:
         dataset: Has ``open_source``.
         source: What its ``find_sources`` found.
-        batch_size: Samples that are predicted at once.
+        batch_size: Returns how many samples the next batch has.
         predict: From packed samples to predicted ones.
 
     Returns:
@@ -139,17 +141,17 @@ def predict_cut(
     opened: CutSource = dataset.open_source(source.source)
     samples: list[Any] = []
     for futures in _read_ahead(dataset, opened.parts, batch_size):
-        samples += [sample.cpu() for sample in predict([future.result() for future in futures])]
+        samples += predict([future.result() for future in futures])
     return opened.join(samples)
 
 
-def _read_ahead(dataset: Any, parts: Sequence[Any], batch_size: int) -> Iterator[list[Future]]:
+def _read_ahead(dataset: Any, parts: Sequence[Any], batch_size: Callable[[], int]) -> Iterator[list[Future]]:
     num_readers = 1 if getattr(dataset, 'reads_in_order', False) else min(_MAX_READERS, usable_cores())
     waiting: deque[list[Future]] = deque()
     with ThreadPoolExecutor(num_readers) as pool:
         try:
-            for start in range(0, len(parts), batch_size):
-                batch = parts[start : start + batch_size]
+            rest = iter(parts)
+            while batch := list(islice(rest, batch_size())):
                 waiting.append([pool.submit(predict_sample, dataset, part) for part in batch])
                 if len(waiting) > 1:
                     yield waiting.popleft()

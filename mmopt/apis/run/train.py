@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
-from mmopt.apis.cli.outputs import check_folder, tool_command
+from mmopt.apis.cli.outputs import check_folder
 from mmopt.apis.logs.curves import choose_keys, plot_curves
 from mmopt.apis.logs.read import RunLog, read_run
 from mmopt.apis.logs.time import Bottleneck, plot_time, read_time
@@ -37,6 +37,7 @@ from mmopt.utils.distributed import rank_to_be
 from mmopt.utils.errors import UserError
 from mmopt.utils.optional import run_optional
 from mmopt.utils.seeding import prepare_determinism
+from mmopt.utils.shipped import tool_command
 
 __all__ = ['preflight', 'train']
 

@@ -35,6 +35,7 @@ from mmopt.ops.bev_labels import decode_label_bits
 from mmopt.registry import DATASETS
 from mmopt.structures import DataSample
 from mmopt.utils.errors import DataError, DataNotFoundError
+from mmopt.utils.shipped import tool_command
 
 __all__ = ['NuScenesBEVDataset']
 
@@ -176,8 +177,8 @@ class NuScenesBEVDataset(SeededDataset):
         root = self.data_root or '.'
         return DataNotFoundError(
             f'nuScenes BEV data not found: {what} (data_root={root!r}).\n'
-            f'  From nuScenes:  python tools/datasets/prepare_nuscenes.py <nuScenes folder> --out {root}\n'
-            '  Generated demo: python tools/datasets/make_demo.py nuscenes, '
+            f'  From nuScenes:  {tool_command("prepare_nuscenes")} <nuScenes folder> --out {root}\n'
+            f'  Generated demo: {tool_command("make_demo", "nuscenes")}, '
             f'then add --options {spelled("data_root")}=data/demo/nuscenes'
         )
 
@@ -242,7 +243,9 @@ class NuScenesBEVDataset(SeededDataset):
         size = tuple(sample.get('ori_shape')[:2])
         intrinsics_33 = self._cameras.matrix(sample.get('img_path') or '', size)
         meta = self.metainfo
-        load = partial(read_picture, self, source)
+        load: Callable[[], np.ndarray] = partial(read_picture, self, source)
+        if isinstance(source, np.ndarray):  # read before: nothing tells the matrix of a picture without a file
+            load = partial(_to_rgb, source)
         return BEVResult.of_sample(sample, intrinsics_33, meta['classes'], meta['palette'], load)
 
     def draw(self, sample: DataSample, image: Tensor | np.ndarray) -> np.ndarray:
@@ -259,6 +262,10 @@ class NuScenesBEVDataset(SeededDataset):
             palette=self.metainfo['palette'],
             aspect=width / height,
         )
+
+
+def _to_rgb(picture: np.ndarray) -> np.ndarray:
+    return picture_info(picture)['img']
 
 
 def _require(holds: bool, lonely: Iterable[str], kind: str, place: Path, other: Path) -> None:

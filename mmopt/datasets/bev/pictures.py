@@ -119,7 +119,8 @@ def draw_bev_sample(
 
     width = sum(panel.shape[1] for _, panel in panels) + GAP * (len(panels) + 1)
     occurs = np.any([maps_CZX.any((1, 2)) for _, maps_CZX in maps], axis=0)
-    names, colors, shown = list(classes), list(palette), occurs.tolist()
+    names, shown = list(classes), occurs.tolist()
+    colors: list[Sequence[int] | None] = list(palette)
     if valid_ZX is not None:
         names, colors, shown = [*names, 'not counted'], [*colors, None], [*shown, True]
     legend = draw_legend(names, colors, shown, width)

@@ -30,6 +30,7 @@ from mmopt.datasets.tad.transforms import MotionFeatures
 from mmopt.registry import DATASETS
 from mmopt.structures import DataSample
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError
+from mmopt.utils.shipped import tool_command
 from mmopt.utils.terminal import nearest
 from mmopt.utils.timeline import draw_timeline
 
@@ -139,9 +140,8 @@ class MABeDataset(SeededDataset):
         if self.split_file:
             path = Path(self.data_root or '.') / self.split_file
             if not path.is_file():
-                raise DataNotFoundError(
-                    f'{path} is missing: `python tools/datasets/prepare_mabe.py --data-root {self.data_root}` makes it.'
-                )
+                command = tool_command('prepare_mabe', '--data-root', self.data_root or '.')
+                raise DataNotFoundError(f'{path} is missing: `{command}` makes it.')
             wanted = {video.name for video in pick_videos(path, known)}
             here = [video for video in chosen if video.name in wanted]
             if not here:

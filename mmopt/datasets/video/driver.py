@@ -29,6 +29,7 @@ from mmopt.datasets.video.predict.result import ActionResult
 from mmopt.registry import DATASETS
 from mmopt.structures import DataSample
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError
+from mmopt.utils.shipped import tool_command
 
 __all__ = ['DriverActionDataset']
 
@@ -142,9 +143,8 @@ class DriverActionDataset(SeededDataset):
             return list(known)
         path = Path(self.data_root or '.') / self.split_file
         if not path.is_file():
-            raise DataNotFoundError(
-                f'{path} is missing: `python tools/datasets/prepare_driver.py --data-root {self.data_root}` makes it.'
-            )
+            command = tool_command('prepare_driver', '--data-root', self.data_root or '.')
+            raise DataNotFoundError(f'{path} is missing: `{command}` makes it.')
         by_name = {recording.name: recording for recording in known}
         wanted = path.read_text(encoding='utf-8').split()
         absent = [name for name in wanted if name not in by_name]

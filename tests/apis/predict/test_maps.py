@@ -218,6 +218,6 @@ def test_results_have_what_their_names_say(maps, predictor):
     assert result.cells()['car'] == result.maps[4].sum()
     assert json.loads(json.dumps(result.to_json()))['size'] == [180, 320]
     keeping = predict(maps)
-    keeping.switch_on('keep_probabilities', 'a test')
+    keeping.ask_for('keep_probabilities')
     probabilities = first(keeping, maps.pictures[0]).probabilities
     assert ((probabilities > 0.5) == result.maps).mean() > 0.999

@@ -122,7 +122,7 @@ class TrackRecording(CutSource):
             tracks = read_poses(self.path, least or 0.0)
         else:
             if self.listed is not None:
-                names = self.listed.body_parts
+                names = list(self.listed.body_parts)
             else:
                 names = _names_in(self.path, self.facts.body_parts, self._names())
             position_TMP2 = read_tracks(self.path, names)
