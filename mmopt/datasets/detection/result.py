@@ -67,7 +67,7 @@ class DetectionResult(Result):
             self.boxes[keep_N], self.scores[keep_N], self.labels[keep_N], self.classes, self.size, lambda: self.picture
         )
         kept._confidence = confidence
-        return kept
+        return kept.found_in(self.file, self.frame, self.time_s)
 
     def to_json(self) -> dict[str, Any]:
         """Return size, boxes (x1, y1, x2, y2), scores, labels and names as lists."""

@@ -1,6 +1,6 @@
 """The classes of the pixels of one picture.
 
-Shape letters: H W picture.
+Shape letters: K classes, H W picture.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,6 +22,7 @@ class SegmentationResult(Result):
         classes: Names, by class number.
         palette: Red, green and blue, by class number; None: distinct colors.
         load: Reads the picture.
+        probabilities: float16 (K, H, W), if the model was asked to keep them.
     """
 
     task = 'segmentation'
@@ -32,8 +33,10 @@ class SegmentationResult(Result):
         classes: Sequence[str],
         palette: Sequence[Sequence[int]] | None,
         load: Callable[[], np.ndarray],
+        probabilities: np.ndarray | None = None,
     ) -> None:
         super().__init__(classes, label.shape, load)
+        self.probabilities = probabilities
         self.label = label
         self.palette = [tuple(color) for color in palette or palette_of(len(self.classes))]
 

@@ -79,6 +79,8 @@ class LSSSegmentor(BaseModel):
         left, right, _ = self.neck.geometry.x_bound
         if eval_flip and left != -right:
             raise ValueError(f'LSSSegmentor: eval_flip mirrors the grid, whose x_bound {left, right} is not symmetric.')
+        self.keep_probabilities = False
+        """Whether predictions hold ``pred_probability`` as well: float16 (P, Z, X)."""
 
     def forward(
         self,
@@ -190,8 +192,10 @@ class LSSSegmentor(BaseModel):
         intrinsics_B33 = self._field(data_samples, 'intrinsics')
         probability_BPZX = mean_probability(logits, inputs, intrinsics_B33, flip=self.eval_flip)
         bits_BZX = encode_label_bits(probability_BPZX > self.threshold)
-        for sample, bits_ZX in zip(data_samples, bits_BZX, strict=True):
+        for sample, bits_ZX, probability_PZX in zip(data_samples, bits_BZX, probability_BPZX, strict=True):
             sample.pred_bits = bits_ZX
+            if self.keep_probabilities:
+                sample.pred_probability = probability_PZX.half()
         return list(data_samples)
 
     def _field(self, data_samples: Sequence[DataSample] | None, name: str) -> Tensor:

@@ -134,6 +134,8 @@ class BoundarySegmentor(BaseModel):
         self.eval_options: dict[str, Any] = dict(
             scales=tuple(eval_scales), flip=eval_flip, window=eval_window, stride=eval_stride
         )
+        self.keep_probabilities = False
+        """Whether predictions hold ``pred_probability`` as well: float16 (K, H, W) in the size of the file."""
         self._whole_batch: int | None = None
         self._said_inexact = False
 
@@ -297,6 +299,8 @@ class BoundarySegmentor(BaseModel):
             if size != (height, width):
                 probability_KHW = F.interpolate(probability_KHW[None], size, mode='bilinear', align_corners=False)[0]
             sample.pred_label = probability_KHW.argmax(dim=0).to(torch.uint8)
+            if self.keep_probabilities:
+                sample.pred_probability = probability_KHW.half()
         return samples
 
     def _field(self, data_samples: Sequence[DataSample] | None, name: str) -> Tensor:

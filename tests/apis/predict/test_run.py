@@ -171,8 +171,8 @@ def _stop_after(predictor: Predictor, num_batches: int, log: list[str]) -> None:
     """Let a predictor note what it predicts, and fail behind so many batches."""
     predict = predictor.predict_batches
 
-    def limited(batches, *, skip=None):
-        for number, batch in enumerate(predict(batches, skip=skip)):
+    def limited(batches, **kwargs):
+        for number, batch in enumerate(predict(batches, **kwargs)):
             if number == num_batches:
                 raise _Stopped
             log.extend(item.file for item, _ in batch)
@@ -281,6 +281,6 @@ def test_one_process_at_a_time_predicts_into_a_folder(detector, pictures, tmp_pa
 
 
 def test_an_unknown_format_is_refused_with_those_that_there_are():
-    with pytest.raises(UserError, match='--format mp4: detection has json, coco, csv, yolo, png'):
-        choose_formats(DetectionResult, ['csv', 'mp4'])
+    with pytest.raises(UserError, match='--format npz: detection has json, coco, csv, yolo, png, mp4'):
+        choose_formats(DetectionResult, ['csv', 'npz'])
     assert choose_formats(type('Another', (Result,), dict(task='another')), None) == ['json']
