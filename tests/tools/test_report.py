@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -133,7 +135,7 @@ def test_pictures_are_in_the_page_no_wider_than_it_shows_them(page):
 
 def test_the_metric_that_chooses_the_best_is_drawn_with_training_and_validation(work_dirs):
     text = render_report([read_reported_run(work_dirs / 'a')])
-    captions = re.findall(r'<figcaption>(.*?)</figcaption>', text)
+    captions = re.findall(r'id="curve-\d" aria-label="(.*?)"', text)
     assert captions[:3] == ['loss', 'learning rate', 'accuracy']
     panel = text[text.index('id="curve-3"') : text.index('id="curve-4"')]
     assert '>training<' in panel
@@ -173,3 +175,38 @@ def test_every_run_writes_its_report_and_names_it(tool, write_config, capsys):
     assert Page(Path('two.html').read_text()).texts
     tool('report').main(['run'])
     assert 'report: run/report.html' in capsys.readouterr().out
+
+
+PROBE = """<script>
+const faults = [];
+addEventListener('error', event => faults.push(String(event.message || event.target.src)), true);
+addEventListener('load', () => {
+  const curves = document.querySelectorAll('svg').length;
+  document.body.dataset.seen = [document.documentElement.scrollWidth, innerWidth, faults.length, curves].join(' ');
+});
+</script>"""
+BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'chrome')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('width', [1280, 500, 390])
+@pytest.mark.parametrize('names', ['a', 'ab'])
+def test_a_browser_shows_the_page_without_a_fault_and_without_scrolling_sideways(work_dirs, tmp_path, width, names):
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        pytest.skip('no Chromium is installed')
+    text = render_report([read_reported_run(work_dirs / name) for name in names])
+    page, frame = tmp_path / 'page.html', tmp_path / 'frame.html'
+    page.write_text(text.replace('<head>', f'<head>{PROBE}', 1))
+    # A window of Chromium is at least 500 wide; a frame is as wide as it is told.
+    frame.write_text(
+        f'<iframe id="f" src="page.html" style="width:{width}px;height:2000px;border:0"></iframe><script>'
+        "onload = () => document.body.setAttribute('data-seen', f.contentDocument.body.dataset.seen)</script>"
+    )
+    command = [browser, '--headless', '--no-sandbox', '--disable-gpu', '--allow-file-access-from-files', '--dump-dom']
+    done = subprocess.run([*command, f'file://{frame}'], capture_output=True, text=True, timeout=120)
+    scrolled, shown, num_faults, num_curves = map(int, re.search(r'data-seen="([\d ]+)"', done.stdout)[1].split())
+    assert shown == width
+    assert scrolled <= width
+    assert num_faults == 0
+    assert num_curves == 4

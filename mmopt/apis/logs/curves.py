@@ -202,7 +202,7 @@ def _figure(logs: Sequence[RunLog], keys: Sequence[str], title: str | None) -> '
 
 def _draw(axes, log: RunLog, key: str, color: str) -> None:
     trained, measured = log.train.get(key), None if key in _NOT_METRICS else log.val.get(key)
-    both = bool(trained and measured)
+    both = trained is not None and measured is not None
     for points, is_training in ((trained, True), (measured, False)):
         if not points:
             continue
@@ -219,7 +219,7 @@ def _draw(axes, log: RunLog, key: str, color: str) -> None:
             markersize=3,
             label=None if both and is_training else log.name,
         )
-    if both:
+    if trained is not None and measured is not None:
         for place, text in ((trained, 'training'), (measured, 'validation')):
             axes.annotate(
                 text, place[-1], textcoords='offset points', xytext=(0, 5), ha='right', fontsize=8, color=color
