@@ -31,7 +31,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         nargs='+',
         action='extend',
         metavar='NAME',
-        help='detection: json coco csv yolo png; segmentation: json csv png color overlay; default: all',
+        help='detection: json coco csv yolo png; segmentation: json csv png color overlay; others: json csv npz png; '
+        'default: all that the model has',
     )
     parser.add_argument('--conf', type=float, metavar='C', help='leave out boxes of less confidence; default: keep all')
     parser.add_argument('--strict', action='store_true', help='stop at a picture that cannot be read; default: skip it')

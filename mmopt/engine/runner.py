@@ -62,6 +62,7 @@ from mmopt.registry import HOOKS, LOG_PROCESSORS, LOOPS, MODELS, OPTIM_WRAPPERS,
 from mmopt.utils.distributed import init_distributed, local_world_size
 from mmopt.utils.host import limit_threads
 from mmopt.utils.malloc import keep_freed_pages
+from mmopt.utils.placement import device_of
 from mmopt.utils.platform import point_link, start_method
 from mmopt.utils.precision import DTYPES
 from mmopt.utils.seeding import prepare_determinism
@@ -355,7 +356,7 @@ class IterBasedRunner(CheckpointedRunner):
             The context to predict in.
         """
         wrapper = self.optim_wrapper
-        device_type = next(self.model.parameters()).device.type
+        device_type = device_of(self.model).type
         if precision is not None:
             return autocast(device_type, DTYPES[precision])
         if isinstance(wrapper, OptimWrapper):

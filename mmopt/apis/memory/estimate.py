@@ -139,6 +139,7 @@ def estimate_memory(
             scan=scan,
             expandable_segments=expandable_segments,
             blas_workspace=8_519_680 if gpu is None else gpu.blas_workspace,
+            capability=[8, 0] if gpu is None else list(gpu.capability),
         )
     )
     facts = dict(answer['host'])

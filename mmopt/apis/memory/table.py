@@ -104,7 +104,9 @@ def _parts(report: MemoryReport, case: Mapping[str, Any]) -> Iterator[tuple[str,
             if others:
                 yield f'  {len(case["modules"]) - NUM_MODULES} others', f'{gib(others):>7}  {others / total:4.0%}'
     yield 'peak', f'{gib(total):>7}        in the {case["phase"]} phase'
-    held = case['reserved'] - case['allocated']
+    if case['prefetched']:
+        yield 'next batch', f'{gib(case["prefetched"]):>7}        copied while this one is computed'
+    held = case['reserved'] - case['allocated'] - case['prefetched']
     yield 'cached and fragmented', f'{gib(held):>7}'
     low, middle, high = report.context
     yield 'CUDA context', f'{gib(middle):>7}        {gib(low)} - {gib(high)}, with driver and card'

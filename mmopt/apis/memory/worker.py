@@ -34,12 +34,13 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         request: ``config``, ``options``, ``cases`` (dicts with ``batch_size``, ``precision``, ``checkpointing``, each
             None for the config's own), ``search`` (None, or ``capacity`` and ``slack``), ``optimizer``, ``max_items``,
-            ``scan``, ``expandable_segments``, ``blas_workspace``.
+            ``scan``, ``expandable_segments``, ``blas_workspace``, ``capability``.
 
     Returns:
         ``cases`` and ``host``.
     """
-    simulator = Simulator(KernelModel(blas_workspace=request['blas_workspace']))
+    kernels = KernelModel(blas_workspace=request['blas_workspace'], capability=tuple(request['capability']))
+    simulator = Simulator(kernels)
     session = _Session(request, simulator)
     cases = [session.case(**case) for asked in request['cases'] for case in session.in_phases(asked)]
     largest = []
@@ -87,6 +88,7 @@ class _Session:
                 num_averaged=case.num_averaged,
                 micro_batch=case.micro_batch,
                 before_first=case.before_first(effects),
+                prefetches=case.prefetches,
             )
         except ValueError as error:
             if 'more than 1 value per channel' not in str(error):

@@ -20,6 +20,7 @@ from mmengine.registry import init_default_scope
 from mmopt.apis.config import load_config
 from mmopt.apis.custom_imports import import_custom_modules
 from mmopt.apis.extension import provide_extension
+from mmopt.apis.predict.foreign import ForeignData, is_foreign
 from mmopt.apis.predict.sources import Item, list_items
 from mmopt.apis.run.facts import collate_of, model_config
 from mmopt.apis.run.start import check_there
@@ -115,7 +116,7 @@ class Predictor:
         meta = content['meta']
         loader = _loader(self.cfg)
         section = _innermost(loader['dataset'])
-        self.dataset = _build_dataset(section, meta, self.checkpoint)
+        self.dataset = _build_dataset(section, meta, self.checkpoint, self.cfg)
         self.pipeline = section.get('pipeline')
         """The config of what a picture goes through."""
         self.batch_size = batch_size or int(loader.get('batch_size') or 1)
@@ -130,7 +131,9 @@ class Predictor:
         self.precision = precision
         """What it computes in."""
         self.model = self._build_model(content['state_dict'], allow_partial, strip_prefix)
-        self._predict = InParts(self.model, _LOGGER, 'test_step')
+        self._in_parts = InParts(self.model, _LOGGER, 'test_step')
+        if isinstance(self.dataset, ForeignData):
+            self.dataset.try_out(self._predict)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -192,12 +195,15 @@ class Predictor:
             if not good:
                 yield []
                 continue
-            with torch.no_grad(), autocast(self.device.type, DTYPES[self.precision]):
-                samples = self._predict(self._collate([sample for _, sample in good]))
+            samples = self._predict([sample for _, sample in good])
             yield [
-                (item, self.dataset.to_result(sample.cpu(), item.source))
+                (item, self.dataset.to_result(sample.cpu() if hasattr(sample, 'cpu') else sample, item.source))
                 for (item, _), sample in zip(good, samples, strict=True)
             ]
+
+    def _predict(self, prepared: list[Any]) -> Any:
+        with torch.no_grad(), autocast(self.device.type, DTYPES[self.precision]):
+            return self._in_parts(self._collate(prepared))
 
 
 def _own_config(checkpoint: str, content: Mapping[str, Any]) -> Config:
@@ -225,10 +231,13 @@ def _innermost(section: Mapping[str, Any]) -> dict[str, Any]:
     return dict(section)
 
 
-def _build_dataset(section: Mapping[str, Any], meta: Mapping[str, Any], checkpoint: str) -> Any:
+def _build_dataset(section: Mapping[str, Any], meta: Mapping[str, Any], checkpoint: str, cfg: Config) -> Any:
     """Build the data set for its pipeline and its task's knowledge: no annotation is read if classes are known."""
     kind = section['type'] if isinstance(section['type'], type) else DATASETS.get(section['type'])
-    if kind is None or not (hasattr(kind, 'predict_info') and hasattr(kind, 'to_result')):
+    takes_part = hasattr(kind, 'predict_info') and hasattr(kind, 'to_result')
+    if kind is not None and not takes_part and is_foreign(kind):
+        return ForeignData(kind, section, meta.get('dataset_meta') or {}, cfg)
+    if not takes_part:
         name = getattr(kind, '__name__', section['type'])
         raise UserError(
             f'{name}: detection and segmentation of pictures can be predicted so far. A data set of your own takes '

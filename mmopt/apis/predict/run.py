@@ -81,7 +81,7 @@ def predict_into(
     out = Path(out)
     if confidence is not None and not 0 <= confidence <= 1:
         raise UserError(f'--conf must be between 0 and 1, got {confidence:g}.')
-    names = choose_formats(predictor.dataset.result_type.task, formats)
+    names = choose_formats(predictor.dataset.result_type, formats)
     items = list_items(sources, without=out)
     manifest = _describe(predictor, sources, names, confidence)
     out.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def _predict(
     _write(out, manifest | dict(complete=False))
     skipped: dict[str, str] = {}
 
-    formats_of_task = known_formats(predictor.dataset.result_type.task)
+    formats_of_task = known_formats(predictor.dataset.result_type)
     each = {name: chosen for name in names if (chosen := formats_of_task[name]).write is not None}
     with Records(out, [chosen.path for chosen in each.values()]) as records:
         num_before = sum(map(records.has, items))

@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mmopt.datasets.common.predict import Result
 from mmopt.utils.errors import UserError
 
 __all__ = ['Format', 'choose_formats', 'known_formats']
@@ -36,16 +37,17 @@ class Format:
     gather: Callable[[Records, Sequence[str], Path], None] | None = None
 
 
-def known_formats(task: str) -> dict[str, Format]:
-    """Return the formats of a task by name: of one that has no writers here, the results as json."""
-    return _FORMATS.get(task, dict(json=_JSON))
+def known_formats(result_type: type[Result]) -> dict[str, Format]:
+    """Return the formats of a kind of results by name: of a task that has no writers here, the results as json."""
+    known = _FORMATS.get(result_type.task, dict(json=_JSON))
+    return {name: chosen for name, chosen in known.items() if name not in result_type.lacks}
 
 
-def choose_formats(task: str, names: Sequence[str] | None) -> list[str]:
+def choose_formats(result_type: type[Result], names: Sequence[str] | None) -> list[str]:
     """Return the formats to write.
 
     Args:
-        task: Of the results.
+        result_type: Of the results.
         names: What the user asked for; None for all that the task has.
 
     Returns:
@@ -54,10 +56,10 @@ def choose_formats(task: str, names: Sequence[str] | None) -> list[str]:
     Raises:
         UserError: If the task has no such format.
     """
-    known = known_formats(task)
+    known = known_formats(result_type)
     for name in names or ():
         if name not in known:
-            raise UserError(f'--format {name}: {task} has {", ".join(known)}.')
+            raise UserError(f'--format {name}: {result_type.task} has {", ".join(known)}.')
     return list(dict.fromkeys(names or known))
 
 
@@ -78,6 +80,10 @@ def _write_label(result: Any, path: Path) -> None:
 
 def _write_color(result: Any, path: Path) -> None:
     _write_picture(path, result.color())
+
+
+def _write_arrays(result: Any, path: Path) -> None:
+    np.savez_compressed(path, **result.arrays())
 
 
 def _write_yolo(result: Any, path: Path) -> None:
@@ -152,6 +158,17 @@ def _gather_areas(records: Records, classes: Sequence[str], path: Path) -> None:
     _write_table(path, ('file', 'class', 'pixels', 'share'), rows)
 
 
+def _gather_labels(records: Records, classes: Sequence[str], path: Path) -> None:
+    del classes
+    rows = (
+        (record['file'], name, label, found['scores'][label] if label < len(found['scores']) else '')
+        for record in records
+        for found in [record['result']]
+        for label, name in zip(found['labels'], found['names'], strict=True)
+    )
+    _write_table(path, ('file', 'class', 'label', 'score'), rows)
+
+
 _JSON = Format('results.json', gather=_gather_json)
 _FORMATS: dict[str, dict[str, Format]] = dict(
     detection=dict(
@@ -167,6 +184,16 @@ _FORMATS: dict[str, dict[str, Format]] = dict(
         png=Format('labels/{name}.png', _write_label),
         color=Format('colors/{name}.png', _write_color),
         overlay=Format('pictures/{name}.png', _draw),
+    ),
+    classification=dict(
+        json=_JSON,
+        csv=Format('labels.csv', gather=_gather_labels),
+        png=Format('pictures/{name}.png', _draw),
+    ),
+    samples=dict(
+        json=_JSON,
+        npz=Format('arrays/{name}.npz', _write_arrays),
+        png=Format('pictures/{name}.png', _draw),
     ),
 )
 """Task -> name of a format -> the format."""

@@ -40,6 +40,8 @@ class Result(ABC):
 
     task: str
     """Chooses the writers of :mod:`mmopt.apis.predict.writers`."""
+    lacks: frozenset[str] = frozenset()
+    """Formats of the task that cannot be written of these results."""
 
     def __init__(self, classes: Sequence[str], size: Sequence[int], load: Callable[[], np.ndarray]) -> None:
         self.classes = tuple(classes)

@@ -14,6 +14,7 @@ from mmopt.engine.hooks.resource_warnings import memory_warning, retry_warning, 
 from mmopt.registry import HOOKS
 from mmopt.utils.core_utilization import CoreUtilization
 from mmopt.utils.memory import host_peak_gib, read_peak_memory, total_memory_gib, workers_gib
+from mmopt.utils.placement import device_of
 
 __all__ = ['SETTLED', 'PeakMemoryHook']
 
@@ -59,7 +60,7 @@ class PeakMemoryHook(Hook):
     ) -> None:
         """Sample the cores; read the counters when a log line is due."""
         if self._cores is None:  # once: looking for the first parameter walks through the modules
-            self._device = next(runner.model.parameters()).device
+            self._device = device_of(runner.model)
             self._cores = CoreUtilization(self._device)
         device = self._device
         self._cores.sample()

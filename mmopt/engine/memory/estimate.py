@@ -29,6 +29,8 @@ class Estimate:
         reserved: Peak held from the driver (``torch.cuda.max_memory_reserved``).
         reserved_low: The same without workspace of convolutions.
         reserved_high: The same with twice the expected workspace.
+        prefetched: What the next batch takes while this one is computed: part of what is reserved, and not of the peak
+            of what is allocated, since it is asked for when all kernels of an iteration have been launched.
         phase: When the peak is: ``forward``, ``backward`` or ``step``.
         num_events: Allocations and frees.
     """
@@ -40,6 +42,7 @@ class Estimate:
     reserved: int
     reserved_low: int
     reserved_high: int
+    prefetched: int
     phase: str
     num_events: int
 
@@ -80,28 +83,48 @@ def estimate(trace: Trace, *, expandable_segments: bool = False) -> Estimate:
         parts[part] += allocation.size
         if part == 'activations':
             modules[allocation.module or '(outside of modules)'] += allocation.size
+    # The stream of copies has blocks of its own: those of the batch in use, and of the next one.
+    pool, one = (replay(_copies(trace, num_batches), expandable_segments=expandable_segments) for num_batches in (2, 1))
     low, high = (
         replay(scaled_workspace(trace, factor), expandable_segments=expandable_segments).peak_reserved_bytes
+        + pool.peak_reserved_bytes
         for factor in WORKSPACE_RANGE
     )
-    expected = replay(trace.events, expandable_segments=expandable_segments)
+    expected = replay(_computing(trace), expandable_segments=expandable_segments)
+    reserved = expected.peak_reserved_bytes + pool.peak_reserved_bytes
     return Estimate(
         parts=parts,
         most=_most(trace),
         modules=tuple(sorted(modules.items(), key=lambda item: -item[1])),
-        allocated=expected.peak_allocated_bytes,
-        reserved=expected.peak_reserved_bytes,
+        allocated=expected.peak_allocated_bytes + one.peak_allocated_bytes,
+        reserved=reserved,
         # Larger workspaces sometimes leave blocks that serve others well: the range stays around the middle.
-        reserved_low=min(low, expected.peak_reserved_bytes),
-        reserved_high=max(high, expected.peak_reserved_bytes),
+        reserved_low=min(low, reserved),
+        reserved_high=max(high, reserved),
+        prefetched=pool.peak_reserved_bytes - one.peak_allocated_bytes,
         phase=trace.allocations[max(live)].phase if live else 'setup',
         num_events=len(trace.events),
     )
 
 
+def _computing(trace: Trace) -> Iterator[tuple[int, int]]:
+    return (event for event in trace.events if not trace.allocations[event[0]].is_copied)
+
+
+def _copies(trace: Trace, num_batches: int) -> Iterator[tuple[int, int]]:
+    """Return the allocations of the first batch that was copied, as often as batches live at once."""
+    ends = [place for place, name in trace.marks if name in ('iteration 1', 'end')]
+    sizes = [
+        size
+        for number, size in trace.events[: min(ends, default=0)]
+        if size >= 0 and trace.allocations[number].is_copied
+    ]
+    return enumerate(sizes * num_batches)
+
+
 def scaled_workspace(trace: Trace, factor: float) -> Iterator[tuple[int, int]]:
-    """Return the events with the workspace of convolutions multiplied."""
-    for number, size in trace.events:
+    """Return the events of what is computed with the workspace of convolutions multiplied."""
+    for number, size in _computing(trace):
         is_scaled = size > 0 and trace.allocations[number].operator.startswith('convolution')
         if is_scaled and trace.allocations[number].kind == 'workspace':
             size = int(size * factor)

@@ -7,10 +7,10 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from mmopt.models.tad.encoder import device_of
 from mmopt.models.tad.labels import LABEL_PREPROCESSOR, best_triples, collect_labels, masked_log_softmax
 from mmopt.registry import MODELS
 from mmopt.structures import DataSample, require_samples
+from mmopt.utils.placement import device_of
 
 __all__ = ['FrameClassifier', 'find_runs']
 

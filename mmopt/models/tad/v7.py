@@ -14,11 +14,11 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from mmopt.models.tad.encoder import device_of
 from mmopt.models.tad.labels import LABEL_PREPROCESSOR, BatchLabels, best_triples, collect_labels, masked_log_softmax
 from mmopt.ops.segments import IGNORED, decode_segments, make_anchors, match_anchors, segment_iou, segment_nms
 from mmopt.registry import MODELS
 from mmopt.structures import DataSample, require_samples
+from mmopt.utils.placement import device_of
 
 __all__ = ['IntervalDetector', 'focal_loss']
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from mmopt.registry import MODELS
 from mmopt.structures import DataSample, require_samples
+from mmopt.utils.placement import device_of
 
 __all__ = ['MultiViewRecognizer']
 
@@ -163,7 +164,7 @@ class MultiViewRecognizer(BaseModel):
         return dict(samples=(self._labels(data_samples) >= 0).sum().clamp(min=1).float())
 
     def _labels(self, data_samples: list[DataSample]) -> Tensor:
-        device = next(self.parameters()).device
+        device = device_of(self)
         return torch.stack([sample.label for sample in data_samples]).to(device)
 
     def _loss(

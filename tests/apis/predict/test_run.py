@@ -15,7 +15,9 @@ from mmopt.apis import Predictor, evaluate, load_config
 from mmopt.apis.predict.run import predict_into
 from mmopt.apis.predict.writers import choose_formats
 from mmopt.apis.run.facts import build_dataset
+from mmopt.datasets.common.predict import Result
 from mmopt.datasets.detection.coco_file import read_coco
+from mmopt.datasets.detection.result import DetectionResult
 from mmopt.evaluation.detection.coco_scores import ImageBoxes, coco_scores
 from mmopt.registry import METRICS
 from mmopt.structures import DataSample
@@ -280,5 +282,5 @@ def test_one_process_at_a_time_predicts_into_a_folder(detector, pictures, tmp_pa
 
 def test_an_unknown_format_is_refused_with_those_that_there_are():
     with pytest.raises(UserError, match='--format mp4: detection has json, coco, csv, yolo, png'):
-        choose_formats('detection', ['csv', 'mp4'])
-    assert choose_formats('another', None) == ['json']
+        choose_formats(DetectionResult, ['csv', 'mp4'])
+    assert choose_formats(type('Another', (Result,), dict(task='another')), None) == ['json']
