@@ -178,8 +178,9 @@ def _known_kind(error: BaseException) -> str | None:
         return f'{parts} {_cause_beside_memory(message)}'.strip()
     if isinstance(error, RuntimeError) and (cause := _cause_beside_memory(message)):
         return f'{message} There was memory left. {cause}'
-    package = (error.name or '').split('.')[0] if isinstance(error, ModuleNotFoundError) else ''
-    if package not in ('', 'mmopt') and package != error.name and (folder := _folder_of(package)) is not None:
+    module = (error.name or '') if isinstance(error, ModuleNotFoundError) else ''
+    package = module.partition('.')[0]
+    if package not in ('', 'mmopt') and package != module and (folder := _folder_of(package)) is not None:
         return (
             f'{message}: {package} is installed in {folder}, and its release lacks this module. Install another '
             f'version of {package}, or put the module there.'
