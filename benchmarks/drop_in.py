@@ -258,14 +258,14 @@ class Bench:
         return f'{name} {value:.3g}, {len(list((self.folder / "shown").glob("*.jpg")))} pictures'
 
     def predict(self) -> str:
-        found = sorted((self.folder / 'data').rglob('*.png'))
-        pictures = [path for path in found if 'annotations' not in path.parts and 'val' in str(path.parent)][:3]
+        files = sorted((self.folder / 'data').rglob('*.png'))
+        pictures = [path for path in files if 'annotations' not in path.parts and 'val' in str(path.parent)][:3]
         self.tool('predict', self.whole or '', *pictures, '--out', 'found')
         found = self.folder / 'found'
         results = json.loads((found / 'results.json').read_text(encoding='utf-8'))
         fields = ', '.join(name for name in results[0]['sample'] if name.startswith('pred_'))
-        formats = json.loads((found / 'predictions.json').read_text(encoding='utf-8'))['formats']
-        return f'{len(results)} pictures, {fields} as {", ".join(formats)}'
+        endings = sorted({path.suffix[1:] for path in found.rglob('*') if path.is_file()} - {'jsonl'})
+        return f'{len(results)} pictures, {fields} as {", ".join(endings)}'
 
     def export(self) -> str:
         return self.tool('export', self.whole or '', '--out', 'model.onnx').strip().splitlines()[-1]
@@ -369,12 +369,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         checks = [name for name in CHECKS if name in args.checks]
         results = {project.name: run_checks(project, packages, folder, checks) for project in chosen}
     machine = describe_machine()
-    wheels = sorted({wheel for project in chosen for wheel in (*project.wheels, *WHEELS) if '==' in wheel})
     path = None if args.out is None else args.out.with_name(f'{args.out.name}.json')
     if path is not None and path.is_file() and len(checks) < len(CHECKS):
         before = json.loads(path.read_text(encoding='utf-8'))['results']
-        results = {name: before.get(name, {}) | one for name, one in results.items()}
-    libraries = dict.fromkeys(wheel for project in chosen for wheel in (project.wheels or WHEELS[:4]) if '==' in wheel)
+        results = before | {name: before.get(name, {}) | one for name, one in results.items()}
+    projects = [project for project in (*PROJECTS, *MORE) if project.name in results]
+    results = {project.name: results[project.name] for project in projects}
+    wheels = sorted({wheel for project in projects for wheel in (*project.wheels, *WHEELS) if '==' in wheel})
+    libraries = dict.fromkeys(
+        wheel for project in projects for wheel in (project.wheels or WHEELS[:4]) if '==' in wheel
+    )
     default = [project.name for project in PROJECTS]
     command = 'python benchmarks/drop_in.py'
     command += '' if list(results) == default else f' --projects {" ".join(results)}'

@@ -122,6 +122,7 @@ train_cfg = dict(max_epochs=2, val_interval=1)
 """
 
 _ROTATED = """
+custom_imports = dict(imports=['drop_in_older_names'])
 model = dict(
     backbone=dict(depth=18, base_channels=16, init_cfg=None),
     neck=dict(in_channels=[16, 32, 64, 128], out_channels=32),
@@ -146,7 +147,7 @@ train_cfg = dict(max_epochs=2, val_interval=1)
 """
 
 _TEXTS = """
-custom_imports = dict(imports=['drop_in_torchvision'])
+custom_imports = dict(imports=['drop_in_older_names', 'drop_in_torchvision'])
 _set = dict(type='OCRDataset', data_root='{data}', _delete_=True)
 train_dataloader = dict(
     batch_size=4, num_workers=2, dataset=dict(_set, ann_file='train.json', pipeline=_base_.train_pipeline))
@@ -168,6 +169,7 @@ _OLDER = ('mmdet==3.1.0', 'mmcv-lite==2.0.1')
 _XTCOCOTOOLS = {
     'xtcocotools/__init__.py': '',
     'xtcocotools/coco.py': 'from pycocotools.coco import *\n',
+    'xtcocotools/mask.py': 'from pycocotools.mask import *\n',
     'xtcocotools/cocoeval.py': """
 from pycocotools.cocoeval import COCOeval as _COCOeval
 
@@ -185,6 +187,21 @@ _DRN = {
 }
 """MMAction2's wheel imports this module, and does not have it."""
 
+_OLDER_NAMES = {
+    'drop_in_older_names.py': """
+import collections
+import collections.abc
+
+import numpy as np
+
+collections.Sequence = collections.abc.Sequence
+
+sizes = dict(int=(8, 16, 32, 64), uint=(8, 16, 32, 64), float=(16, 32, 64), complex=(64, 128))
+np.sctypes = {kind: [np.dtype(f'{kind}{bits}').type for bits in of_kind] for kind, of_kind in sizes.items()}
+""",
+}
+"""imgaug reads names of NumPy 1, and e2cnn one of Python 3.9."""
+
 MORE = (
     Project(
         'mmpose', 'body_2d_keypoint/topdown_heatmap/coco/td-hm_mobilenetv2_8xb64-210e_coco-256x192.py',
@@ -198,10 +215,12 @@ MORE = (
     ),
     Project(
         'mmrotate', 'rotated_retinanet/rotated-retinanet-rbox-le90_r50_fpn_1x_dota.py',
-        _ROTATED + saving(1, by_epoch=True), _rotated, wheels=('mmrotate==1.0.0rc1', *_OLDER),
+        _ROTATED + saving(1, by_epoch=True), _rotated, wheels=('mmrotate==1.0.0rc1', 'e2cnn', *_OLDER),
+        stubs=_OLDER_NAMES,
     ),
     Project(
         'mmocr', 'textrecog/crnn/crnn_mini-vgg_5e_mj.py',
         _TEXTS + saving(1, by_epoch=True), _texts, torchvision=True, wheels=('mmocr==1.0.1', *_TEXT_WHEELS, *_OLDER),
+        stubs=_OLDER_NAMES,
     ),
 )  # fmt: skip

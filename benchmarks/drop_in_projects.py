@@ -47,7 +47,7 @@ class Project:
 
 def rng_of(name: str) -> np.random.Generator:
     """Return a generator that depends on a name alone."""
-    return np.random.defaultrng_of(sum(map(ord, name)))
+    return np.random.default_rng(sum(map(ord, name)))
 
 
 def noise(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
