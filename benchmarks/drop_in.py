@@ -339,10 +339,8 @@ def markdown(results: Mapping[str, Mapping[str, Any]], machine: str, command: st
     for name in CHECKS[:-1]:
         if not any(name in one for one in results.values()):
             continue
-        cells = [
-            str(one[name]['result']) if one[name]['ok'] else f'**failed**: {one[name]["result"]}'
-            for one in results.values()
-        ]
+        found = [one.get(name, dict(ok=True, result='-')) for one in results.values()]
+        cells = [str(one['result']) if one['ok'] else f'**failed**: {one["result"]}' for one in found]
         lines.append(f'| {name} | {" | ".join(cells)} |')
     timed = any('step_time' in one for one in results.values())
     for key, label in (('step_s', 'step time'), ('iter_s', 'iteration time')) if timed else ():
