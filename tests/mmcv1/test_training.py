@@ -247,7 +247,7 @@ def _first_look() -> None:
 
 def test_a_first_look_prints_what_a_script_lacks(tmp_path):
     text = run(tmp_path, _first_look)
-    assert 'tinynet: 4 modules' in text
+    assert 'tinynet: 6 modules' in text
     assert 'missing: package some_missing_package is missing (first in ' in text
     assert 'not available, refused when it is used: mmcv.onnx.register_extra_symbolics' in text
     assert 'error: no/such/script.py does not exist' in text

@@ -1,4 +1,4 @@
-from mmcv.runner import HOOKS, Hook, LrUpdaterHook
+from mmcv.runner import HOOKS, OPTIMIZER_BUILDERS, DefaultOptimizerConstructor, Hook, LrUpdaterHook
 
 
 @HOOKS.register_module()
@@ -23,3 +23,14 @@ class NoteHook(Hook):
 class ZigzagLrUpdaterHook(LrUpdaterHook):
     def get_lr(self, runner, base_lr):
         return base_lr * (1 if runner.iter % 2 else 0.5)
+
+
+# mmopt has a constructor of this name as well: this one must be found.
+@OPTIMIZER_BUILDERS.register_module()
+class LayerDecayOptimizerConstructor(DefaultOptimizerConstructor):
+    def add_params(self, params, module, prefix='', is_dcn_module=None):
+        scale = self.paramwise_cfg['layer_decay_rate']
+        for name, param in module.named_parameters():
+            if param.requires_grad:
+                lr = self.base_lr * (1 if name.startswith('head') else scale)
+                params.append(dict(params=[param], lr=lr, param_names=[name]))
