@@ -167,10 +167,10 @@ def _known_kind(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.filename is not None:
         return f'{error.filename}: {error.strerror or message}.'
     if _is_out_of_memory(error):
-        from mmopt.utils.memory import other_cause
-
         parts = f'out of memory: {message} Run the batch in parts (--options optimize.micro_batch=auto).'
-        return f'{parts} {other_cause(message)}'.strip()
+        return f'{parts} {_cause_beside_memory(message)}'.strip()
+    if isinstance(error, RuntimeError) and (cause := _cause_beside_memory(message)):
+        return f'{message} There was memory left. {cause}'
     package = (error.name or '').split('.')[0] if isinstance(error, ModuleNotFoundError) else ''
     if package not in ('', 'mmopt'):
         return f'{message}: install it (pip install {package}), or run in the environment that has it.'
@@ -208,6 +208,12 @@ def _from_worker(raw: str, message: str) -> str | None:
     if not set(_DELIBERATE) & set(re.split(r'[\\/]', path)) or not line.startswith('raise'):
         return None
     return ' '.join(message.split())
+
+
+def _cause_beside_memory(message: str) -> str:
+    from mmopt.utils.memory import other_cause  # see below
+
+    return other_cause(message)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -21,6 +21,7 @@ from mmopt.engine.optim import OptimWrapper
 from mmopt.engine.parallel.unused_parameters import check_all_used, unused_parameters_explained
 from mmopt.structures import batch_size, move_to, split_batch
 from mmopt.utils.errors import UserError
+from mmopt.utils.placement import device_of
 
 __all__ = ['TrainStep', 'forward_losses', 'sum_losses', 'unwrap']
 
@@ -177,7 +178,7 @@ class TrainStep:
 
     @cached_property
     def _device_type(self) -> str:
-        return next(self.module.parameters()).device.type
+        return device_of(self.module).type
 
     def _preprocess(self, batch: Any) -> Any:
         preprocessor: Any = getattr(self.module, 'data_preprocessor', None)

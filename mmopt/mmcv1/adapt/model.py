@@ -26,6 +26,7 @@ from mmopt.mmcv1.adapt.results import arrays_of_halves, results_of, takes_rescal
 from mmopt.mmcv1.standins.collate import to_device
 from mmopt.mmcv1.standins.precision import wrap_fp16_model
 from mmopt.registry import MODELS
+from mmopt.utils.placement import device_of
 
 __all__ = ['BatchMover', 'ModelAdapter', 'adapt_model', 'build_mmcv1_model', 'drives_optimizers', 'without_untaken']
 
@@ -44,7 +45,7 @@ class BatchMover(nn.Module):
     def forward(self, data: Any, training: bool = False) -> Any:
         """Return the batch on the device; whether it trains makes no difference."""
         del training  # MMEngine's signature
-        return to_device(data, next(self.__dict__['_model'].parameters()).device)
+        return to_device(data, device_of(self.__dict__['_model']))
 
 
 class ModelAdapter:
