@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mmopt.mmcv1.adapt.evaluation import MMCV1Evaluation
-from mmopt.mmcv1.adapt.results import find_mask_encoder, with_encoded_masks
+from mmopt.mmcv1.adapt.results import arguments_of_a_test, find_mask_encoder, with_encoded_masks
 from mmopt.mmcv1.standins.activations import ReLU
 from tests.mmcv1.layer import CONFIG, TINY, install_tiny, run
 from tests.mmcv1.test_training import _tool, losses_of, train, weights_of
@@ -221,3 +221,22 @@ def _empty() -> None:
 
 def test_a_data_set_without_samples_is_called_by_its_own_name(tmp_path):
     run(tmp_path, _empty)
+
+
+class _Restorer:
+    def forward(self, lq, gt=None, test_mode=False):
+        raise NotImplementedError
+
+
+class _Detector:
+    def forward(self, img, img_metas, return_loss=True):
+        raise NotImplementedError
+
+    def simple_test(self, img, rescale=False):
+        raise NotImplementedError
+
+
+def test_a_model_is_asked_for_predictions_as_its_own_test_loop_asks():
+    assert arguments_of_a_test(_Restorer) == dict(test_mode=True)
+    assert arguments_of_a_test(_Detector) == dict(return_loss=False, rescale=True)
+    assert MMCV1Evaluation(metric='PSNR', save_image=True).arguments == dict(metric='PSNR')

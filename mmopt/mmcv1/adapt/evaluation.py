@@ -12,6 +12,9 @@ from mmopt.registry import METRICS
 
 __all__ = ['MMCV1Evaluation']
 
+# MMEditing's evaluation hook keeps these for itself: it writes pictures, which tools/test.py --show-dir does here.
+_OF_THE_HOOK = ('save_image', 'save_path')
+
 
 @METRICS.register_module()
 class MMCV1Evaluation(DatasetEvaluateMetric):
@@ -24,7 +27,7 @@ class MMCV1Evaluation(DatasetEvaluateMetric):
     """
 
     def __init__(self, *, pre_eval: bool = False, format_only: bool = False, **arguments: Any) -> None:
-        super().__init__(**arguments)
+        super().__init__(**{key: value for key, value in arguments.items() if key not in _OF_THE_HOOK})
         self.pre_eval = pre_eval
         self.format_only = format_only
         self._num_seen = 0

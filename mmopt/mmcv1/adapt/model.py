@@ -9,6 +9,7 @@ drives its optimizers itself keeps its ``train_step``.
 import dis
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from mmopt.engine.loops.step import sum_losses
 from mmopt.mmcv1.adapt.averages import LossAverages
 from mmopt.mmcv1.adapt.find import not_registered, registry_of
 from mmopt.mmcv1.adapt.own_step import OwnStep
-from mmopt.mmcv1.adapt.results import arrays_of_halves, results_of, takes_rescale
+from mmopt.mmcv1.adapt.results import arguments_of_a_test, arrays_of_halves, results_of
 from mmopt.mmcv1.standins.collate import to_device
 from mmopt.mmcv1.standins.precision import wrap_fp16_model
 from mmopt.registry import MODELS
@@ -58,7 +59,7 @@ class ModelAdapter:
     _mmcv1_averages: LossAverages | None = None
     _mmcv1_half = False
     _mmcv1_losses: tuple[Tensor, dict] | None = None
-    _mmcv1_takes_rescale = False
+    _mmcv1_test_arguments: Mapping[str, bool] = MappingProxyType({})
     _mmcv1_train_step: Callable | None = None
 
     def forward(self, *args: Any, mode: str | None = None, **kwargs: Any) -> Any:
@@ -79,8 +80,7 @@ class ModelAdapter:
         if mode == 'loss':
             return self._run_losses(forward, kwargs)
         if mode == 'predict':
-            extra = dict(rescale=True) if self._mmcv1_takes_rescale else {}
-            return results_of(forward(*args, return_loss=False, **extra, **kwargs))
+            return results_of(forward(*args, **self._mmcv1_test_arguments, **kwargs))
         dummy: Callable | None = getattr(self, 'forward_dummy', None)
         return forward(*args, **kwargs) if dummy is None else dummy(*args, **kwargs)
 
@@ -199,7 +199,7 @@ def adapt_model(model: nn.Module, *, optimizer_hook: Any = None) -> nn.Module:
     model.__class__ = type(own.__name__, bases, members)
     adapted: Any = model
     adapted.__dict__['data_preprocessor'] = BatchMover(model)
-    adapted.__dict__['_mmcv1_takes_rescale'] = takes_rescale(own)
+    adapted.__dict__['_mmcv1_test_arguments'] = arguments_of_a_test(own)
     adapted.__dict__['_mmcv1_train_step'] = train_step
     return adapted
 

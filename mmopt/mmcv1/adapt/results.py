@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-__all__ = ['arrays_of_halves', 'find_mask_encoder', 'results_of', 'takes_rescale', 'with_encoded_masks']
+__all__ = ['arguments_of_a_test', 'arrays_of_halves', 'find_mask_encoder', 'results_of', 'with_encoded_masks']
 
 
 class _Float32Arrays(TorchFunctionMode):
@@ -32,17 +32,22 @@ def arrays_of_halves() -> AbstractContextManager:
     return _Float32Arrays() if is_bf16 else nullcontext()
 
 
-def takes_rescale(model_class: type) -> bool:
-    """Tell whether a model is asked for its results in the size of the original image.
+def arguments_of_a_test(model_class: type) -> dict[str, bool]:
+    """Return what a repository's own test loop passes to ``forward`` beside the batch.
 
     Args:
         model_class: The repository's class.
 
     Returns:
-        Whether its ``simple_test`` has the argument; where it has not, the repository's own test loop does not pass it.
+        ``test_mode=True`` as MMEditing has it, else ``return_loss=False``; with ``rescale=True`` where its
+        ``simple_test`` has that argument: results in the size of the original image.
     """
+    taken = inspect.signature(model_class.forward).parameters
+    if 'test_mode' in taken and 'return_loss' not in taken:
+        return dict(test_mode=True)
     simple_test = getattr(model_class, 'simple_test', None)
-    return simple_test is not None and 'rescale' in inspect.signature(simple_test).parameters
+    has_rescale = simple_test is not None and 'rescale' in inspect.signature(simple_test).parameters
+    return dict(return_loss=False, rescale=True) if has_rescale else dict(return_loss=False)
 
 
 def results_of(predicted: Any) -> list:

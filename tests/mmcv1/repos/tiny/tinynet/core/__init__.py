@@ -14,9 +14,11 @@ class NoteHook(Hook):
         lr = runner.optimizer.param_groups[0]['lr']
         self.seen.append((runner.iter, float(runner.outputs['loss']), lr))
         runner.log_buffer.update(dict(noted=1.0))
+        runner.log_buffer.output['third'] = runner._iter / runner._max_iters
+        runner.meta.setdefault('hook_msgs', []).append(runner.current_momentum()[0])
 
     def after_run(self, runner):
-        self.seen.append(('end', runner.work_dir))
+        self.seen.append(('end', runner.work_dir, runner.meta['hook_msgs']))
 
 
 @HOOKS.register_module()
