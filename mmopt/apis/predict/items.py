@@ -52,6 +52,12 @@ class Item:
         return getattr(self.source, 'path', None) or self.name
 
     @property
+    def identity(self) -> tuple[int, int]:
+        """Size and time of the files that it is made of: with others it has to be predicted again."""
+        files = [identity_of(file) for file in getattr(self.source, 'files', (self.file,))]
+        return sum(size for size, _ in files), max(changed_ns for _, changed_ns in files)
+
+    @property
     def frame(self) -> int | None:
         """The number of a film's frame, from 0; of a folder the number in the file's name."""
         return None if self.film is None else self.film.frame(self.place)

@@ -7,7 +7,7 @@ Test pipeline, data preprocessor, ``model.test_step``, precision and switches of
 import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,15 @@ from mmopt.apis.extension import provide_extension
 from mmopt.apis.predict.batch_size import BatchSize
 from mmopt.apis.predict.film.cut import Cut
 from mmopt.apis.predict.film.live import FilmEndedError
+from mmopt.apis.predict.exported import ExportedModel, is_graph
 from mmopt.apis.predict.foreign import ForeignData, is_foreign
-from mmopt.apis.predict.items import Item
+from mmopt.apis.predict.items import Item, ItemList
+from mmopt.apis.predict.own_sources import configure, expand_sources, find_items, predict_cut
 from mmopt.apis.predict.read_ahead import Loaded, read_ahead
 from mmopt.apis.predict.sources import Sources, list_items, name_arrays
 from mmopt.apis.run.facts import collate_of, model_config
 from mmopt.apis.run.start import check_there
+from mmopt.apis.run.tta import apply_tta
 from mmopt.datasets.common.predict import Result
 from mmopt.engine import checkpoint_io
 from mmopt.engine.micro_batch import Predictor as InParts
@@ -48,7 +51,6 @@ from mmopt.utils.shipped import find_config
 __all__ = ['Predictor', 'is_config']
 
 _LOGGER = logging.getLogger('mmopt.predict')
-_GRAPHS = ('.onnx', '.pt2')
 
 Skip = Callable[[Item, Exception], None]
 
@@ -65,16 +67,18 @@ class Predictor:
     :class:`mmopt.datasets.segmentation.result`.
 
     Args:
-        checkpoint_or_config: A checkpoint, whose own config is taken, or a config.
+        checkpoint_or_config: A checkpoint, whose own config is taken, a config, or a file of ``tools/export.py``.
         checkpoint: The weights, behind a config.
         device: ``'auto'``, or what torch calls one.
         precision: ``'auto'``: what an evaluation of this checkpoint computes in; or ``fp32``, ``fp16``, ``bf16``.
         batch_size: Pictures that are predicted at once; None: as many as an evaluation; ``'auto'``: as many as predict
             fastest, see :mod:`mmopt.apis.predict.batch_size`.
         options: ``key=value`` texts that change the config file.
+        source_options: What is to be known of sources, by name; see :meth:`say`.
         allow_partial: Go on where weights do not fit the model.
         strip_prefix: Taken off the names of the weights.
         allow_pickle: See :func:`mmopt.engine.checkpoint_io.load`.
+        tta: Test-time augmentation: predict mirror images and other sizes as well; see :mod:`mmopt.apis.run.tta`.
 
     Raises:
         UserError: If a file is missing, the checkpoint has no config, the weights do not fit, or this task cannot be
@@ -90,9 +94,11 @@ class Predictor:
         *,
         batch_size: int | str | None = None,
         options: Sequence[str] = (),
+        source_options: Mapping[str, Any] | None = None,
         allow_partial: bool = False,
         strip_prefix: str | None = None,
         allow_pickle: bool = False,
+        tta: bool = False,
     ) -> None:
         if precision not in ('auto', *PRECISIONS):
             raise UserError(f'precision must be auto, {", ".join(PRECISIONS)}; got {precision!r}.')
@@ -104,44 +110,66 @@ class Predictor:
         if self.config is None and options:
             raise UserError('Options change a config file: name it before the checkpoint.')
         self.checkpoint = str(checkpoint_or_config if checkpoint is None else checkpoint)
-        if Path(self.checkpoint).suffix.lower() in _GRAPHS:
-            raise UserError(
-                f'{self.checkpoint} is an exported graph, which cannot be predicted with yet: name the checkpoint that '
-                'it was exported from.'
-            )
         check_there(self.checkpoint)
         limit_threads()
-        content = checkpoint_io.load(self.checkpoint, allow_pickle=allow_pickle)
-        cfg = (
-            _own_config(self.checkpoint, content) if self.config is None else load_config(self.config, options=options)
-        )
-        self.cfg: Config = native_config(cfg)
+        graph: ExportedModel | None = None
+        content: dict[str, Any] = {}
+        if is_graph(self.checkpoint):
+            graph = self._open_graph(device, precision, tta=tta)
+            cfg, meta = graph.config, graph.meta
+            import_custom_modules(Path(self.checkpoint), cfg.get('custom_imports'))
+        else:
+            content = checkpoint_io.load(self.checkpoint, allow_pickle=allow_pickle)
+            own = self.config is None
+            cfg = _own_config(self.checkpoint, content) if own else load_config(str(self.config), options=options)
+            meta = content['meta']
+        self.cfg: Config = native_config(apply_tta(cfg) if tta else cfg)
         prepare_determinism(self.cfg.get('randomness'))
         init_default_scope(self.cfg.get('default_scope', 'mmopt'))
-        meta = content['meta']
         loader = _loader(self.cfg)
         section = _innermost(loader['dataset'])
         self.dataset = _build_dataset(section, meta, self.checkpoint, self.cfg)
+        self._trained = meta.get('dataset_meta') or {}
+        self.source_options: dict[str, Any] = {}
+        """What the user said of sources."""
+        self.say(**(source_options or {}))
+        self.is_cutting = hasattr(self.dataset, 'open_source')
+        """Whether sources are cut into samples, as recordings are: then they do not share batches."""
         self.pipeline = section.get('pipeline')
         """The config of what a picture goes through."""
         is_fixed = batch_size != 'auto'
         first = batch_size if isinstance(batch_size, int) else int(loader.get('batch_size') or 1)
         self._collate = collate_of(loader)
-        self.device = torch.device(get_device() if device == 'auto' else device)
-        if precision == 'auto' and (self.cfg.get('test_cfg') or {}).get('fp16'):
-            precision = 'fp16'  # of the evaluation, whatever the run was trained in
-        elif precision == 'auto':
-            precision = evaluation_precision(self.cfg.get('optim_wrapper'), meta.get('precision'), self.device.type)
-        elif this_device(self.device.type).support(precision).level == 'missing':
-            raise UserError(f'precision {precision}: {self.device} does not compute it; use auto.')
-        self.precision = precision
-        """What it computes in."""
-        self.model = self._build_model(content['state_dict'], allow_partial, strip_prefix)
+        if graph is None:
+            self.device = torch.device(get_device() if device == 'auto' else device)
+            self.precision = self._choose_precision(precision, meta)
+            """What it computes in."""
+            self.model = self._build_model(content['state_dict'], allow_partial, strip_prefix)
+        else:
+            self.device, self.precision, self.model = graph.device, 'fp32', graph
         self._in_parts = InParts(self.model, _LOGGER, 'test_step')
         if isinstance(self.dataset, ForeignData):
             self.dataset.try_out(self._predict)
         self.batch_size = BatchSize(first if is_fixed else 1, is_fixed)
         """How many pictures are predicted at once."""
+
+    def _open_graph(self, device: str, precision: str, *, tta: bool) -> ExportedModel:
+        if self.config is not None:
+            raise UserError(f'{self.checkpoint} knows its pipeline: name it without a config.')
+        if precision not in ('auto', 'fp32'):
+            raise UserError(f'precision {precision}: an exported graph computes in fp32.')
+        if tta:
+            raise UserError(f'--tta: {self.checkpoint} computes what it was exported with: tools/export.py --tta.')
+        return ExportedModel(self.checkpoint, device)
+
+    def _choose_precision(self, precision: str, meta: Mapping[str, Any]) -> str:
+        if precision == 'auto' and (self.cfg.get('test_cfg') or {}).get('fp16'):
+            return 'fp16'  # of the evaluation, whatever the run was trained in
+        if precision == 'auto':
+            return evaluation_precision(self.cfg.get('optim_wrapper'), meta.get('precision'), self.device.type)
+        if this_device(self.device.type).support(precision).level == 'missing':
+            raise UserError(f'precision {precision}: {self.device} does not compute it; use auto.')
+        return precision
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -159,6 +187,42 @@ class Predictor:
         apply_to_process(self.cfg.get('optimize'))
         apply_to_model(model, self.cfg.get('optimize'))
         return model.eval()
+
+    def takes(self, name: str) -> bool:
+        """Tell whether something can be said of sources."""
+        return name in getattr(self.dataset, 'predict_options', {})
+
+    def say(self, **options: Any) -> None:
+        """Say what is to be known of sources, beside what was said before.
+
+        Args:
+            **options: By name, as texts or values; None says nothing. What there is depends on the data set class:
+                ``predict_options`` of :mod:`mmopt.datasets.common.cut_source`.
+
+        Raises:
+            UserError: If the data set does not take one, or not its value.
+        """
+        self.source_options |= {name: value for name, value in options.items() if value is not None}
+        configure(self.dataset, self.source_options, self._trained, _metrics(self.cfg))
+
+    def list_items(
+        self, sources: Sequence[Any], *, without: str | Path | None = None, how: Sources | None = None
+    ) -> ItemList:
+        """List what sources hold that this model predicts.
+
+        Args:
+            sources: See :meth:`__call__`.
+            without: A folder whose content is no source.
+            how: See :meth:`__call__`.
+
+        Returns:
+            The items of :meth:`predict_batches`.
+        """
+        if self.is_cutting:
+            return find_items(self.dataset, sources, without=without)
+        if hasattr(self.dataset, 'find_sources'):
+            sources = expand_sources(self.dataset, sources)
+        return list_items(sources, without=without, how=how or self.how())
 
     def how(
         self, cut: Cut | None = None, fps: float | None = None, events: str | None = None, stdin: Any = None
@@ -189,8 +253,9 @@ class Predictor:
         """Predict pictures one after the other.
 
         Args:
-            sources: A source of :func:`~mmopt.apis.predict.sources.list_items` or several; a generator is read as it
-                comes, up to two batches ahead. Arrays are uint8 RGB: of OpenCV's frames give ``frame[..., ::-1]``.
+            sources: A source of :func:`~mmopt.apis.predict.sources.list_items` or several, or what the data set class
+                finds recordings in; a generator is read as it comes, up to two batches ahead. Arrays are uint8 RGB: of
+                OpenCV's frames give ``frame[..., ::-1]``.
             skip: Called with a picture that cannot be read and the error; without it, the error is raised.
             how: What is read of films and pairs; by default all of a film.
             keep_pictures: Keep in each result the picture that was read, for drawing; else it is read again. Results
@@ -200,16 +265,17 @@ class Predictor:
             The results, in the order of the sources and without the skipped.
         """
         how = how or self.how()
-        if isinstance(sources, str | Path | np.ndarray | torch.Tensor):
+        if isinstance(sources, str | Path | np.ndarray | torch.Tensor | Mapping):
             sources = [sources]
-        items: Iterable[Item] = list_items(sources, how=how) if isinstance(sources, Sequence) else _stream(sources, how)
+        is_list = isinstance(sources, Sequence)
+        items: Iterable[Item] = self.list_items(sources, how=how) if is_list else self._stream(sources, how)
         batches = self._batches(iter(items))
         for batch in self.predict_batches(batches, skip=skip, keep_pictures=keep_pictures):
             for _, result in batch:
                 yield result
 
     def _batches(self, items: Iterator[Item]) -> Iterator[list[Item]]:
-        while batch := list(islice(items, self.batch_size.size)):
+        while batch := list(islice(items, 1 if self.is_cutting else self.batch_size.size)):
             yield batch
 
     def ask_for(self, attribute: str) -> None:
@@ -265,6 +331,9 @@ class Predictor:
         Returns:
             For every batch its pictures, without the skipped, and their results.
         """
+        if self.is_cutting:
+            yield from self._predict_cut(batches, skip)
+            return
         has_ended = False
         for pending in read_ahead(batches, self.dataset, keep_pictures=keep_pictures):
             good: list[tuple[Item, Loaded]] = []
@@ -283,16 +352,40 @@ class Predictor:
                 return
 
     def _predict_loaded(self, batch: Sequence[tuple[Item, Loaded]]) -> list[tuple[Item, Result]]:
-        start = time.perf_counter()
-        predicted = self._predict([loaded.sample for _, loaded in batch])
-        samples = [sample.cpu() if hasattr(sample, 'cpu') else sample for sample in predicted]
-        self.batch_size.note(len(batch), time.perf_counter() - start, self._in_parts.state.size)
+        samples = self._predict_timed([loaded.sample for _, loaded in batch])
         results = []
         for (item, loaded), sample in zip(batch, samples, strict=True):
             source = item.source if loaded.picture is None else loaded.picture
             file = None if isinstance(item.source, np.ndarray) else item.file
             results.append((item, self.dataset.to_result(sample, source).found_in(file, item.frame, item.time_s)))
         return results
+
+    def _predict_cut(
+        self, batches: Iterable[Sequence[Item]], skip: Skip | None
+    ) -> Generator[list[tuple[Item, Result]], None, None]:
+        for item in chain.from_iterable(batches):
+            try:
+                result = predict_cut(self.dataset, item.source, lambda: self.batch_size.size, self._predict_timed)
+            except (DataError, OSError) as error:
+                if skip is None:
+                    raise
+                skip(item, error)
+            else:
+                yield [(item, result.found_in(item.file))]
+
+    def _predict_timed(self, prepared: list[Any]) -> list[Any]:
+        start = time.perf_counter()
+        samples = [sample.cpu() if hasattr(sample, 'cpu') else sample for sample in self._predict(prepared)]
+        self.batch_size.note(len(prepared), time.perf_counter() - start, self._in_parts.state.size)
+        return samples
+
+    def _stream(self, sources: Iterable[Any], how: Sources) -> Iterator[Item]:
+        for number, source in enumerate(sources):
+            if self.is_cutting or isinstance(source, str | Path):
+                yield from self.list_items([source], how=how)
+            else:
+                for picture, name in name_arrays(source, number):
+                    yield Item(picture, name)
 
     def _predict(self, prepared: list[Any]) -> Any:
         with torch.no_grad(), autocast(self.device.type, DTYPES[self.precision]):
@@ -327,14 +420,14 @@ def _innermost(section: Mapping[str, Any]) -> dict[str, Any]:
 def _build_dataset(section: Mapping[str, Any], meta: Mapping[str, Any], checkpoint: str, cfg: Config) -> Any:
     """Build the data set for its pipeline and its task's knowledge: no annotation is read if classes are known."""
     kind = section['type'] if isinstance(section['type'], type) else DATASETS.get(section['type'])
-    takes_part = hasattr(kind, 'predict_info') and hasattr(kind, 'to_result')
+    takes_part = hasattr(kind, 'predict_info') and hasattr(kind, 'result_type')
     if kind is not None and not takes_part and is_foreign(kind):
         return ForeignData(kind, section, meta.get('dataset_meta') or {}, cfg)
     if not takes_part:
         name = getattr(kind, '__name__', section['type'])
         raise UserError(
-            f'{name}: detection and segmentation of pictures can be predicted so far. A data set of your own takes '
-            'part with the methods predict_info and to_result (docs/predict.md).'
+            f'{name}: it does not say how sources become samples. A data set of your own takes part with predict_info, '
+            'to_result and result_type (docs/predict.md).'
         )
     metainfo = dict(section.get('metainfo') or {})
     known = metainfo.get('classes') or getattr(kind, 'METAINFO', {}).get('classes')
@@ -352,10 +445,9 @@ def _build_dataset(section: Mapping[str, Any], meta: Mapping[str, Any], checkpoi
     return dataset
 
 
-def _stream(sources: Iterable[Any], how: Sources) -> Iterator[Item]:
-    for number, source in enumerate(sources):
-        if isinstance(source, str | Path):
-            yield from list_items([source], how=how)
-        else:
-            for picture, name in name_arrays(source, number):
-                yield Item(picture, name)
+def _metrics(cfg: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the configs of the evaluation's metrics."""
+    evaluator = cfg.get('test_evaluator') or cfg.get('val_evaluator') or []
+    if isinstance(evaluator, Mapping):
+        evaluator = evaluator.get('metrics', evaluator)
+    return [evaluator] if isinstance(evaluator, Mapping) else [one for one in evaluator if isinstance(one, Mapping)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from mmopt.apis.predict.items import Film, Item, ItemList, identity_of
+from mmopt.apis.predict.items import Film, Item, ItemList
 from mmopt.datasets.common.predict import Result
 
 __all__ = ['Records', 'remove_predictions']
@@ -114,7 +114,7 @@ class Records:
         if known is None or known.place(frame or 0) < 0:
             return False
         name = item.name if frame is None else item.name.rpartition('/')[0]
-        if (known.identity, known.name) != (identity_of(item.file), name):
+        if (known.identity, known.name) != (item.identity, name):
             return False
         templates = self.templates(item)
         written = self._combinations[known.files[frame or 0]]
@@ -126,7 +126,7 @@ class Records:
 
     def add(self, item: Item, result: Result) -> None:
         """Note a picture whose files are written."""
-        (num_bytes, changed_ns), frame = identity_of(item.file), _frame_of(item)
+        (num_bytes, changed_ns), frame = item.identity, _frame_of(item)
         entry: dict[str, Any] = dict(file=item.file)
         if item.film is not None:
             entry |= dict(frame=result.frame, time_s=result.time_s, of_film=frame is not None)

@@ -10,7 +10,7 @@ import platform
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,6 @@ from mmopt.apis.predict.items import Item, ItemList
 from mmopt.apis.predict.predictor import Predictor
 from mmopt.apis.predict.records import Records, remove_predictions
 from mmopt.apis.predict.skipped import Skipped
-from mmopt.apis.predict.sources import list_items
 from mmopt.apis.predict.write_behind import WriteBehind
 from mmopt.apis.predict.writers import Plan
 from mmopt.datasets.common.predict import Result
@@ -37,7 +36,7 @@ from mmopt.utils.run_lock import hold_folder
 
 __all__ = ['Options', 'Predicted', 'predict_into']
 
-_COMPARED = ('checkpoint_sha256', 'config_sha256', 'precision', 'confidence', 'film')
+_COMPARED = ('checkpoint_sha256', 'config_sha256', 'precision', 'confidence', 'film', 'source_options')
 """What must be the same for a prediction to go on."""
 
 
@@ -114,10 +113,16 @@ def predict_into(
     for chosen in plan.formats.values():
         if chosen.needs is not None:
             predictor.ask_for(chosen.needs)
+    if predictor.takes('fps'):  # not of folders of frames, but of what the data set knows
+        predictor.say(fps=options.fps)
+        options = replace(options, fps=None)
     cut = Cut.parse(options.start, options.end, options.step)
+    if predictor.is_cutting and cut != Cut():
+        raise UserError('--start, --end and --step are for films of single pictures: recordings are predicted whole.')
     manifest = _describe(predictor, sources, plan.names, options)
     with ExitStack() as stack:
-        items = list_items(sources, without=out, how=predictor.how(cut, options.fps, options.events))
+        how = predictor.how(cut, options.fps, options.events)
+        items = predictor.list_items(sources, without=out, how=how)
         if items.live is not None:
             stack.callback(items.live.close)
         if options.formats and 'mp4' in plan.formats and not items.films:
@@ -176,7 +181,7 @@ class _Run:
         return item.film is None or not self.films or self.films[item.film.name].covers(item.place)
 
     def _bar(self, num_before: int) -> tqdm:
-        unit = 'frame' if self.items.films else 'file'
+        unit = 'frame' if self.items.films else 'recording' if self.predictor.is_cutting else 'file'
         total = None if self.items.live is not None else len(self.items)
         return tqdm(total=total, initial=num_before, desc='predict', unit=unit, disable=None, leave=False)
 
@@ -195,7 +200,10 @@ class _Run:
 
         append = self._append if self.films else None
         size = self.predictor.batch_size
-        todo = self.items.batches(lambda: size.size, records.has, packed=not size.is_fixed)
+        if self.predictor.is_cutting:
+            todo = self.items.batches(lambda: 1, records.has, packed=True)
+        else:
+            todo = self.items.batches(lambda: size.size, records.has, packed=not size.is_fixed)
         try:
             with WriteBehind(self._write_one, note, append) as behind, ExitStack() as stack:
                 batches = self.predictor.predict_batches(
@@ -259,7 +267,7 @@ def _describe(predictor: Predictor, sources: Sequence[str], formats: Sequence[st
     cfg = predictor.cfg
     deciding = [cfg.get('model'), cfg.get('data_preprocessor'), predictor.pipeline, predictor.classes]
     return dict(
-        model=type(predictor.model).__name__,
+        model=getattr(predictor.model, 'name', type(predictor.model).__name__),
         config=predictor.config or 'of the checkpoint',
         config_sha256=hashlib.sha256(repr(plain(deciding)).encode()).hexdigest(),
         checkpoint=predictor.checkpoint,
@@ -270,6 +278,7 @@ def _describe(predictor: Predictor, sources: Sequence[str], formats: Sequence[st
         batch=predictor.batch_size.size if predictor.batch_size.is_fixed else 'auto',
         confidence=options.confidence,
         film={key: getattr(options, key) for key in ('start', 'end', 'step', 'fps')},
+        source_options=json.loads(json.dumps(plain(predictor.source_options), default=str)),
         formats=list(formats),
         sources=[str(source) for source in sources],
         versions=dict(
@@ -291,8 +300,8 @@ def _digest(checkpoint: str) -> str:
 
 
 def _check_same(out: Path, manifest: dict[str, Any], items: ItemList) -> None:
-    path = out / 'predictions.json'
-    if not path.is_file():
+    path, records = out / 'predictions.json', out / 'records.jsonl'
+    if not (path.is_file() and records.is_file() and records.stat().st_size):  # nothing is done that could differ
         return
     if items.live is not None:
         raise UserError(

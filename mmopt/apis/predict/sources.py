@@ -20,13 +20,26 @@ from mmopt.apis.predict.items import Film, FrameFolder, Item, ItemList
 from mmopt.datasets.common.predict import Source
 from mmopt.utils.errors import DataError, UserError
 
-__all__ = ['SUFFIXES', 'Item', 'ItemList', 'Sources', 'as_arrays', 'list_items', 'name_arrays']
+__all__ = [
+    'FILMS',
+    'LISTS',
+    'SUFFIXES',
+    'Item',
+    'ItemList',
+    'Names',
+    'Sources',
+    'as_arrays',
+    'list_items',
+    'name_arrays',
+    'read_list',
+]
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
 """Files of a folder or a pattern that count as pictures, in lower case."""
 FILMS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.ts', '.mts', '.wmv', '.gif')
 """Files that count as films."""
-_LISTS = ('.txt', '.lst')
+LISTS = ('.txt', '.lst')
+"""Endings of text lists."""
 _FRAME_PATTERN = re.compile(r'%0?\d*d')
 _FRAME_NUMBER = re.compile(r'(\d+)$')
 _FPS = 30.0
@@ -157,8 +170,8 @@ def _expand(source: str, how: Sources) -> Iterator[_Found]:
     elif path.is_dir():
         yield from _expand_folder(path, how)
     elif path.is_file():
-        if path.suffix.lower() in _LISTS:
-            for file in _read_list(path):
+        if path.suffix.lower() in LISTS:
+            for file in read_list(path):
                 yield _file(file, Path(file).name, how)
         else:
             yield _file(source, path.name, how)
@@ -280,7 +293,8 @@ def _is_picture(name: str) -> bool:
     return not name.startswith('.') and Path(name).suffix.lower() in SUFFIXES
 
 
-def _read_list(path: Path) -> Iterator[str]:
+def read_list(path: Path) -> Iterator[str]:
+    """Give the paths of a text list: from its folder, or else from the working folder."""
     try:
         lines = path.read_text(encoding='utf-8-sig').splitlines()
     except UnicodeDecodeError as error:
@@ -333,7 +347,7 @@ def _paired(found: Sequence[_Found], pair_up: Callable) -> list[_Found]:
 
 def _named(found: Sequence[_Found], how: Sources) -> ItemList:
     """Take the ending off; of equal names all but the first keep it (``a``, ``a_png``), or are numbered."""
-    names = _Names()
+    names = Names()
     parts: list[Sequence[Item]] = []
     pictures: list[Item] = []
     num_pictures = 0
@@ -354,7 +368,7 @@ def _named(found: Sequence[_Found], how: Sources) -> ItemList:
     return listed
 
 
-class _Names:
+class Names:
     """Names that are taken; a film's frames lie in a folder of its name, which no picture may be called or lie in."""
 
     def __init__(self) -> None:
@@ -363,6 +377,7 @@ class _Names:
         self._films: set[str] = set()
 
     def take(self, name: str, *, is_folder: bool) -> str:
+        """Return a free name like the given one, which has an ending, without it."""
         stem, ending = os.path.splitext(name)
         if any(parent in self._films for parent in _parents(stem.casefold())):
             stem = stem.replace('/', '_')  # the folder of a film's frames is no folder of pictures

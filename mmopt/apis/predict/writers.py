@@ -8,6 +8,7 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,19 @@ from mmopt.apis.predict.items import Item
 from mmopt.datasets.common.predict import Result
 from mmopt.utils.errors import UserError
 
-__all__ = ['Format', 'Plan', 'choose_formats', 'known_formats']
+__all__ = [
+    'JSON',
+    'MP4',
+    'Format',
+    'Plan',
+    'Records',
+    'choose_formats',
+    'draw_result',
+    'known_formats',
+    'write_picture',
+    'write_rows',
+    'write_table',
+]
 
 Records = Iterable[Mapping[str, Any]]
 
@@ -50,7 +63,7 @@ class Format:
 
 def known_formats(result_type: type[Result]) -> dict[str, Format]:
     """Return the formats of a kind of results by name: of a task that has no writers here, the results as json."""
-    known = _FORMATS.get(result_type.task, dict(json=_JSON))
+    known = _all_formats().get(result_type.task, dict(json=JSON))
     return {name: chosen for name, chosen in known.items() if name not in result_type.lacks}
 
 
@@ -109,23 +122,25 @@ class Plan:
         return [one for one in chosen if is_shown or not one.is_drawing]
 
 
-def _write_picture(path: Path, picture: np.ndarray) -> None:
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """Write a picture, RGB or of one channel, as PNG."""
     # Encoded here and written by Python: OpenCV opens no path with letters beyond the system's code page.
     bgr = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     _, encoded = cv2.imencode('.png', bgr)
     path.write_bytes(encoded.tobytes())
 
 
-def _draw(result: Any, path: Path) -> None:
-    _write_picture(path, result.drawing)
+def draw_result(result: Any, path: Path) -> None:
+    """Write the drawing of a result."""
+    write_picture(path, result.drawing)
 
 
 def _write_label(result: Any, path: Path) -> None:
-    _write_picture(path, result.label)
+    write_picture(path, result.label)
 
 
 def _write_color(result: Any, path: Path) -> None:
-    _write_picture(path, result.color())
+    write_picture(path, result.color())
 
 
 def _write_arrays(result: Any, path: Path) -> None:
@@ -176,7 +191,15 @@ def _write_list(path: Path, entries: Iterable[Mapping[str, Any]]) -> None:
         file.write('\n]\n')
 
 
-def _write_table(
+def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table row by row."""
+    with path.open('w', encoding='utf-8', newline='') as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def write_table(
     path: Path,
     header: Sequence[str],
     records: Records,
@@ -215,7 +238,7 @@ def _gather_boxes(records: Records, classes: Sequence[str], path: Path) -> None:
         ):
             yield name, label, score, *box
 
-    _write_table(path, ('class', 'label', 'score', 'x1', 'y1', 'x2', 'y2'), records, rows_of)
+    write_table(path, ('class', 'label', 'score', 'x1', 'y1', 'x2', 'y2'), records, rows_of)
 
 
 def _gather_areas(records: Records, classes: Sequence[str], path: Path) -> None:
@@ -224,7 +247,7 @@ def _gather_areas(records: Records, classes: Sequence[str], path: Path) -> None:
         for name, count in zip(classes, found['pixels'].values(), strict=True):
             yield name, count, count / (height * width)
 
-    _write_table(path, ('class', 'pixels', 'share'), records, rows_of)
+    write_table(path, ('class', 'pixels', 'share'), records, rows_of)
 
 
 def _gather_labels(records: Records, classes: Sequence[str], path: Path) -> None:
@@ -234,7 +257,7 @@ def _gather_labels(records: Records, classes: Sequence[str], path: Path) -> None
         for label, name in zip(found['labels'], found['names'], strict=True):
             yield name, label, found['scores'][label] if label < len(found['scores']) else ''
 
-    _write_table(path, ('class', 'label', 'score'), records, rows_of)
+    write_table(path, ('class', 'label', 'score'), records, rows_of)
 
 
 def _write_probabilities(result: Any, path: Path) -> None:
@@ -243,37 +266,48 @@ def _write_probabilities(result: Any, path: Path) -> None:
         np.savez_compressed(file, probabilities=result.probabilities, classes=np.array(result.classes))
 
 
-_JSON = Format('results.json', gather=_gather_json)
-_MP4 = Format('films/{name}.mp4', film=lambda result: result.drawing)
+JSON = Format('results.json', gather=_gather_json)
+"""The results of all sources."""
+MP4 = Format('films/{name}.mp4', film=lambda result: result.drawing)
+"""A film of the drawings of a film's frames."""
 _FORMATS: dict[str, dict[str, Format]] = dict(
     detection=dict(
-        json=_JSON,
+        json=JSON,
         coco=Format('coco_results.json', gather=_gather_coco),
         csv=Format('boxes.csv', gather=_gather_boxes),
         yolo=Format('labels/{name}.txt', _write_yolo),
-        png=Format('pictures/{name}.png', _draw, is_drawing=True),
-        mp4=_MP4,
+        png=Format('pictures/{name}.png', draw_result, is_drawing=True),
+        mp4=MP4,
     ),
     segmentation=dict(
-        json=_JSON,
+        json=JSON,
         csv=Format('areas.csv', gather=_gather_areas),
         png=Format('labels/{name}.png', _write_label),
         color=Format('colors/{name}.png', _write_color, is_drawing=True),
-        overlay=Format('pictures/{name}.png', _draw, is_drawing=True),
+        overlay=Format('pictures/{name}.png', draw_result, is_drawing=True),
         npz=Format('probabilities/{name}.npz', _write_probabilities, default=False, needs='keep_probabilities'),
-        mp4=_MP4,
+        mp4=MP4,
     ),
     classification=dict(
-        json=_JSON,
+        json=JSON,
         csv=Format('labels.csv', gather=_gather_labels),
-        png=Format('pictures/{name}.png', _draw, is_drawing=True),
-        mp4=_MP4,
+        png=Format('pictures/{name}.png', draw_result, is_drawing=True),
+        mp4=MP4,
     ),
     samples=dict(
-        json=_JSON,
+        json=JSON,
         npz=Format('arrays/{name}.npz', _write_arrays),
-        png=Format('pictures/{name}.png', _draw, is_drawing=True),
-        mp4=_MP4,
+        png=Format('pictures/{name}.png', draw_result, is_drawing=True),
+        mp4=MP4,
     ),
 )
 """Task -> name of a format -> the format."""
+
+
+@cache
+def _all_formats() -> dict[str, dict[str, Format]]:
+    # Here: these modules are made of what this one has.
+    from mmopt.apis.predict import action_formats, behavior_formats, bev_formats
+
+    others = (action_formats, behavior_formats, bev_formats)
+    return _FORMATS | {module.TASK: module.FORMATS for module in others}
