@@ -24,6 +24,7 @@ from mmopt.apis.export.formats import Axes, tracing, write_onnx, write_pt2
 from mmopt.apis.export.model import load_model
 from mmopt.apis.export.tensors import INPUTS, give_predictions, graph_inputs
 from mmopt.registry import MODELS
+from mmopt.structures import DataSample
 from mmopt.structures.complete_graph import CompleteGraph
 from mmopt.utils.errors import UserError
 
@@ -207,10 +208,8 @@ def _check(
 ) -> float:
     """Compare the file with the model's predictions, and where the batch is open with the graph on one sample."""
     got = dict(zip(names, map(torch.as_tensor, run(*values)), strict=True))
-    given = give_predictions(got, graph.counts, [copy.copy(sample) for sample in samples])
-    computed = give_predictions(
-        dict(zip(names, made, strict=True)), graph.counts, [copy.copy(sample) for sample in samples]
-    )
+    given = give_predictions(got, graph.counts, [DataSample() for _ in samples])
+    computed = give_predictions(dict(zip(names, made, strict=True)), graph.counts, [DataSample() for _ in samples])
     kept = [name for name in names if name not in graph.counts.values()]
     worst = 0.0
     for own, sample, eager in zip(given, samples, computed, strict=True):
@@ -221,8 +220,6 @@ def _check(
         one = tuple(value[:1] for value in values)
         first = dict(zip(names, map(torch.as_tensor, run(*one)), strict=True))
         want = {name: tensor[:1] for name, tensor in got.items()}
-        (alone,), (together,) = (
-            give_predictions(part, graph.counts, [copy.copy(samples[0])]) for part in (first, want)
-        )
+        (alone,), (together,) = (give_predictions(part, graph.counts, [DataSample()]) for part in (first, want))
         largest_deviation({k: alone.get(k) for k in kept}, {k: together.get(k) for k in kept}, graph.counts)
     return worst
