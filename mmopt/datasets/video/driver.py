@@ -253,13 +253,14 @@ class DriverActionDataset(SeededDataset):
         """
         classes = self.metainfo['classes']
         label = int(sample.label)
-        text = f'{sample.recording}  {sample.frames[0]}-{sample.frames[-1]}  {classes[label] if label >= 0 else "?"}'
+        truth = classes[label] if label >= 0 else 'unknown'
+        text = f'{sample.recording}  {sample.frames[0]}-{sample.frames[-1]}   truth: {truth}'
         color = (30, 30, 30)
         if 'pred_label' in sample:
             predicted = int(sample.pred_label)
             text += f'   predicted: {classes[predicted]} {float(sample.pred_scores[predicted]):.2f}'
             if label >= 0:  # in words, too: not everybody tells the colors apart
-                text += ', right' if predicted == label else ', wrong'
+                text += ', correct' if predicted == label else ', wrong'
                 color = (0, 120, 0) if predicted == label else (190, 0, 0)
         clips = [value.cpu().numpy() for name, value in (image or {}).items() if name != 'keypoints']
         rows = [np.concatenate(list(clip_3THW.transpose(1, 2, 3, 0)), axis=1) for clip_3THW in clips]
