@@ -4,6 +4,7 @@
 python tools/predict.py work_dirs/x/best_mAP50.pth street.jpg folder 'more/**/*.png' list.txt --out found
 python tools/predict.py work_dirs/x/best_mAP50.pth film.mp4 --start 1:30 --step 0.5s --out found
 python tools/predict.py CONFIG CHECKPOINT SOURCE ... --out DIR --format csv coco --conf 0.25
+python tools/predict.py model.onnx SOURCE ... --out DIR                     # a file of tools/export.py
 python tools/predict.py work_dirs/mice/best_F1.pth tracks.csv --fps 30 --pix-per-cm 16 --out found
 python tools/predict.py work_dirs/driver/best_accuracy.pth --view front=a.mp4 left=b.mp4 right=c.mp4 --out found
 python tools/predict.py work_dirs/bev/best_mIoU.pth street.jpg --intrinsics 1266,1266,816,491 --out found
@@ -72,6 +73,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--show-every', type=int, metavar='N', help='draw every Nth picture or frame alone')
     parser.add_argument('--conf', type=float, metavar='C', help='leave out what is less certain; default: keep all')
+    parser.add_argument('--tta', action='store_true', help='predict mirror images and other sizes as well, and merge')
     films = parser.add_argument_group('films', 'Moments are frames (300), or seconds (12.5s, 1:30).')
     films.add_argument('--start', metavar='M', help='the first frame; default: 0')
     films.add_argument('--end', metavar='M', help='the first frame that is left out; default: the end')
@@ -124,6 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         allow_partial=args.allow_partial,
         strip_prefix=args.strip_prefix,
         allow_pickle=args.allow_pickle,
+        tta=args.tta,
     )
     try:
         done = predict_into(predictor, sources, args.out, options)

@@ -32,6 +32,7 @@ from mmopt.utils.terminal import nearest
 
 __all__ = [
     'PRESETS',
+    'dataset_takes',
     'load_config',
     'missing_file',
     'read_config',
@@ -113,7 +114,7 @@ def _read(path: str | Path, options: Sequence[str], preset: str | None) -> tuple
     if preset is not None:
         source['optimize'] = {**(source.get('optimize') or {}), **read_preset(preset)}
     if options:
-        source = apply_with_effect(source, list(options), path, native=is_native(source), takes=_takes)
+        source = apply_with_effect(source, list(options), path, native=is_native(source), takes=dataset_takes)
     provide_extension(source)
     repository = prepare_mmcv1(source, path)
     if repository is None:
@@ -121,8 +122,13 @@ def _read(path: str | Path, options: Sequence[str], preset: str | None) -> tuple
     return Config(source, filename=str(path)), repository
 
 
-def _takes(dataset: Mapping[str, Any], name: str) -> bool:
-    """Tell whether the class of a data set names an argument; a class that is not known yet, as a user's, does not."""
+def dataset_takes(dataset: Mapping[str, Any], name: str) -> bool:
+    """Tell whether the class of a data set names an argument; a class that is not known yet, as a user's, does not.
+
+    Args:
+        dataset: Its part of a config.
+        name: The argument.
+    """
     kind = dataset.get('type')
     found = DATASETS.get(kind) if isinstance(kind, str) else kind
     return inspect.isclass(found) and name in inspect.signature(found).parameters

@@ -102,8 +102,9 @@ def find_config(name: str | Path, package: Path = _PACKAGE) -> Path:
 def near_configs(name: str | Path, package: Path = _PACKAGE) -> list[str]:
     """Return the names of configs that ship which are like one that does not; as :func:`find_config` takes them."""
     folder = shipped_folder('configs', package)
-    names = {path.stem: f'{path.parent.name}/{path.stem}' for path in folder.glob('[!_]*/*.py')}
-    return [names[near] for near in nearest(Path(name).stem, names)]
+    paths = sorted(folder.glob('[!_]*/*.py'), key=lambda path: path.parent.name != Path(name).parent.name)
+    near = nearest(Path(name).stem, {path.stem for path in paths})
+    return [f'{path.parent.name}/{path.stem}' for stem in near for path in paths if path.stem == stem]
 
 
 def _from_here(path: Path) -> Path:

@@ -136,7 +136,7 @@ def test_an_installed_package_trains_tests_and_estimates_in_an_empty_environment
         [empty_environment / 'python', '-c', where], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60
     )
     assert Path(found.stdout).is_relative_to(empty_environment.parent)
-    short = ['--options', 'runner.max_epochs=1', 'expect={}']
+    short = ['--options', 'runner.max_epochs=1', 'expect=None']
     told = mmopt_command('demo', 'fred', *short)
     assert 'next: mmopt train configs/demo/yolov5_fred_rgb.py' in told
     match = re.search(r'mmopt test (\S+) (\S+)', told)

@@ -97,6 +97,7 @@ def load(path: Path, *options: str) -> dict:
         ('resume=True', r'is no key of MMCV 1.x: write --resume-from FILE or --auto-resume'),
         ('param_scheduler.0.gamma=3', r'write the key of MMCV 1.x'),
         # written too high
+        ('data.size=1', r'data has no size, but data.train.size, data.train.pipeline.0.size, .* are there'),
         ('data.pipeline.0.size=1', r'no pipeline, but data.train.pipeline.0.size, data.val.pipeline.0.size are there'),
     ],
 )
@@ -113,7 +114,6 @@ def test_an_option_that_changes_nothing_is_refused_with_the_key_that_does(config
         (['lr=1e-5', 'optimizer.lr=1e-5'], 'optim_wrapper.optimizer.lr', 1e-5),
         (['lr=1e-3'], 'optim_wrapper.optimizer.lr', 1e-3),
         (['train_pipeline.0.size=256'], 'train_dataloader.dataset.pipeline.0.size', 256),
-        (['data.size=384'], 'train_dataloader.dataset.size', 384),  # of every data set: it can mean nothing else
         (['data.samples_per_gpu=4'], 'train_dataloader.batch_size', 4),
         (['data.pin_memory=True'], 'train_dataloader.pin_memory', True),
         (['optimize.max_workers=64'], 'train_dataloader.num_workers', 0),

@@ -43,8 +43,15 @@ def test_a_part_of_an_argument_goes_along():
 
 
 def test_keys_of_the_section_stay_where_they_are():
-    cfg = config(dict(samples_per_gpu=1, batch_size=1), val=dict(samples_per_gpu=1, batch_size=1))
-    for key in ('data.samples_per_gpu', 'data.batch_size', 'data.train.samples_per_gpu', 'data'):
+    part = dict(samples_per_gpu=1, batch_size=1, pipeline=[dict(size=1)])
+    cfg = config(part, val=dict(part))
+    for key in (
+        'data.samples_per_gpu',
+        'data.batch_size',
+        'data.train.samples_per_gpu',
+        'data',
+        'data.pipeline.0.size',
+    ):
         assert spread(cfg, {key: 9}, never) == {key: 9}
 
 

@@ -23,6 +23,7 @@ from mmopt.apis.extension import provide_extension
 from mmopt.apis.predict.batch_size import BatchSize
 from mmopt.apis.predict.film.cut import Cut
 from mmopt.apis.predict.film.live import FilmEndedError
+from mmopt.apis.predict.exported import ExportedModel, is_graph
 from mmopt.apis.predict.foreign import ForeignData, is_foreign
 from mmopt.apis.predict.items import Item, ItemList
 from mmopt.apis.predict.own_sources import configure, expand_sources, find_items, predict_cut
@@ -30,6 +31,7 @@ from mmopt.apis.predict.read_ahead import Loaded, read_ahead
 from mmopt.apis.predict.sources import Sources, list_items, name_arrays
 from mmopt.apis.run.facts import collate_of, model_config
 from mmopt.apis.run.start import check_there
+from mmopt.apis.run.tta import apply_tta
 from mmopt.datasets.common.predict import Result
 from mmopt.engine import checkpoint_io
 from mmopt.engine.micro_batch import Predictor as InParts
@@ -49,7 +51,6 @@ from mmopt.utils.shipped import find_config
 __all__ = ['Predictor', 'is_config']
 
 _LOGGER = logging.getLogger('mmopt.predict')
-_GRAPHS = ('.onnx', '.pt2')
 
 Skip = Callable[[Item, Exception], None]
 
@@ -66,7 +67,7 @@ class Predictor:
     :class:`mmopt.datasets.segmentation.result`.
 
     Args:
-        checkpoint_or_config: A checkpoint, whose own config is taken, or a config.
+        checkpoint_or_config: A checkpoint, whose own config is taken, a config, or a file of ``tools/export.py``.
         checkpoint: The weights, behind a config.
         device: ``'auto'``, or what torch calls one.
         precision: ``'auto'``: what an evaluation of this checkpoint computes in; or ``fp32``, ``fp16``, ``bf16``.
@@ -77,6 +78,7 @@ class Predictor:
         allow_partial: Go on where weights do not fit the model.
         strip_prefix: Taken off the names of the weights.
         allow_pickle: See :func:`mmopt.engine.checkpoint_io.load`.
+        tta: Test-time augmentation: predict mirror images and other sizes as well; see :mod:`mmopt.apis.run.tta`.
 
     Raises:
         UserError: If a file is missing, the checkpoint has no config, the weights do not fit, or this task cannot be
@@ -96,6 +98,7 @@ class Predictor:
         allow_partial: bool = False,
         strip_prefix: str | None = None,
         allow_pickle: bool = False,
+        tta: bool = False,
     ) -> None:
         if precision not in ('auto', *PRECISIONS):
             raise UserError(f'precision must be auto, {", ".join(PRECISIONS)}; got {precision!r}.')
@@ -107,21 +110,22 @@ class Predictor:
         if self.config is None and options:
             raise UserError('Options change a config file: name it before the checkpoint.')
         self.checkpoint = str(checkpoint_or_config if checkpoint is None else checkpoint)
-        if Path(self.checkpoint).suffix.lower() in _GRAPHS:
-            raise UserError(
-                f'{self.checkpoint} is an exported graph, which cannot be predicted with yet: name the checkpoint that '
-                'it was exported from.'
-            )
         check_there(self.checkpoint)
         limit_threads()
-        content = checkpoint_io.load(self.checkpoint, allow_pickle=allow_pickle)
-        cfg = (
-            _own_config(self.checkpoint, content) if self.config is None else load_config(self.config, options=options)
-        )
-        self.cfg: Config = native_config(cfg)
+        graph: ExportedModel | None = None
+        content: dict[str, Any] = {}
+        if is_graph(self.checkpoint):
+            graph = self._open_graph(device, precision, tta=tta)
+            cfg, meta = graph.config, graph.meta
+            import_custom_modules(Path(self.checkpoint), cfg.get('custom_imports'))
+        else:
+            content = checkpoint_io.load(self.checkpoint, allow_pickle=allow_pickle)
+            own = self.config is None
+            cfg = _own_config(self.checkpoint, content) if own else load_config(str(self.config), options=options)
+            meta = content['meta']
+        self.cfg: Config = native_config(apply_tta(cfg) if tta else cfg)
         prepare_determinism(self.cfg.get('randomness'))
         init_default_scope(self.cfg.get('default_scope', 'mmopt'))
-        meta = content['meta']
         loader = _loader(self.cfg)
         section = _innermost(loader['dataset'])
         self.dataset = _build_dataset(section, meta, self.checkpoint, self.cfg)
@@ -136,21 +140,36 @@ class Predictor:
         is_fixed = batch_size != 'auto'
         first = batch_size if isinstance(batch_size, int) else int(loader.get('batch_size') or 1)
         self._collate = collate_of(loader)
-        self.device = torch.device(get_device() if device == 'auto' else device)
-        if precision == 'auto' and (self.cfg.get('test_cfg') or {}).get('fp16'):
-            precision = 'fp16'  # of the evaluation, whatever the run was trained in
-        elif precision == 'auto':
-            precision = evaluation_precision(self.cfg.get('optim_wrapper'), meta.get('precision'), self.device.type)
-        elif this_device(self.device.type).support(precision).level == 'missing':
-            raise UserError(f'precision {precision}: {self.device} does not compute it; use auto.')
-        self.precision = precision
-        """What it computes in."""
-        self.model = self._build_model(content['state_dict'], allow_partial, strip_prefix)
+        if graph is None:
+            self.device = torch.device(get_device() if device == 'auto' else device)
+            self.precision = self._choose_precision(precision, meta)
+            """What it computes in."""
+            self.model = self._build_model(content['state_dict'], allow_partial, strip_prefix)
+        else:
+            self.device, self.precision, self.model = graph.device, 'fp32', graph
         self._in_parts = InParts(self.model, _LOGGER, 'test_step')
         if isinstance(self.dataset, ForeignData):
             self.dataset.try_out(self._predict)
         self.batch_size = BatchSize(first if is_fixed else 1, is_fixed)
         """How many pictures are predicted at once."""
+
+    def _open_graph(self, device: str, precision: str, *, tta: bool) -> ExportedModel:
+        if self.config is not None:
+            raise UserError(f'{self.checkpoint} knows its pipeline: name it without a config.')
+        if precision not in ('auto', 'fp32'):
+            raise UserError(f'precision {precision}: an exported graph computes in fp32.')
+        if tta:
+            raise UserError(f'--tta: {self.checkpoint} computes what it was exported with: tools/export.py --tta.')
+        return ExportedModel(self.checkpoint, device)
+
+    def _choose_precision(self, precision: str, meta: Mapping[str, Any]) -> str:
+        if precision == 'auto' and (self.cfg.get('test_cfg') or {}).get('fp16'):
+            return 'fp16'  # of the evaluation, whatever the run was trained in
+        if precision == 'auto':
+            return evaluation_precision(self.cfg.get('optim_wrapper'), meta.get('precision'), self.device.type)
+        if this_device(self.device.type).support(precision).level == 'missing':
+            raise UserError(f'precision {precision}: {self.device} does not compute it; use auto.')
+        return precision
 
     @property
     def classes(self) -> tuple[str, ...]:

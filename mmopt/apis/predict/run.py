@@ -267,7 +267,7 @@ def _describe(predictor: Predictor, sources: Sequence[str], formats: Sequence[st
     cfg = predictor.cfg
     deciding = [cfg.get('model'), cfg.get('data_preprocessor'), predictor.pipeline, predictor.classes]
     return dict(
-        model=type(predictor.model).__name__,
+        model=getattr(predictor.model, 'name', type(predictor.model).__name__),
         config=predictor.config or 'of the checkpoint',
         config_sha256=hashlib.sha256(repr(plain(deciding)).encode()).hexdigest(),
         checkpoint=predictor.checkpoint,

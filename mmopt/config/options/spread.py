@@ -12,6 +12,7 @@ Takes = Callable[[Mapping[str, Any], str], bool]
 """(data set of a config, argument) -> whether its class takes it."""
 
 _PARTS = ('train', 'val', 'test')
+_OWN = ('type', 'pipeline')  # a position in one pipeline means nothing in another
 
 
 def spread(cfg: Mapping[str, Any], options: Mapping[str, Any], takes: Takes) -> dict[str, Any]:
@@ -39,7 +40,7 @@ def _places(cfg: Mapping[str, Any], key: str, takes: Takes) -> list[str]:
     name = key.partition('.')[0]
     table = SECTIONS['data']
     data = cfg.get('data')
-    if name in table.keys or name in table.foreign or not isinstance(data, Mapping):
+    if name in _OWN or name in table.keys or name in table.foreign or not isinstance(data, Mapping):
         return []
     parts = [part for part in _PARTS if isinstance(data.get(part), Mapping)]
     found = [_place(data[part], name, key, f'data.{part}', takes) for part in parts]

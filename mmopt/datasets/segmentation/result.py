@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmopt.datasets.common.predict import Result
-from mmopt.datasets.segmentation.pictures import palette_of, tint
+from mmopt.datasets.segmentation.pictures import name_regions, palette_of, tint
 
 __all__ = ['SegmentationResult']
 
@@ -56,5 +56,5 @@ class SegmentationResult(Result):
         return table[self.label]
 
     def draw(self) -> np.ndarray:
-        """Lay the classes' colors over the picture."""
-        return tint(self.picture, self.label, self.palette)
+        """Lay the classes' colors over the picture, with their borders and names."""
+        return name_regions(tint(self.picture, self.label, self.palette), self.label, self.classes)

@@ -4,8 +4,7 @@ Memory is nearly a line in the batch size: weights, their gradients and the opti
 the sample. So two traces give the line, one where it meets the capacity confirms it, and further ones correct it where
 the allocator rounds: the answer is that of looking at every size, within one percent or one sample. A trace whose
 length grows with the batch, as with a loss that loops over the samples, is not made beyond :data:`MAX_EVENTS`: from
-there the
-line is taken at its word.
+there the line is taken at its word, which is right within two percent.
 """
 
 from collections.abc import Callable, Mapping
