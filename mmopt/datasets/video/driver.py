@@ -12,6 +12,7 @@ from mmopt.datasets.common import SeededDataset
 from mmopt.datasets.common.cut_source import FoundSource
 from mmopt.datasets.common.film.frame_index import count_frames
 from mmopt.datasets.common.pictures import text_size, write_text
+from mmopt.datasets.common.wrappers import OF_DATA
 from mmopt.datasets.video.chunks import cut_chunks, sample_frames, segments_in_chunk
 from mmopt.datasets.video.example import example_driver, host_bytes_driver
 from mmopt.datasets.video.layout import (
@@ -120,7 +121,7 @@ class DriverActionDataset(SeededDataset):
                 ]
         if samples:  # checkpoints keep it: so long are windows of a recording that nobody annotated
             lengths = [sample['segment'][1] - sample['segment'][0] for sample in samples]
-            self._metainfo['segment_frames'] = int(np.median(lengths))
+            self._metainfo[OF_DATA] = dict(segment_frames=int(np.median(lengths)))
         if len(samples) != num_segments:
             print_log(
                 f'{len(samples) - num_segments} segments more than labeled: those longer than max_video_frames='
@@ -228,7 +229,7 @@ class DriverActionDataset(SeededDataset):
         self._facts = DriveFacts(
             options=dict(options),
             classes=tuple(self.metainfo['classes']),
-            segment_frames=trained.get('segment_frames'),
+            segment_frames=trained.get(OF_DATA, {}).get('segment_frames'),
             label_first_frame=self.label_first_frame,
             loading=self._options,
         )

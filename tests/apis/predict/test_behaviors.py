@@ -208,7 +208,7 @@ def test_what_is_looked_for_can_be_said(behaviors, recording):
 
 def test_a_checkpoint_that_knows_no_behaviors_asks_the_data_or_the_user(behaviors, recording, tmp_path):
     content = checkpoint_io.load(behaviors.checkpoint)
-    del content['meta']['dataset_meta']['behaviors']
+    del content['meta']['dataset_meta']['of_data']
     old = tmp_path / 'old.pth'
     checkpoint_io.save(old, dict(meta=content['meta'], state_dict=content['state_dict']))
     (result,) = Predictor(old, source_options=SAID)(recording)
