@@ -135,6 +135,8 @@ class Predictor:
         self.say(**(source_options or {}))
         self.is_cutting = hasattr(self.dataset, 'open_source')
         """Whether sources are cut into samples, as recordings are: then they do not share batches."""
+        self.tell: Callable[[float], object] = lambda share: None
+        """Called with the share of a recording that is predicted."""
         self.pipeline = section.get('pipeline')
         """The config of what a picture goes through."""
         is_fixed = batch_size != 'auto'
@@ -365,7 +367,9 @@ class Predictor:
     ) -> Generator[list[tuple[Item, Result]], None, None]:
         for item in chain.from_iterable(batches):
             try:
-                result = predict_cut(self.dataset, item.source, lambda: self.batch_size.size, self._predict_timed)
+                result = predict_cut(
+                    self.dataset, item.source, lambda: self.batch_size.size, self._predict_timed, self.tell
+                )
             except (DataError, OSError) as error:
                 if skip is None:
                     raise

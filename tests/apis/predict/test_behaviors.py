@@ -317,6 +317,15 @@ def test_no_more_than_two_batches_are_read_ahead(predictor, tmp_path):
     assert max(ahead) <= 3 * 2  # the batch that is predicted and two behind it, of two windows each
 
 
+def test_the_bar_moves_within_a_recording(predictor, recording, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr('mmopt.apis.predict.run.tqdm.refresh', lambda bar, *args, **kwargs: shown.append(bar.n))
+    recording.with_name('broken.csv').write_text('')
+    write_into(predictor, [str(recording.parent)], tmp_path / 'out', formats=['csv'])
+    # A broken one, and one of four windows in batches of two.
+    assert [value for value in dict.fromkeys(shown) if value] == [1, 1.5, 2]
+
+
 def test_confidence_leaves_events_out_everywhere(predictor, recording, tmp_path):
     (result,) = predictor(recording)
     least = float(np.sort(result.scores)[-4])
