@@ -206,6 +206,8 @@ def test_a_wrong_source_or_option_is_one_line(actions, skeletons, drive, tmp_pat
         with pytest.raises(UserError, match=match) as caught:
             list(predict(actions, **said)(source))
         assert '\n' not in str(caught.value)
+    with pytest.raises(UserError, match='--start, --end and --step are for films of single pictures'):
+        write_into(predict(actions), [str(drive)], tmp_path / 'out', start=3)
     with pytest.raises(UserError, match='The model sees no videos'):
         list(predict(skeletons, view=['front=a.mp4'])([]))
 
