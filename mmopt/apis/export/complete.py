@@ -24,7 +24,7 @@ from mmopt.apis.export.formats import Axes, tracing, write_onnx, write_pt2
 from mmopt.apis.export.model import load_model
 from mmopt.apis.export.tensors import INPUTS, give_predictions, graph_inputs
 from mmopt.registry import MODELS
-from mmopt.structures import DataSample
+from mmopt.structures import DataSample, split_batch
 from mmopt.structures.complete_graph import CompleteGraph
 from mmopt.utils.errors import UserError
 
@@ -129,6 +129,11 @@ def _write(
     notes: list[str] = []
     try:
         for chosen in _choices(axes):
+            if any(axes.values()) and not any(chosen.values()):
+                # Nothing can be left open: the graph of one sample serves batches of any size one by one.
+                tensors = {name: tensor[:1] for name, tensor in tensors.items()}
+                values, made, samples = tuple(tensors.values()), tuple(tensor[:1] for tensor in made), samples[:1]
+                predicted = split_batch(predicted, 1)[0]
             text = dict(facts, **_shapes(tensors, dict(zip(names, made, strict=True)), graph, chosen), notes=notes)
             try:
                 with tracing(type(model).__name__, out.suffix), warnings.catch_warnings(), torch.no_grad():
