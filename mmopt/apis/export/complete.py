@@ -129,8 +129,8 @@ def _write(
     notes: list[str] = []
     try:
         for chosen in _choices(axes):
-            if any(axes.values()) and not any(chosen.values()):
-                # Nothing can be left open: the graph of one sample serves batches of any size one by one.
+            if _opens_batch(axes) and not _opens_batch(chosen):
+                # A graph of one sample serves batches of any size one by one.
                 tensors = {name: tensor[:1] for name, tensor in tensors.items()}
                 values, made, samples = tuple(tensors.values()), tuple(tensor[:1] for tensor in made), samples[:1]
                 predicted = split_batch(predicted, 1)[0]
@@ -139,14 +139,14 @@ def _write(
                 with tracing(type(model).__name__, out.suffix), warnings.catch_warnings(), torch.no_grad():
                     warnings.simplefilter('ignore')  # of the exporters: about themselves, not about the model
                     run = write(whole, values, list(tensors), names, partial, text, chosen)
-                    deviation = _check(run, values, made, names, graph, samples, whole, chosen)
+                    deviation = _check(run, values, made, names, graph, samples, chosen)
                 break
             except UserError as error:
                 if not any(chosen.values()):
                     raise
                 notes.append(_note(chosen, error))
         partial.replace(out)
-        is_open = any(chosen.values())
+        is_open = _opens_batch(chosen)
     finally:
         partial.unlink(missing_ok=True)
     return Exported(
@@ -169,6 +169,10 @@ def _choices(axes: Axes) -> list[Axes]:
         if choice not in choices:
             choices.append(choice)
     return choices
+
+
+def _opens_batch(axes: Axes) -> bool:
+    return any(_BATCH in part.values() for part in axes.values())
 
 
 def _note(chosen: Axes, error: UserError) -> str:
@@ -208,7 +212,6 @@ def _check(
     names: Sequence[str],
     graph: CompleteGraph,
     samples: Sequence[Any],
-    whole: _Whole,
     axes: Axes,
 ) -> float:
     """Compare the file with the model's predictions, and where the batch is open with the graph on one sample."""
@@ -221,7 +224,7 @@ def _check(
         # What a prediction does not set is compared with the graph as torch runs it.
         want = {name: sample.get(name) if name in sample else eager.get(name) for name in kept}
         worst = max(worst, largest_deviation({name: own.get(name) for name in kept}, want, graph.counts))
-    if any(_BATCH in part.values() for part in axes.values()):
+    if _opens_batch(axes):
         one = tuple(value[:1] for value in values)
         first = dict(zip(names, map(torch.as_tensor, run(*one)), strict=True))
         want = {name: tensor[:1] for name, tensor in got.items()}
