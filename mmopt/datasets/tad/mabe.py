@@ -18,6 +18,7 @@ from torch import Tensor
 from mmopt.datasets.common import SeededDataset, find_transform
 from mmopt.datasets.common.cut_source import FoundSource
 from mmopt.datasets.common.windows import window_starts
+from mmopt.datasets.common.wrappers import OF_DATA
 from mmopt.datasets.tad.layout import Video, pick_videos, read_videos
 from mmopt.datasets.tad.motion import count_inputs
 from mmopt.datasets.tad.predict.behaviors import rules_of
@@ -102,7 +103,7 @@ class MABeDataset(SeededDataset):
             self._metainfo['classes'] = tuple(sorted({action for video in known for *_, action in video.labeled}))
         self._check_classes(known)
         # Checkpoints keep it: in a recording that nobody annotated, this is what to look for.
-        self._metainfo['behaviors'] = rules_of(known)
+        self._metainfo[OF_DATA] = dict(behaviors=rules_of(known))
         windows: list[dict] = []
         for video in self._choose(known):
             path = Path(self.data_prefix['tracks']) / video.lab_id / f'{video.video_id}.parquet'
@@ -251,7 +252,7 @@ class MABeDataset(SeededDataset):
     def prepare_predict(self, options: Mapping[str, Any], trained: Mapping[str, Any], metrics: Sequence) -> None:
         """Take what holds for all recordings; see :mod:`mmopt.datasets.common.cut_source`."""
         features = next((step for step in self.pipeline.transforms if isinstance(step, MotionFeatures)), None)
-        rules = tuple(trained.get('behaviors') or ())
+        rules = tuple(trained.get(OF_DATA, {}).get('behaviors', ()))
         if not rules and Path(self.ann_file).is_file():
             rules = rules_of(read_videos(self.ann_file))
         self._facts = TrackFacts(

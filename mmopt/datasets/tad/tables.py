@@ -16,6 +16,7 @@ __all__ = [
     'MAX_FRAMES',
     'count_frames',
     'has_tracks',
+    'list_body_parts',
     'read_annotation',
     'read_tracks',
     'video_length',
@@ -102,6 +103,11 @@ def has_tracks(path: str | Path) -> bool:
         DataError: If it cannot be read.
     """
     return set(COLUMNS['tracking']) <= set(_open_table(Path(path)).schema_arrow.names)
+
+
+def list_body_parts(path: str | Path) -> list[str]:
+    """Return the names of the body parts of a tracking file, sorted."""
+    return np.unique(_read_columns(Path(path), ('bodypart',))['bodypart'].astype(str)).tolist()
 
 
 def read_tracks(path: str | Path, body_parts: Sequence[str]) -> np.ndarray:
