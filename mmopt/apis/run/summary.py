@@ -62,6 +62,7 @@ class Summary:
         next_command: What to try next; empty for nothing.
         expectations: Bounds and whether they hold.
         time: Lines about where the time went, by label.
+        notes: What tables of metrics are about, by their names.
     """
 
     metrics: Mapping[str, float]
@@ -75,6 +76,7 @@ class Summary:
     next_command: str = ''
     expectations: Sequence[Expectation] = ()
     time: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -99,7 +101,7 @@ class Summary:
         lines = [paint('Done', 'bold'), rows(entries)]
         if self.metrics:
             baseline = next((item.baseline for item in self.expectations if item.baseline), {})
-            lines.append(format_metrics(self.metrics, baseline))
+            lines.append(format_metrics(self.metrics, baseline, self.notes))
         lines += [f'  {expectation}' for expectation in self.expectations]
         if self.next_command:
             lines.append(f'  next: {paint(self.next_command, "cyan")}')
@@ -147,12 +149,15 @@ def _groups(metrics: Mapping[str, float]) -> tuple[dict[str, float], dict[str, d
     return single, tables
 
 
-def format_metrics(metrics: Mapping[str, float], baseline: Mapping[str, float] | None = None) -> str:
+def format_metrics(
+    metrics: Mapping[str, float], baseline: Mapping[str, float] | None = None, notes: Mapping[str, str] | None = None
+) -> str:
     """Set metrics in short aligned tables; NaN (a class that never occurs) is a dash.
 
     Args:
         metrics: Scalars by name.
         baseline: Values to show beside those of the same name.
+        notes: What a table is about, by its name: said in its header.
 
     Returns:
         The lines.
@@ -169,8 +174,9 @@ def format_metrics(metrics: Mapping[str, float], baseline: Mapping[str, float] |
         for label, value in members.items():
             beside = f'  ({_value(baseline[whole[label]])})' if whole[label] in baseline else ''
             cells.append(f'{label.ljust(width)}  {_value(value)}{beside}')
-        note = paint(' (baseline in brackets)', 'dim') if any(key in baseline for key in whole.values()) else ''
-        parts.append(f'  {paint(name or "metrics", "bold")}{note}')
+        note = f' {about}' if (about := (notes or {}).get(name)) else ''
+        note += ' (baseline in brackets)' if any(key in baseline for key in whole.values()) else ''
+        parts.append(f'  {paint(name or "metrics", "bold")}{paint(note, "dim") if note else ""}')
         parts.append(columns(cells, indent=4))
     return '\n'.join(parts)
 

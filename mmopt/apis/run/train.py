@@ -20,7 +20,7 @@ from mmopt.apis.memory.estimate import estimate_memory
 from mmopt.apis.pictures.save import NUM_PICTURES, can_draw, save_pictures
 from mmopt.apis.run.check_parts import check_parts
 from mmopt.apis.run.checks import check_hooks, check_metric_names, check_metrics
-from mmopt.apis.run.evaluate import scalars
+from mmopt.apis.run.evaluate import scalars, table_notes
 from mmopt.apis.run.expect import ExpectedMetrics, check_expectations, parse_expectations
 from mmopt.apis.run.facts import Facts, Start, collect_facts
 from mmopt.apis.run.preflight import Preflight, describe_run
@@ -155,6 +155,7 @@ def _finish(
         wall_s=wall_s,
         peak_memory=run_optional('peak memory', tell, _peak_memory, runner.message_hub.log_scalars),
         places=_checkpoint_and_log(work_dir),
+        notes=table_notes(cfg.get('val_evaluator')),
     )
     if is_main_process():
         summary.save(work_dir / 'summary.json')

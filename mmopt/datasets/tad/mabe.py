@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmopt.datasets.common import SeededDataset, find_transform
+from mmopt.datasets.common import SampleFacts, SeededDataset, find_transform
 from mmopt.datasets.tad.layout import Video, pick_videos, read_videos
 from mmopt.datasets.tad.motion import count_inputs
 from mmopt.datasets.tad.store import TrackStore
@@ -58,6 +58,7 @@ class MABeDataset(SeededDataset):
     """
 
     METAINFO = dict(task='temporal action detection')
+    TARGETS = 'intervals'
 
     def __init__(
         self,
@@ -189,6 +190,34 @@ class MABeDataset(SeededDataset):
             f'{self.ann_file}: none of the {len(self.videos)} chosen videos has a segment of a behavior in '
             f'behaviors_labeled ({folder}).'
         )
+
+    def describe_sample(self, index: int) -> SampleFacts:
+        """Return the intervals that begin in a window and how much of its tracks is missing.
+
+        An interval counts in the first window that shows its start, so that the sum over all windows is right. See
+        :mod:`mmopt.datasets.common.facts`.
+        """
+        self.full_init()
+        info = super().get_data_info(index)
+        video, events, start = self.videos[info['video']], self.events[info['video']], info['start']
+        stop = min(start + self.window, info['num_frames'])
+        known = super().get_data_info(index - 1) if index else None
+        shown = known['start'] + self.window if known and known['video'] == info['video'] else 0
+        new = events[(events[:, 0] >= max(start, shown)) & (events[:, 0] < stop)]
+        names = self._metainfo['classes']
+        targets = {
+            names[action]: float(count) for action, count in zip(*np.unique(new[:, 4], return_counts=True), strict=True)
+        }
+        tracks_TMP2 = self.store(info['path'], video.body_parts)[start:stop]
+        missing = 1.0 - float(np.isfinite(tracks_TMP2).all(-1).mean()) if tracks_TMP2.size else 1.0
+        inside = np.clip(events[:, :2], start, stop)
+        covered = min(float((inside[:, 1] - inside[:, 0]).sum()) / max(stop - start, 1), 1.0)
+        numbers = {'missing points, share': missing, 'frames': float(stop - start), 'share within intervals': covered}
+        if len(new):
+            numbers['shortest interval frames'] = float((new[:, 1] - new[:, 0]).min())
+            numbers['longest interval frames'] = float((new[:, 1] - new[:, 0]).max())
+        notes = ('no point is tracked',) if missing == 1.0 else ()
+        return SampleFacts(f'{video.name} {start}-{stop}', targets, numbers, notes)
 
     def anchor_sizes(self) -> np.ndarray:
         """Return the lengths of all events as windows show them, in frames, shape (N, 1): for tools/fit_anchors.py."""

@@ -217,10 +217,13 @@ def write_tracks(path: str | Path, tracks_TMP2: np.ndarray, body_parts: Sequence
     """Write a tracking file.
 
     Args:
-        tracks_TMP2: Positions in pixels; what is NaN is left out.
+        tracks_TMP2: Positions in pixels; what is NaN is left out, but for one point of the last frame: it tells how
+            long the video is.
         body_parts: Names of the P parts.
     """
-    frame, mouse, part = np.nonzero(np.isfinite(tracks_TMP2).all(-1))
+    written_TMP = np.isfinite(tracks_TMP2).all(-1)
+    written_TMP[-1:, :1, :1] = True
+    frame, mouse, part = np.nonzero(written_TMP)
     columns = dict(
         video_frame=frame.astype(np.int32),
         mouse_id=(mouse + 1).astype(np.int8),

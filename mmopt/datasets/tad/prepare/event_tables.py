@@ -10,7 +10,7 @@ from mmopt.datasets.tad.prepare.intervals import Event, Intervals, tidy_streams
 from mmopt.datasets.tad.prepare.text import check_widths, read_rows, to_number
 from mmopt.utils.errors import DataError
 
-__all__ = ['is_boris', 'read_boris', 'read_frame_labels']
+__all__ = ['boris_fps', 'is_boris', 'read_boris', 'read_frame_labels']
 
 _LABEL_COLUMNS = ('label', 'labels', 'behavior', 'behaviour', 'action', 'annotation')
 _FRAME_COLUMNS = ('', 'frame', 'frames', 'frame_idx', 'index', 'time', 'unnamed: 0')
@@ -27,6 +27,22 @@ def _find_header(rows: Sequence[Sequence[str]]) -> int | None:
     for number, row in enumerate(rows[:60]):
         if 'Behavior' in row and ({'Start (s)', 'Stop (s)'} <= set(row) or 'Time' in row):
             return number
+    return None
+
+
+def boris_fps(rows: Sequence[Sequence[str]]) -> float | None:
+    """Return the frames per second of the recording in a table of BORIS; None where no column says them."""
+    head = _find_header(rows)
+    column = next((number for number, name in enumerate(rows[head or 0]) if name.upper().startswith('FPS')), None)
+    if head is None or column is None:
+        return None
+    for row in rows[head + 1 :]:
+        try:
+            fps = to_number(row[column]) if column < len(row) else math.nan
+        except ValueError:
+            continue
+        if 0 < fps < math.inf:
+            return fps
     return None
 
 
