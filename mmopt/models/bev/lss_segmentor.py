@@ -3,12 +3,13 @@
 Shape letters: B batch, P classes, Z X grid cells, D depth bins, H W feature map.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from mmopt.models.bev.diffbev_weights import convert_diffbev
 from mmopt.models.bev.fixed_cameras import FixedCameras
 from mmopt.models.bev.losses import (
     balanced_bce_sum,
@@ -66,6 +67,10 @@ class LSSSegmentor(BaseModel):
         self.uncertainty_weight = uncertainty_weight
         self.depth_weight = depth_weight
         self.threshold = threshold
+
+    def convert_weights(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Take the names of DiffBEV's checkpoints; see :mod:`mmopt.models.bev.diffbev_weights`."""
+        return convert_diffbev(state)
 
     def forward(
         self,
