@@ -86,6 +86,8 @@ class MABeDataset(SeededDataset):
         self.events: list[np.ndarray] = []
         """Per video (N, 5): start, stop, agent, target, action."""
         prefix = dict(tracks='train_tracking', annotations='train_annotation') if data_prefix is None else data_prefix
+        # Asked now: joined with the data root, an empty one is the root itself.
+        self._has_annotations = bool(prefix.get('annotations'))
         super().__init__(ann_file=ann_file, data_prefix=prefix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -150,10 +152,9 @@ class MABeDataset(SeededDataset):
 
     def _read_events(self, video: Video, num_tracked: int) -> tuple[np.ndarray, int]:
         """Return the labeled events and the number of frames."""
-        folder = self.data_prefix.get('annotations')
-        if not folder:
+        if not self._has_annotations:
             return np.zeros((0, 5), dtype=np.int64), num_tracked
-        path = Path(folder) / video.lab_id / f'{video.video_id}.parquet'
+        path = Path(self.data_prefix['annotations']) / video.lab_id / f'{video.video_id}.parquet'
         classes = self._metainfo['classes']
         events = read_annotation(path, classes)
         num_frames = video_length(num_tracked, events, path)
@@ -185,7 +186,7 @@ class MABeDataset(SeededDataset):
         self.full_init()
         if any(len(events) for events in self.events):
             return ''
-        folder = self.data_prefix.get('annotations') or 'no folder of annotations'
+        folder = self.data_prefix['annotations'] if self._has_annotations else 'no folder of annotations'
         return (
             f'{self.ann_file}: none of the {len(self.videos)} chosen videos has a segment of a behavior in '
             f'behaviors_labeled ({folder}).'

@@ -11,6 +11,7 @@ import numpy as np
 
 from mmopt.datasets.tad.layout import COLUMNS, parse_mouse
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError
+from mmopt.utils.whole_file import whole_file
 
 __all__ = [
     'MAX_FRAMES',
@@ -205,12 +206,9 @@ def write_table(path: str | Path, columns: dict[str, Iterable]) -> None:
     parquet = _parquet()
     import pyarrow
 
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     table = pyarrow.table({name: v if hasattr(v, 'dtype') else list(v) for name, v in columns.items()})
-    unfinished = path.with_name(f'.{path.name}')
-    parquet.write_table(table, unfinished)
-    unfinished.replace(path)
+    with whole_file(path) as unfinished:
+        parquet.write_table(table, unfinished)
 
 
 def write_tracks(path: str | Path, tracks_TMP2: np.ndarray, body_parts: Sequence[str]) -> None:

@@ -4,7 +4,14 @@ import re
 from pathlib import Path
 
 from mmopt.datasets.tad.prepare.caltech import read_bento, read_caltech
-from mmopt.datasets.tad.prepare.event_tables import boris_fps, is_boris, read_boris, read_frame_labels
+from mmopt.datasets.tad.prepare.event_tables import (
+    boris_fps,
+    is_boris,
+    is_interval_table,
+    read_boris,
+    read_frame_labels,
+    read_interval_table,
+)
 from mmopt.datasets.tad.prepare.intervals import Intervals
 from mmopt.datasets.tad.prepare.text import read_rows, read_text
 
@@ -54,4 +61,7 @@ def read_annotations(path: str | Path, fps: float) -> Intervals:
         return read_bento(path, fps)
     if path.suffix.lower() not in _TABLES:
         return read_caltech(path)
-    return read_boris(path, fps) if is_boris(read_rows(path)) else read_frame_labels(path)
+    rows = read_rows(path)
+    if is_boris(rows):
+        return read_boris(path, fps)
+    return read_interval_table(path) if is_interval_table(rows) else read_frame_labels(path)

@@ -18,6 +18,7 @@ from mmopt.datasets.tad.prepare.session import ImportedSession
 from mmopt.datasets.tad.tables import read_annotation, read_tracks
 from mmopt.ops.fit_anchors import anchor_recall, fit_anchors
 from mmopt.utils.errors import DataError
+from mmopt.utils.whole_file import write_whole
 
 __all__ = ['Recipe', 'plan', 'write_configs']
 
@@ -174,8 +175,6 @@ def write_configs(root: Path, recipe: Recipe, num_frames: int, here: str) -> lis
     paths = []
     for name, text in (('tad_v7.py', v7), ('tad_v6.py', v6)):
         path = root / name
-        unfinished = path.with_name(f'.{name}')
-        unfinished.write_text(text, encoding='utf-8')
-        unfinished.replace(path)
+        write_whole(path, text)
         paths.append(path)
     return paths

@@ -14,6 +14,7 @@ from mmopt.datasets.tad.prepare.intervals import Event
 from mmopt.datasets.tad.prepare.poses import read_poses
 from mmopt.datasets.tad.tables import write_table, write_tracks
 from mmopt.utils.errors import DataError, UserError
+from mmopt.utils.whole_file import write_whole
 
 __all__ = ['ImportedSession', 'Session', 'import_session']
 
@@ -132,7 +133,7 @@ def import_session(session: Session, out_dir: str | Path, say: Callable[[str], o
             out_dir / 'train_annotation' / session.name / f'{video_id}.parquet',
             dict(agent_id=whole, target_id=whole, action=names, start_frame=starts, stop_frame=stops),
         )
-        (out_dir / 'splits' / f'{split}.txt').write_text(f'{video_id}\n', encoding='utf-8')
+        write_whole(out_dir / 'splits' / f'{split}.txt', f'{video_id}\n')
         rows.append(
             dict(
                 lab_id=session.name,
@@ -148,7 +149,7 @@ def import_session(session: Session, out_dir: str | Path, say: Callable[[str], o
             )
         )
     both = ''.join(f'{session.name}_{split}\n' for split in _SPLITS[:2])
-    (out_dir / 'splits' / 'train_val.txt').write_text(both, encoding='utf-8')
+    write_whole(out_dir / 'splits' / 'train_val.txt', both)
     write_videos(out_dir / 'train.csv', rows)
     return ImportedSession(
         frames={split: stop - start for split, start, stop in zip(_SPLITS, cuts, cuts[1:], strict=False)},
