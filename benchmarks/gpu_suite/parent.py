@@ -113,7 +113,7 @@ class Suite:
         self.end = time.monotonic() + 60 * args.minutes
         facts = dict(minutes=args.minutes, rehearsal=args.cpu_rehearsal, python=sys.version.split()[0])
         self.results = Results(args.out, self.steps, facts)
-        if args.estimates:
+        if args.estimates and args.estimates.resolve() != (args.out / 'estimates.json').resolve():
             shutil.copy(args.estimates, args.out / 'estimates.json')
 
     def run(self) -> int:
@@ -144,9 +144,11 @@ class Suite:
         """Make the data of the loading step meanwhile."""
         if 'loading' not in {step.name for step in self.steps}:
             return None
-        return self._start('make_data', '')
+        return self._start('make_data', '', says_rows=False)
 
-    def _start(self, name: str, part: str, variables: Mapping[str, str] | None = None) -> subprocess.Popen:
+    def _start(
+        self, name: str, part: str, variables: Mapping[str, str] | None = None, *, says_rows: bool = True
+    ) -> subprocess.Popen:
         label = _label(name, part)
         self.results.logs[label] = self.scratch / f'{label}.log'
         command = [sys.executable, str(self.script), '--step', name, '--part', part, '--out', str(self.args.out)]
@@ -158,7 +160,7 @@ class Suite:
                 command,
                 env={**self.environ, **(variables or {})},
                 cwd=REPO,
-                stdout=subprocess.PIPE,
+                stdout=subprocess.PIPE if says_rows else log,
                 stderr=log,
                 text=True,
                 start_new_session=True,
@@ -174,26 +176,29 @@ class Suite:
             waiting = [','.join(step.parts if step.rehearsed is None else step.rehearsed)]
         lines: queue.Queue[str] = queue.Queue()
         errors = []
+        readers = []
         while waiting or running:
             while waiting and len(running) < step.at_once:
                 part = waiting.pop(0)
                 process = self._start(step.name, part, dict(step.variables))
                 reader = threading.Thread(target=_read, args=(process, lines), daemon=True)
                 reader.start()
-                running[part] = process, reader
+                readers.append(reader)
+                running[part] = process
             self._take(step.name, lines)
-            for part, (process, reader) in list(running.items()):
+            for part, process in list(running.items()):
                 if process.poll() is not None:
-                    reader.join(1.0)
                     del running[part]
                     if process.returncode:
                         errors.append(self._error_of(step.name, part, process.returncode))
             if time.monotonic() - begun > limit_s:
-                for process, _ in running.values():
+                for process in running.values():
                     _kill(process)
                 entry['state'] = 'timed out'
                 errors.append(f'not done after {limit_s:.0f} s: {", ".join([*running, *waiting])}'.rstrip(': '))
                 break
+        for reader in readers:
+            reader.join(1.0)  # it ends with its process
         self._take(step.name, lines)
         entry['seconds'] = time.monotonic() - begun
         entry['error'] = '\n'.join(errors)
@@ -224,8 +229,9 @@ def _label(name: str, part: str) -> str:
 
 def _read(process: subprocess.Popen, lines: queue.Queue[str]) -> None:
     assert process.stdout is not None
-    for line in process.stdout:
-        lines.put(line)
+    with process.stdout:
+        for line in process.stdout:
+            lines.put(line)
 
 
 def _row(line: str) -> dict[str, Any] | None:

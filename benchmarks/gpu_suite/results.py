@@ -88,7 +88,7 @@ class Results:
             measured = [row for row in found if row['claim'] == text]
             verdict = 'not measured'
             if measured:
-                verdict = 'holds' if all(row['holds'] for row in measured) else 'does not hold'
+                verdict = self._verdict(all(row['holds'] for row in measured))
             rows.append(
                 dict(
                     claim=text,
@@ -103,12 +103,17 @@ class Results:
                 claim=row['claim'],
                 claimed=row.get('claimed', ''),
                 measured=row['measured'],
-                verdict='holds' if row['holds'] else 'does not hold',
+                verdict=self._verdict(row['holds']),
             )
             for row in found
             if row['claim'] not in known
         ]
         return rows
+
+    def _verdict(self, holds: bool) -> str:
+        if self.state['rehearsal']:
+            return 'rehearsed'
+        return 'holds' if holds else 'does not hold'
 
     def markdown(self) -> str:
         """Write a table per step, then the claims."""

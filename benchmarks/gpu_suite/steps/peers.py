@@ -79,8 +79,8 @@ def _in_turns(
         for name in _NAMES:
             cfg = make_config()
             run_loop = _plain if name == 'plain' else _runner
-            times, losses[name] = run_loop(gpu, cfg, iters, ours=name == 'mmopt')
-            found[name].append(statistics.median(times[len(times) // 4 :]))
+            seconds, losses[name] = run_loop(gpu, cfg, iters, ours=name == 'mmopt')
+            found[name].append(seconds)
             gc.collect()
     medians = {name: statistics.median(values) for name, values in found.items()}
     for name in _NAMES:
@@ -122,7 +122,29 @@ def _endless(loader: DataLoader) -> Iterator[Any]:
         yield from loader
 
 
-def _plain(gpu: Gpu, cfg: Any, iters: int, *, ours: bool) -> tuple[list[float], float]:
+class _Clock:
+    """Times all but the first quarter of the iterations; waits for the device at both ends and nowhere between."""
+
+    def __init__(self, gpu: Gpu, iters: int) -> None:
+        self.gpu, self.iters, self.first = gpu, iters, iters // 4
+        self.done = 0
+        self.begun = 0.0
+
+    def tick(self) -> None:
+        """Be told that an iteration was launched."""
+        self.done += 1
+        if self.done == self.first or (self.done == 1 and not self.first):
+            self.first = self.done
+            self.gpu.cuda.synchronize()
+            self.begun = time.perf_counter()
+
+    def seconds(self) -> float:
+        """Return the seconds per iteration."""
+        self.gpu.cuda.synchronize()
+        return (time.perf_counter() - self.begun) / (self.iters - self.first)
+
+
+def _plain(gpu: Gpu, cfg: Any, iters: int, *, ours: bool) -> tuple[float, float]:
     """Train as anybody who knows PyTorch would write it."""
     del ours
     torch.manual_seed(0)
@@ -143,9 +165,8 @@ def _plain(gpu: Gpu, cfg: Any, iters: int, *, ours: bool) -> tuple[list[float], 
     options = dict(cfg.optim_wrapper['optimizer'])
     optimizer = getattr(torch.optim, options.pop('type'))(model.parameters(), **options)
     dtype = DTYPES['bf16'] if cfg.optim_wrapper['type'] == 'AmpOptimWrapper' else torch.float32
-    times, loss = [], torch.zeros(())
+    clock, loss = _Clock(gpu, iters), torch.zeros(())
     for _ in range(iters):
-        begun = time.perf_counter()
         batch = move_to(next(batches), gpu.device)
         batch = model.data_preprocessor(batch, training=True) if hasattr(model, 'data_preprocessor') else batch
         with torch.autocast(gpu.device.type, dtype, enabled=dtype != torch.float32):
@@ -153,12 +174,11 @@ def _plain(gpu: Gpu, cfg: Any, iters: int, *, ours: bool) -> tuple[list[float], 
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        times.append(time.perf_counter() - begun)
-    gpu.cuda.synchronize()
-    return times, float(loss.detach())
+        clock.tick()
+    return clock.seconds(), float(loss.detach())
 
 
-def _runner(gpu: Gpu, cfg: Any, iters: int, *, ours: bool) -> tuple[list[float], float]:
+def _runner(gpu: Gpu, cfg: Any, iters: int, *, ours: bool) -> tuple[float, float]:
     """Train by MMEngine's runner or by mmopt's."""
     from mmengine.runner import Runner
 
@@ -192,16 +212,17 @@ def _runner(gpu: Gpu, cfg: Any, iters: int, *, ours: bool) -> tuple[list[float],
             randomness=dict(seed=0),
             experiment_name=f'peers_{time.monotonic_ns()}',
         )
-        marks: list[float] = []
+        clock, seconds = _Clock(gpu, iters), []
         original = runner.call_hook
 
         def call_hook(name: str, **kwargs: Any) -> None:
             original(name, **kwargs)
             if name == 'after_train_iter':
-                marks.append(time.perf_counter())
+                clock.tick()
+                if clock.done == iters:  # before what comes once at the end
+                    seconds.append(clock.seconds())
 
         runner.call_hook = call_hook
         runner.train()
-        gpu.cuda.synchronize()
         loss = float(runner.message_hub.get_scalar('train/loss').current())
-    return [stop - start for start, stop in zip(marks[:-1], marks[1:], strict=True)], loss
+    return seconds[0], loss
