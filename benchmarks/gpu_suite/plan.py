@@ -87,6 +87,7 @@ STEPS = (
         15,
         'Does a run in two processes end like one?',
         ('bev', 'detection', 'tad_v7'),
+        at_once=3,
         variables=_SAME_SUMS,
         rehearsed=('tad_v7',),
     ),

@@ -17,6 +17,8 @@ from mmopt.utils.precision import DTYPES
 
 __all__ = ['Training', 'build', 'forget_runs', 'measure_speed']
 
+_SECONDS = 2.0
+_LEAST_REPEATS = 5
 _NUM_BATCHES = 3
 """Sets of inputs that take turns."""
 
@@ -63,6 +65,9 @@ def build(gpu: Gpu, config: str, options: Sequence[str] = (), *, seed: int = 0, 
     from mmopt.engine.loading.prefetch import copy_batch
 
     case = load_case(config, options, **changes)
+    env, randomness = case.cfg.get('env_cfg') or {}, case.cfg.get('randomness') or {}
+    torch.backends.cudnn.benchmark = bool(env.get('cudnn_benchmark'))
+    torch.use_deterministic_algorithms(bool(randomness.get('deterministic')), warn_only=True)
     torch.manual_seed(seed)
     model = case.build_model()
     model.train()
@@ -93,7 +98,10 @@ def measure_speed(
     if flops is None:
         flops = step_flops(training.step, training.batches[0])
     gpu.forget()
-    times = gpu.times_ms(training.accumulated, warmup, repeats)
+    # Large batches are timed less often: a step of the suite has seconds.
+    probe = gpu.times_ms(training.accumulated, 2, 1)[0]
+    most = max(int(_SECONDS * 1000 / probe), _LEAST_REPEATS)
+    times = gpu.times_ms(training.accumulated, min(warmup, most), min(repeats, most))
     peaks = gpu.peaks()
     count = training.step.optim_wrapper.accumulative_counts
     median_s = spread(times)['median'] / 1000

@@ -10,6 +10,7 @@ from gpu_suite.plan import TASKS
 from gpu_suite.training import build, measure_speed
 from mmopt.apis.bench.claims import QUANTITIES
 from mmopt.apis.bench.tables import load_table
+from mmopt.apis.memory.case import phases_of
 
 # Rows that differ in their data alone, or need what is measured elsewhere, are left out.
 _ROWS = dict(
@@ -40,11 +41,13 @@ def run(step: Step) -> None:
     for name in _ROWS[step.part][: step.size(99, 2)]:
         setting = settings[name]
         # The rehearsal takes the small model: the options of a table are for the large one.
-        changes = (
+        changes: dict[str, Any] = (
             dict(config=tiny_config, precision=setting.precision, batch_size=2)
             if step.tiny
             else dict(config=setting.config, options=setting.options, precision=setting.precision)
         )
+        if not step.tiny and phases_of(setting.load()):
+            changes['phase'] = 0  # each row of a table with phases trains one
         training = build(gpu, **changes)
         found = measure_speed(gpu, training, warmup=step.size(5, 1), repeats=step.size(15, 2), flops={})
         del training, found['flops'], found['tflop_per_s'], found['mfu']

@@ -14,13 +14,13 @@ from mmopt.engine.micro_batch import AutoMicroBatchStep
 from mmopt.utils.errors import UserError
 
 _ITERS = 3
+_TOO_SMALL_GIB = 1.5
 _TEXT = 'a repeated iteration is bit-equal to one that began smaller'
 
 
 def run(step: Step) -> None:
     """Try cards of less and less memory."""
     gpu = open_gpu(tiny=step.tiny)
-    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
     batch = step.size(32, 4)
     base = None
     found_size = None
@@ -55,6 +55,9 @@ def run(step: Step) -> None:
 
 def _training(step: Step, gpu: Gpu, batch: int, size: int | None) -> Training:
     training = build(gpu, step.config('bev'), batch_size=batch, precision='fp32')
+    # The same bits: the same kernels, whatever is free, and sums in the same order.
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True)
     model, wrapper = training.step.model, training.step.optim_wrapper
     if size is None:
         training.step = AutoMicroBatchStep(model, wrapper, logging.getLogger('gpu_suite'))
@@ -83,7 +86,7 @@ def _compare_bits(step: Step, gpu: Gpu, batch: int, size: int, other: Training) 
 def _too_small(step: Step, gpu: Gpu, batch: int) -> None:
     """Run on a card on which nothing fits: the run must end with advice."""
     gpu.forget()
-    gpu.limit(0.3)
+    gpu.limit(_TOO_SMALL_GIB)
     said: Any = 'it fitted'
     try:
         training = _training(step, gpu, batch, None)
@@ -92,5 +95,5 @@ def _too_small(step: Step, gpu: Gpu, batch: int) -> None:
         said = str(error)
     except torch.OutOfMemoryError as error:
         said = f'before the first step: {error}'
-    step.row(card_gib=0.3, ended_with=said[:300])
+    step.row(card_gib=_TOO_SMALL_GIB, ended_with=said[:300])
     gpu.limit(None)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,23 @@ def run(step: Step) -> None:
             ('not deterministic', False, 'fp32', [], []),
             ('switched on at the resume', True, 'fp16', [], _SWITCHES),
         ]
-    for name, deterministic, precision, first, second in kinds:
-        with tempfile.TemporaryDirectory(dir=step.scratch) as folder:
-            whole = _process(step, Path(folder, 'whole'), deterministic, precision, _ITERS, second)
-            _process(step, Path(folder, 'halves'), deterministic, precision, _HALF, first)
-            halves = _process(step, Path(folder, 'halves'), deterministic, precision, _ITERS, second)
-            off = _distance(whole, halves)
-        step.row(task=step.part, setting=name, largest_difference=off)
-        if deterministic and first == second:
-            step.claim(_TEXT, f'{step.part}, {name}: {off:.1e}', off == 0)
+    # Nothing is timed: all that can run side by side does.
+    with ThreadPoolExecutor(len(kinds)) as pool:
+        for done in [pool.submit(_compare, step, *kind) for kind in kinds]:
+            done.result()
+
+
+def _compare(
+    step: Step, name: str, deterministic: bool, precision: str, first: Sequence[str], second: Sequence[str]
+) -> None:
+    with tempfile.TemporaryDirectory(dir=step.scratch) as folder, ThreadPoolExecutor(2) as pool:
+        whole = pool.submit(_process, step, Path(folder, 'whole'), deterministic, precision, _ITERS, second)
+        pool.submit(_process, step, Path(folder, 'halves'), deterministic, precision, _HALF, first).result()
+        halves = _process(step, Path(folder, 'halves'), deterministic, precision, _ITERS, second)
+        off = _distance(whole.result(), halves)
+    step.row(task=step.part, setting=name, largest_difference=off)
+    if deterministic and first == second:
+        step.claim(_TEXT, f'{step.part}, {name}: {off:.1e}', off == 0)
 
 
 def _process(
