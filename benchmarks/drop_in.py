@@ -242,6 +242,15 @@ class Bench:
         name, value = next(iter(metrics.items()))
         return f'{name} {value:.3g}, {len(list((self.folder / "shown").glob("*.jpg")))} pictures'
 
+    def predict(self) -> str:
+        pictures = sorted(path for path in (self.folder / 'data').rglob('*.png') if 'val' in str(path))[:3]
+        self.tool('predict', self.whole or '', *pictures, '--out', 'found')
+        found = self.folder / 'found'
+        results = json.loads((found / 'results.json').read_text(encoding='utf-8'))
+        fields = ', '.join(name for name in results[0]['sample'] if name.startswith('pred_'))
+        formats = json.loads((found / 'predictions.json').read_text(encoding='utf-8'))['formats']
+        return f'{len(results)} pictures, {fields} as {", ".join(formats)}'
+
     def export(self) -> str:
         return self.tool('export', self.whole or '', '--out', 'model.onnx').strip().splitlines()[-1]
 
@@ -253,7 +262,7 @@ class Bench:
 
 CHECKS = (
     'preflight', 'train', 'kill_and_resume', 'micro_batch', 'estimate', 'benchmark', 'tune', 'doctor', 'browse', 'test',
-    'export', 'step_time',
+    'predict', 'export', 'step_time',
 )  # fmt: skip
 
 

@@ -125,7 +125,9 @@ def _largest(report: MemoryReport) -> Iterator[tuple[str, str]]:
             yield label, 'none: not even one sample fits'
             continue
         low, middle, high = report.card_bytes(item['case'])
-        yield label, f'{item["batch_size"]:>5}   {gib(middle)} GiB ({gib(low)} - {gib(high)})'
+        beyond = item['case'].get('beyond')
+        line = f', on the line of batches {beyond[0]} and {beyond[1]}' if beyond else ''
+        yield label, f'{item["batch_size"]:>5}   {gib(middle)} GiB ({gib(low)} - {gib(high)}){line}'
 
 
 def _host(report: MemoryReport) -> Iterator[tuple[str, str]]:

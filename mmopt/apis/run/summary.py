@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mmopt.utils.terminal import columns, number, paint, rows, seconds
 
@@ -62,6 +63,10 @@ class Summary:
         next_command: What to try next; empty for nothing.
         expectations: Bounds and whether they hold.
         time: Lines about where the time went, by label.
+        config: The config file as the user named it.
+        resume_command: What trains on, for more iterations.
+        changes: What options and flags made another than the config file says: key -> the file's value, the run's.
+        environment: Machine and versions.
     """
 
     metrics: Mapping[str, float]
@@ -75,6 +80,10 @@ class Summary:
     next_command: str = ''
     expectations: Sequence[Expectation] = ()
     time: Mapping[str, str] = field(default_factory=dict)
+    config: str = ''
+    resume_command: str = ''
+    changes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:

@@ -1,13 +1,13 @@
-"""From a trace to what a user asks: what takes how much, does it fit, which batch still does."""
+"""From a trace to what a user asks: what takes how much, and where."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from mmopt.engine.memory.allocator import replay
 from mmopt.engine.memory.trace import Allocation, Trace
 
-__all__ = ['PARTS', 'Estimate', 'estimate', 'largest_batch', 'scaled_workspace']
+__all__ = ['PARTS', 'Estimate', 'estimate', 'scaled_workspace']
 
 PARTS = ('weights', 'averaged', 'gradients', 'optimizer', 'inputs', 'activations', 'temporary', 'workspace')
 """What lives at the peak: weights and buffers; averaged weights (EMA); gradients; the optimizer's state; the batch;
@@ -129,45 +129,3 @@ def scaled_workspace(trace: Trace, factor: float) -> Iterator[tuple[int, int]]:
         if is_scaled and trace.allocations[number].kind == 'workspace':
             size = int(size * factor)
         yield number, size
-
-
-def largest_batch(need: Callable[[int], int], capacity: int, start: int, *, limit: int = 4096) -> int:
-    """Find the largest batch that needs no more than a capacity.
-
-    Memory is nearly a line in the batch size, so each guess is where the line through two known sizes meets the
-    capacity: three or four traces in place of a dozen.
-
-    Args:
-        need: Batch size -> bytes.
-        capacity: Bytes.
-        start: First guess.
-        limit: Larger batches are not looked for.
-
-    Returns:
-        The batch size; 0 if not even one sample fits.
-    """
-    known: dict[int, int] = {}
-
-    def ask(batch: int) -> bool:
-        if batch not in known:
-            known[batch] = need(batch)
-        return known[batch] <= capacity
-
-    low, high = 0, limit + 1  # low fits, high does not
-    guess = max(1, min(start, limit))
-    while high - low > 1:
-        if ask(guess):
-            low = max(low, guess)
-        else:
-            high = min(high, guess)
-        guess = min(max(_crossing(known, capacity, guess), low + 1), high - 1)
-    return low
-
-
-def _crossing(known: Mapping[int, int], capacity: int, last: int) -> int:
-    if len(known) == 1:
-        # Half or twice: the second point of the line.
-        return last * 2 if known[last] <= capacity else max(last // 2, 1)
-    first, second = sorted(known, key=lambda batch: abs(known[batch] - capacity))[:2]
-    slope = (known[second] - known[first]) / (second - first)
-    return last if slope <= 0 else int(first + (capacity - known[first]) / slope)
