@@ -199,18 +199,22 @@ def _recurrent(values_per_unit: float):
     return run
 
 
-def install_kernels(model: KernelModel) -> torch.library.Library:
+def install_kernels(model: KernelModel) -> tuple[torch.library.Library, ...]:
     """Give the simulated GPU CUDA's operators; once per process.
 
     Args:
         model: What the libraries take.
 
     Returns:
-        The registrations; they hold as long as it lives.
+        The registrations; they hold as long as they live.
     """
     library = torch.library.Library('aten', 'IMPL', 'AutogradPrivateUse1')
     library.impl('scaled_dot_product_attention', partial(_attention, model.capability))
     lstm, gru = _recurrent(model.rnn_reserve), _recurrent(model.rnn_reserve * 5 / 6)
     library.impl('lstm.input', lstm)
     library.impl('gru.input', lambda *args: gru(*args)[:2])
-    return library
+    # A fused SGD changes its arguments and makes nothing; torch knows the shapes of a fused Adam's alone.
+    shapes = torch.library.Library('aten', 'IMPL', 'Meta')
+    for name in ('_fused_sgd_', '_fused_sgd_.tensor_lr'):
+        shapes.impl(name, lambda *args, **kwargs: None)
+    return library, shapes
