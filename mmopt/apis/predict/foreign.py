@@ -7,6 +7,7 @@ formats of a prediction are chosen before its first picture.
 
 import re
 import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -64,6 +65,7 @@ class ForeignData:
         self.pipeline = SimpleNamespace(transforms=[self._prepare])
         self._steps = [step for step in map(TRANSFORMS.build, section['pipeline']) if not _is_for_truth(step)]
         self._painter = find_painter(self, cfg)
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return 0
@@ -128,9 +130,14 @@ class ForeignData:
 
     def to_result(self, sample: Any, source: Source) -> ForeignResult:
         """Return a predicted sample as a result."""
-        draw = None if self._painter is None else partial(self._painter.draw_prediction, 0, sample)
+        draw = None if self._painter is None else partial(self._draw, sample)
         load = partial(_read, source)
         return self.result_type(sample, self.metainfo['classes'], self.metainfo.get('palette'), load, draw)
+
+    def _draw(self, sample: Any, picture: np.ndarray) -> np.ndarray:
+        assert self._painter is not None
+        with self._lock:  # visualizers draw into a canvas of their own
+            return self._painter.draw_prediction(0, sample, picture)
 
 
 def _is_for_truth(step: Any) -> bool:

@@ -63,7 +63,8 @@ class ForeignResult(Result):
             return self
         sample = self.sample.clone()
         sample.pred_instances = instances[instances.scores >= confidence]
-        return type(self)(sample, self.classes, self.palette, lambda: self.picture, self._paint)
+        kept = type(self)(sample, self.classes, self.palette, lambda: self.picture, self._paint)
+        return kept.found_in(self.file, self.frame, self.time_s)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what is too large for the json, by its place in the sample: maps of depths, of panoptic classes."""
@@ -192,9 +193,9 @@ def result_type_of(sample: Any, classes: Sequence[str], *, draws: bool) -> type[
         kind = _ClassMap
     elif field(sample, 'pred_label') is not None and field(sample, 'pred_score') is not None:
         kind = _Label
-    lacks = set() if large_arrays(sample) else {'npz'}
+    lacks = set() if large_arrays(sample) and kind is ForeignResult else {'npz'}
     if kind is ForeignResult and not draws:
-        lacks.add('png')
+        lacks |= {'png', 'mp4'}
     return type(kind.__name__, (kind,), dict(lacks=frozenset(lacks)))
 
 

@@ -181,7 +181,9 @@ class SegmentationDataset(SeededDataset):
         """Return a predicted sample; the model has brought it to the size of its file."""
         label_HW = sample.pred_label.cpu().numpy()
         palette, load = self.metainfo.get('palette'), partial(read_picture, self, source)
-        return SegmentationResult(label_HW, self.metainfo['classes'], palette, load)
+        kept = sample.get('pred_probability')
+        probabilities_KHW = None if kept is None else kept.cpu().numpy()
+        return SegmentationResult(label_HW, self.metainfo['classes'], palette, load, probabilities_KHW)
 
     def draw(self, sample: DataSample, image: Tensor | np.ndarray) -> np.ndarray:
         """Draw image, prediction (``pred_label``, if there is one) and ground truth side by side."""

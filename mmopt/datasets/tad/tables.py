@@ -15,6 +15,7 @@ from mmopt.utils.errors import DataError, DataNotFoundError, UserError
 __all__ = [
     'MAX_FRAMES',
     'count_frames',
+    'has_tracks',
     'read_annotation',
     'read_tracks',
     'video_length',
@@ -89,6 +90,18 @@ def count_frames(path: str | Path) -> int:
         if all(item is not None and item.has_min_max for item in statistics):
             return int(_frame_numbers(path, np.array([item.max for item in statistics])).max()) + 1
     return int(_frame_numbers(path, _read_columns(path, ('video_frame',))['video_frame']).max(initial=-1)) + 1
+
+
+def has_tracks(path: str | Path) -> bool:
+    """Tell from its footer whether a parquet file has the columns of tracks.
+
+    Returns:
+        Whether it has them all.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    return set(COLUMNS['tracking']) <= set(_open_table(Path(path)).schema_arrow.names)
 
 
 def read_tracks(path: str | Path, body_parts: Sequence[str]) -> np.ndarray:

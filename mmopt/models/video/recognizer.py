@@ -11,8 +11,10 @@ from mmengine.model import BaseModel, ModuleList
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmopt.models.video.complete import complete_recognizer
 from mmopt.registry import MODELS
 from mmopt.structures import DataSample, require_samples
+from mmopt.structures.complete_graph import CompleteGraph
 from mmopt.utils.placement import device_of
 
 __all__ = ['MultiViewRecognizer']
@@ -54,6 +56,8 @@ class MultiViewRecognizer(BaseModel):
     Raises:
         ValueError: If there is neither encoder, or an option cannot work with the others.
     """
+
+    tta_reason = 'left and right mean something to drivers, views and keypoints'
 
     def __init__(
         self,
@@ -151,6 +155,11 @@ class MultiViewRecognizer(BaseModel):
                 sample.pred_scores = scores_K
                 sample.pred_label = scores_K.argmax()
             return data_samples
+
+    def complete_graph(self, data_samples: Sequence[DataSample]) -> CompleteGraph:
+        """Return the model from uint8 clips to scores; see :mod:`mmopt.structures.complete_graph`."""
+        del data_samples  # nothing depends on them
+        return complete_recognizer(self)
 
     def loss_normalizers(self, data_samples: list[DataSample]) -> dict[str, Tensor]:
         """Count the samples with a label, over the whole batch.
