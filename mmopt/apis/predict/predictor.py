@@ -21,9 +21,9 @@ from mmopt.apis.config import load_config
 from mmopt.apis.custom_imports import import_custom_modules
 from mmopt.apis.extension import provide_extension
 from mmopt.apis.predict.batch_size import BatchSize
+from mmopt.apis.predict.exported import ExportedModel, is_graph
 from mmopt.apis.predict.film.cut import Cut
 from mmopt.apis.predict.film.live import FilmEndedError
-from mmopt.apis.predict.exported import ExportedModel, is_graph
 from mmopt.apis.predict.foreign import ForeignData, is_foreign
 from mmopt.apis.predict.items import Item, ItemList
 from mmopt.apis.predict.own_sources import configure, expand_sources, find_items, predict_cut
