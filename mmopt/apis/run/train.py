@@ -1,6 +1,7 @@
 """A training from a lowered config, with what stands before and after it: what ``tools/train.py`` calls."""
 
 import os
+import shlex
 import sys
 import time
 import warnings
@@ -238,6 +239,8 @@ def _checkpoint_and_log(work_dir: Path) -> dict[str, str]:
         places['checkpoint'] = str(checkpoint)
     if (work_dir / 'latest.log').exists():
         places['log'] = str(work_dir / 'latest.log')
+    if any(work_dir.glob('*/vis_data/events.out.tfevents.*')):
+        places['tensorboard'] = shlex.join(['tensorboard', '--logdir', str(work_dir)])
     return places
 
 
