@@ -240,3 +240,19 @@ def test_a_model_is_asked_for_predictions_as_its_own_test_loop_asks():
     assert arguments_of_a_test(_Restorer) == dict(test_mode=True)
     assert arguments_of_a_test(_Detector) == dict(return_loss=False, rescale=True)
     assert MMCV1Evaluation(metric='PSNR', save_image=True).arguments == dict(metric='PSNR')
+
+
+def test_a_hook_that_changes_the_pipeline_and_restarts_the_workers_reaches_them(tmp_path):
+    config = tmp_path / 'switch.py'
+    config.write_text(
+        BASE + "runner = dict(type='TinyEpochRunner', max_epochs=3, _delete_=True)\n"
+        'data = dict(workers_per_gpu=1, samples_per_gpu=4, persistent_workers=True, val=None,\n'
+        '    train=dict(with_flag=False))\nevaluation = None\n'
+        "lr_config = dict(policy='fixed', _delete_=True)\ncustom_hooks = [dict(type='SwitchHook')]\n"
+    )
+    work_dir, _ = train(tmp_path, 'switch', '--options', 'data.train.upright=True', config=config)
+    rows = [json.loads(line) for line in next(work_dir.glob('*/vis_data/scalars.json')).read_text().splitlines()]
+    means = [row['mean'] for row in rows if 'mean' in row]
+    first, second, third = (sum(means[start : start + 3]) for start in (0, 3, 6))
+    assert second == pytest.approx(third, rel=1e-5)
+    assert first != pytest.approx(second, rel=1e-3)
