@@ -43,7 +43,7 @@ SOURCE_FLAGS = {
         '--intrinsics': dict(metavar='FX,FY,CX,CY', help='camera matrix of the pictures, in pixels'),
         '--intrinsics-size': dict(metavar='WxH', help='size of the picture that the matrix is of'),
         '--calib': dict(metavar='FILE', help='camera matrices by name; default: the calib.json beside the pictures'),
-        '--camera': dict(help='camera of a nuScenes folder; default: CAM_FRONT'),
+        '--camera': dict(help='camera of a nuScenes folder (default: CAM_FRONT) or of a key frame (all)'),
         '--version': dict(help='tables of a nuScenes folder that holds several'),
     },
 }
