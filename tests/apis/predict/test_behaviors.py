@@ -175,6 +175,10 @@ def test_what_does_not_fit_the_model_is_one_line(behaviors, predictor, recording
     caplog.clear()
     found(**SAID)
     assert 'the model sees body_center, hip_left, hip_right, too, which count as missing here' in caplog.text
+    assert 'frames per second' not in caplog.text
+    caplog.clear()
+    found(fps=60, pix_per_cm=4)
+    assert 'its 60 frames per second are far from the 25 to 30 that the model was trained at' in caplog.text
     caplog.clear()
     WRITERS['mabe.parquet'](tmp_path / 'many.parquet', made_up_tracks(num_animals=5))
     found(tmp_path / 'many.parquet', **SAID)
