@@ -131,6 +131,13 @@ def test_a_folder_gives_its_tracks_and_no_other_table(predictor, tmp_path):
     assert [item.name for item in predictor.list_items([str(tmp_path / '**' / '*b.csv')])] == ['a b']
 
 
+def test_a_file_of_the_layout_is_known_from_inside_of_it(behaviors, monkeypatch):
+    path = Path(behaviors.pictures[0])
+    monkeypatch.chdir(path.parent)
+    (result,) = predict(behaviors)(path.name)
+    assert (result.video.lab_id, result.fps) == ('DemoOtter', 30)
+
+
 def test_an_empty_or_wrong_source_is_one_line(predictor, tmp_path):
     (tmp_path / 'empty').mkdir()
     (tmp_path / 'list.txt').write_text('\n')

@@ -280,6 +280,7 @@ def _corner(position_TMP2: np.ndarray) -> np.ndarray:
 
 def _listed(path: Path) -> Video | None:
     """Return the row of the list of videos, of a file in the layout of MABe."""
+    path = path.resolve()  # a working folder may be inside of the layout
     folder = path.parent.parent
     if path.suffix.lower() != '.parquet' or not folder.name.endswith('_tracking'):
         return None
