@@ -102,9 +102,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     from mmopt.apis.cli.outputs import check_folder
     from mmopt.apis.predict.predictor import Predictor, is_config
     from mmopt.apis.predict.run import Options, predict_into
+    from mmopt.utils.errors import UserError
 
     num_models = 2 if is_config(args.paths[0]) else 1
     model, sources = args.paths[:num_models], args.paths[num_models:]
+    if not (sources or args.view or args.keypoints):
+        raise UserError('There is no source: name pictures, films, tracks, folders or a list behind the checkpoint.')
     check_folder(args.out, '--out')
     names = ('show_every', 'strict', 'overwrite', 'start', 'end', 'step', 'fps', 'events')
     options = Options(

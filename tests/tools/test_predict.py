@@ -21,13 +21,13 @@ def detector(tmp_path_factory) -> Trained:
 def test_with_and_without_a_config_the_tool_finds_the_same(tool, detector, tmp_path, capsys):
     sources = [*detector.pictures[:2], '--format', 'json,csv', '--batch', '2']
     assert tool('predict').main([detector.checkpoint, *sources, '--out', 'alone']) == 0
-    assert '2 pictures predicted, 0 skipped' in capsys.readouterr().out
+    assert '2 pictures predicted, 0 files skipped' in capsys.readouterr().out
     options = ['--options', *detector.options]
     assert tool('predict').main([detector.config, detector.checkpoint, *sources, '--out', 'with', *options]) == 0
     for name in ('results.json', 'boxes.csv'):
         assert (tmp_path / 'alone' / name).read_bytes() == (tmp_path / 'with' / name).read_bytes()
     assert tool('predict').main([detector.checkpoint, *sources, '--out', 'alone']) == 0
-    assert '0 pictures predicted, 2 were done before, 0 skipped' in capsys.readouterr().out
+    assert '0 pictures predicted, 2 were done before, 0 files skipped' in capsys.readouterr().out
 
 
 def test_skipped_pictures_give_exit_code_3_and_strict_stops(tool, detector, tmp_path):
@@ -48,8 +48,8 @@ def test_a_command_without_a_source_is_one_line(tool, detector):
 def test_ctrl_c_keeps_what_is_done_and_says_so(tool, detector, monkeypatch, capsys):
     predict = Predictor.predict_batches
 
-    def interrupted(self, batches, *, skip=None):
-        yield next(predict(self, batches, skip=skip))
+    def interrupted(self, batches, **options):
+        yield next(predict(self, batches, **options))
         raise KeyboardInterrupt
 
     command = [detector.checkpoint, *detector.pictures, '--out', 'out', '--batch', '3', '--format', 'csv']

@@ -34,7 +34,7 @@ def test_tracks_are_predicted_with_what_their_flags_say(tool, behaviors, tmp_pat
 
 
 def test_a_command_without_a_source_is_one_line(tool, behaviors):
-    with pytest.raises(UserError, match='There is no source: name a file of tracks'):
+    with pytest.raises(UserError, match='There is no source: name pictures, films, tracks'):
         tool('predict').main([behaviors.checkpoint, '--out', 'out'])
 
 
