@@ -106,8 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     num_models = 2 if is_config(args.paths[0]) else 1
     model, sources = args.paths[:num_models], args.paths[num_models:]
-    if not (sources or args.view or args.keypoints):
-        raise UserError('There is no source: name pictures, films, tracks, folders or a list behind the checkpoint.')
+    if not sources and not (args.view or args.keypoints):  # before the model is built, which takes a while
+        raise UserError('There is no source: name pictures, films, tracks, folders or patterns behind the model.')
     check_folder(args.out, '--out')
     names = ('show_every', 'strict', 'overwrite', 'start', 'end', 'step', 'fps', 'events')
     options = Options(
@@ -138,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise
     before = f', {done.num_before} were done before' if done.num_before else ''
     kind = 'recordings' if predictor.is_cutting else 'pictures'
-    print(f'{done.num_new} {kind} predicted{before}, {len(done.skipped)} files skipped')
+    print(f'{done.num_new} {kind} predicted{before}, {len(done.skipped)} skipped')
     for path in (*done.files, f'{args.out}/predictions.json'):
         print(f'  {path}')
     return EXIT_SKIPPED if done.skipped else 0

@@ -191,7 +191,7 @@ class CocoDataset(SeededDataset):
     def predict_info(self, source: Source) -> dict:
         """Return what the test pipeline starts from; see :mod:`mmopt.datasets.common.predict`."""
         if isinstance(source, Pair):
-            start: dict = source.files()
+            start: dict = source.to_load()
         elif self.takes_pairs and not (isinstance(source, np.ndarray) and source.ndim == 3 and source.shape[2] == 6):
             raise UserError(
                 'The model takes pairs of pictures: name the folder of the second ones with --events, or give arrays '
