@@ -13,11 +13,12 @@ import numpy as np
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmopt.datasets.common import SeededDataset
+from mmopt.datasets.common import SampleFacts, SeededDataset
 from mmopt.datasets.common.pictures import to_uint8_image
 from mmopt.datasets.common.predict import Source, picture_info, read_picture
 from mmopt.datasets.detection.coco_file import CocoImage, read_coco
 from mmopt.datasets.detection.example import example_detection, host_bytes_detection
+from mmopt.datasets.detection.facts import describe_boxes
 from mmopt.datasets.detection.letterbox import fit_scale
 from mmopt.datasets.detection.pairs import Pair, pair_up
 from mmopt.datasets.detection.pictures import draw_boxes
@@ -56,6 +57,7 @@ class CocoDataset(SeededDataset):
     """
 
     METAINFO = dict(task='detection')
+    TARGETS = 'boxes'
     result_type = DetectionResult
 
     def __init__(
@@ -152,6 +154,13 @@ class CocoDataset(SeededDataset):
         return (
             f'{self.ann_file}: none of its {len(self)} images has a box of {", ".join(self.metainfo["classes"])} that '
             f'is no crowd, at least {self.min_side:g} pixels wide and high, and inside its image.'
+        )
+
+    def describe_sample(self, index: int) -> SampleFacts:
+        """Return size and boxes of an image; see :mod:`mmopt.datasets.common.facts`."""
+        info = self.get_data_info(index)
+        return describe_boxes(
+            info['img_path'], info['json_shape'], info['boxes'], info['labels'], self.metainfo['classes']
         )
 
     def get_cat_ids(self, idx: int) -> list[int]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
-from mmopt.datasets.common import SeededDataset
+from mmopt.datasets.common import SampleFacts, SeededDataset
 from mmopt.datasets.common.cut_source import FoundSource
 from mmopt.datasets.common.film.frame_index import count_frames
 from mmopt.datasets.common.pictures import text_size, write_text
@@ -68,6 +68,7 @@ class DriverActionDataset(SeededDataset):
     result_type = ActionResult
     predict_options = OPTIONS
     reads_in_order = True
+    TARGETS = 'segments'
 
     def __init__(
         self,
@@ -189,6 +190,18 @@ class DriverActionDataset(SeededDataset):
         if info['load_kpt']:
             files += [recording.keypoint_path(frame) for frame in frames_T.tolist()]
         return info | dict(frames=frames_T, source_files=[str(path) for path in files])
+
+    def describe_sample(self, index: int) -> SampleFacts:
+        """Return class and length of a segment; see :mod:`mmopt.datasets.common.facts`."""
+        self.full_init()
+        info = self.get_data_info(index)
+        start, stop = info['segment']
+        first = info['chunk'][0] + start
+        name = f'{info["recording"].name} {first}-{first + stop - start}'
+        targets = {self.metainfo['classes'][info['label']]: 1.0}
+        wanted = info['uniform_temporal_subsample_num']
+        notes = (f'{stop - start} frames are fewer than the {wanted} of a sample',) if stop - start < wanted else ()
+        return SampleFacts(name, targets, {'length frames': float(stop - start)}, notes)
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """Return the class of a segment, for ``ClassBalancedDataset``."""

@@ -132,6 +132,8 @@ def test_a_mistake_is_one_line(detector, tmp_path):
         Predictor(detector.config)
     with pytest.raises(UserError, match='does not exist'):
         Predictor(tmp_path / 'none.pth')
+    with pytest.raises(UserError, match='model.onnx does not exist'):
+        Predictor(tmp_path / 'model.onnx')
     bare = tmp_path / 'bare.pth'
     torch.save(checkpoint_io.load(detector.checkpoint)['state_dict'], bare)
     with pytest.raises(UserError, match='does not hold the config'):
