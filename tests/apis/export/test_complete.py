@@ -119,7 +119,11 @@ def test_a_camera_with_skew_gets_no_graph():
 def _normalizing_config(*behind: dict, **changes) -> Config:
     pipeline = [dict(type='LoadImageFromFile'), dict(type='Normalize', mean=[1.0, 2, 3], std=[4.0, 5, 6]), *behind]
     pipeline[1] |= changes
-    return Config(dict(test_dataloader=dict(dataset=dict(type='CityscapesDataset', pipeline=[*pipeline, dict(type='PackInputs')]))))
+    return Config(
+        dict(
+            test_dataloader=dict(dataset=dict(type='CityscapesDataset', pipeline=[*pipeline, dict(type='PackInputs')]))
+        )
+    )
 
 
 def test_a_normalization_at_the_end_of_the_pipeline_moves_into_the_graph():
