@@ -3,6 +3,7 @@
 
 python benchmarks/bev_step.py                                  # fp32 and bf16, batch 1 and 4
 python benchmarks/bev_step.py --batch-sizes 1 --precisions bf16 --out step.json
+python benchmarks/bev_step.py --upsampling --threads 1         # the head's transposed convolution in both ways
 
 A step is: uint8 image to device, normalize, forward, loss, backward, fused AdamW. The matmul rate is measured between
 the steps, so that a busy machine slows both sides alike.
@@ -14,12 +15,15 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from torch import nn
 
 from mmopt.config import lower
+from mmopt.models.common.patch_transpose import PatchTranspose2d
 from mmopt.registry import MODELS
 from mmopt.structures import DataSample
 from mmopt.utils.flops import count_flops
@@ -39,6 +43,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--threads', type=int, help='default: what torch chooses')
     parser.add_argument('--with-cp', action='store_true', help='recompute every Swin block, as the original does')
     parser.add_argument('--default-malloc', action='store_true', help='do not keep freed pages')
+    parser.add_argument('--upsampling', action='store_true', help="time the head's transposed convolution instead")
     parser.add_argument('--out', type=Path, metavar='JSON')
     return parser.parse_args(argv)
 
@@ -105,14 +110,34 @@ def measure(precision: str, batch_size: int, steps: int, with_cp: bool) -> dict:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    keeps = not args.default_malloc and keep_freed_pages()
-    machine = describe_machine() | dict(keeps_freed_pages=keeps, with_cp=args.with_cp)
-    print(f'{machine["cpu"]}, {machine["threads"]} threads, torch {machine["torch"]}, '
-          f'freed pages kept: {keeps}, blocks recomputed: {args.with_cp}\n')  # fmt: skip
+def measure_upsampling(precision: str, batch_size: int, steps: int) -> dict[str, float]:
+    """Return processor seconds of forward and backward, the least of the steps, by torch's kernel and as a product."""
+    layer = PatchTranspose2d(512, 256, 2, bias=False).to(DTYPES[precision])
+    pixels = torch.randn(batch_size, 512, 98, 100, dtype=DTYPES[precision], requires_grad=True)
+    ways = dict(kernel=partial(nn.ConvTranspose2d.forward, layer), product=layer.as_product)
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(steps):
+        for name, way in ways.items():
+            start = time.process_time()
+            output = way(pixels)
+            output.backward(torch.ones_like(output))
+            seconds[name].append(time.process_time() - start)
+    return {name: min(values) for name, values in seconds.items()}
+
+
+def print_upsampling(args: argparse.Namespace) -> list[dict]:
+    print('| precision | batch | kernel s | product s | product / kernel |\n|---|---|---|---|---|')
+    rows = []
+    for precision in args.precisions:
+        for batch_size in args.batch_sizes:
+            row = measure_upsampling(precision, batch_size, args.steps)
+            cells = [f'{row[name]:.3f}' for name in ('kernel', 'product')] + [f'{row["product"] / row["kernel"]:.2f}']
+            print(f'| {precision} | {batch_size} | {" | ".join(cells)} |', flush=True)
+            rows.append(dict(precision=precision, batch_size=batch_size, **row))
+    return rows
+
+
+def print_steps(args: argparse.Namespace) -> list[dict]:
     print('| precision | batch | GFLOP | GEMM GFLOP/s | floor s | step s (min - max) | step / floor |')
     print('|---|---|---|---|---|---|---|')
     rows = []
@@ -125,6 +150,18 @@ def main(argv: Sequence[str] | None = None) -> None:
                 f'| {row["step_s"]:.3f} ({row["step_s_min"]:.3f} - {row["step_s_max"]:.3f}) | {row["ratio"]:.2f} |',
                 flush=True,
             )
+    return rows
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    keeps = not args.default_malloc and keep_freed_pages()
+    machine = describe_machine() | dict(keeps_freed_pages=keeps, with_cp=args.with_cp)
+    print(f'{machine["cpu"]}, {machine["threads"]} threads, torch {machine["torch"]}, '
+          f'freed pages kept: {keeps}, blocks recomputed: {args.with_cp}\n')  # fmt: skip
+    rows = print_upsampling(args) if args.upsampling else print_steps(args)
     if args.out:
         args.out.write_text(json.dumps(dict(machine=machine, rows=rows), indent=2) + '\n')
 

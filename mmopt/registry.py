@@ -10,6 +10,7 @@ finds a class of MMEngine itself and mmopt has one of the same name, mmopt's is 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from mmengine.config.utils import MODULE2PACKAGE
@@ -33,6 +34,7 @@ from mmengine.registry import VISBACKENDS as _ROOT_VISBACKENDS
 from mmengine.registry import VISUALIZERS as _ROOT_VISUALIZERS
 from mmengine.registry import WEIGHT_INITIALIZERS as _ROOT_WEIGHT_INITIALIZERS
 from mmengine.registry import DefaultScope, Registry
+from mmengine.registry import root as _root
 
 __all__ = [
     'DATASETS',
@@ -55,6 +57,7 @@ __all__ = [
     'VISUALIZERS',
     'WEIGHT_INITIALIZERS',
     'Node',
+    'is_known_scope',
 ]
 
 SCOPE = 'mmopt'
@@ -143,6 +146,21 @@ class Node(Registry):
         return None
 
 
+def is_known_scope(scope: str) -> bool:
+    """Tell whether a scope is a package that can be imported, or something is registered for it already."""
+    if scope in (SCOPE, 'mmengine') or _is_module(scope):
+        return True
+    roots = [registry for registry in vars(_root).values() if isinstance(registry, Registry)]
+    return any(registry._search_child(scope) is not None for registry in roots)
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except (ModuleNotFoundError, ValueError):  # a part of it is missing; what runs as a script says nothing of itself
+        return False
+
+
 def _node(root: Registry, location: str) -> Node:
     return Node(root.name, parent=root, scope=SCOPE, locations=[location])
 
@@ -154,16 +172,16 @@ TRANSFORMS = _node(_ROOT_TRANSFORMS, 'mmopt.datasets')
 MODELS = _node(_ROOT_MODELS, 'mmopt.models')
 EVALUATOR = _node(_ROOT_EVALUATOR, 'mmopt.evaluation')
 METRICS = _node(_ROOT_METRICS, 'mmopt.evaluation')
-HOOKS = _node(_ROOT_HOOKS, 'mmopt.engine')
-LOG_PROCESSORS = _node(_ROOT_LOG_PROCESSORS, 'mmopt.engine')
-LOOPS = _node(_ROOT_LOOPS, 'mmopt.engine')
-OPTIMIZERS = _node(_ROOT_OPTIMIZERS, 'mmopt.engine')
-OPTIM_WRAPPERS = _node(_ROOT_OPTIM_WRAPPERS, 'mmopt.engine')
-OPTIM_WRAPPER_CONSTRUCTORS = _node(_ROOT_OPTIM_WRAPPER_CONSTRUCTORS, 'mmopt.engine')
-PARAM_SCHEDULERS = _node(_ROOT_PARAM_SCHEDULERS, 'mmopt.engine')
-RUNNERS = _node(_ROOT_RUNNERS, 'mmopt.engine')
+HOOKS = _node(_ROOT_HOOKS, 'mmopt.engine.registered')
+LOG_PROCESSORS = _node(_ROOT_LOG_PROCESSORS, 'mmopt.engine.registered')
+LOOPS = _node(_ROOT_LOOPS, 'mmopt.engine.registered')
+OPTIMIZERS = _node(_ROOT_OPTIMIZERS, 'mmopt.engine.registered')
+OPTIM_WRAPPERS = _node(_ROOT_OPTIM_WRAPPERS, 'mmopt.engine.registered')
+OPTIM_WRAPPER_CONSTRUCTORS = _node(_ROOT_OPTIM_WRAPPER_CONSTRUCTORS, 'mmopt.engine.registered')
+PARAM_SCHEDULERS = _node(_ROOT_PARAM_SCHEDULERS, 'mmopt.engine.registered')
+RUNNERS = _node(_ROOT_RUNNERS, 'mmopt.engine.registered')
 # Nothing of ours is in these yet; without a node of the scope MMEngine warns at each look-up.
-MODEL_WRAPPERS = _node(_ROOT_MODEL_WRAPPERS, 'mmopt.engine')
+MODEL_WRAPPERS = _node(_ROOT_MODEL_WRAPPERS, 'mmopt.engine.registered')
 WEIGHT_INITIALIZERS = _node(_ROOT_WEIGHT_INITIALIZERS, 'mmopt.models')
-VISUALIZERS = _node(_ROOT_VISUALIZERS, 'mmopt.engine')
-VISBACKENDS = _node(_ROOT_VISBACKENDS, 'mmopt.engine')
+VISUALIZERS = _node(_ROOT_VISUALIZERS, 'mmopt.engine.registered')
+VISBACKENDS = _node(_ROOT_VISBACKENDS, 'mmopt.engine.registered')

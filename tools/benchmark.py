@@ -11,15 +11,15 @@ Writes OUT.md, OUT.json and OUT.png. What is finished is not run again when the 
 """
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from mmopt.apis import run_tool
+from mmopt.apis.cli.flags import config_path
+from mmopt.utils.shipped import shipped_folder, tool_command
 
-REPO = Path(__file__).resolve().parents[1]
-TABLES = REPO / 'benchmarks' / 'tables'
+TABLES = shipped_folder('tables')
 PRECISIONS = ('fp32', 'fp16', 'bf16')
 EXPORTED = ('onnx', 'pt2')
 
@@ -27,7 +27,7 @@ EXPORTED = ('onnx', 'pt2')
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     tables = sorted(path.stem for path in TABLES.glob('*.py'))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('configs', nargs='*', metavar='CONFIG', help='the first is the baseline')
+    parser.add_argument('configs', nargs='*', type=config_path, metavar='CONFIG', help='the first is the baseline')
     parser.add_argument('--table', choices=tables, help='settings and claims of benchmarks/tables')
     parser.add_argument('--demo', action='store_true', help='with --table: on the demo data, not the data set')
     group = parser.add_argument_group('settings')
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from mmopt.apis.bench.tables import load_table
 
     if args.table:
-        table = load_table(TABLES / f'{args.table}.py', options=args.options, demo=args.demo, root=_root())
+        table = load_table(TABLES / f'{args.table}.py', options=args.options, demo=args.demo)
         settings, sums, title, notes = table.settings, table.sums, table.title, [f'Claimed by {table.source}.']
         num_train, num_val = args.num_train or table.num_train, args.num_val or table.num_val
         name, estimate = args.table, args.estimate or table.estimate
@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     plan = TrialPlan(args.warmup, args.iters, args.val_batches, seed=args.seed, timeout_s=args.timeout)
     folder = Path('work_dirs/benchmark', name)
     out = args.out or folder / 'report'
-    command = shlex.join(['python', 'tools/benchmark.py', *(sys.argv[1:] if argv is None else argv)])
+    command = tool_command('benchmark', *(sys.argv[1:] if argv is None else argv))
     return compare(
         settings,
         plan,
@@ -142,11 +142,6 @@ def compare_exported(args: argparse.Namespace) -> int:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.with_suffix('.md').write_text('\n'.join(blocks), encoding='utf-8')
     return 0
-
-
-def _root() -> Path:
-    """Name configs from the working folder where that is the repository, as users do."""
-    return Path() if Path.cwd() == REPO else REPO
 
 
 if __name__ == '__main__':

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmopt.apis import run_tool
+from mmopt.apis.cli.flags import add_config
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file, e.g. configs/baseline/lss_swin_nuscenes.py')
+    add_config(parser)
     parser.add_argument('--split', choices=('train', 'val', 'test'), default='train', help='default: train')
     parser.add_argument('--num', type=int, default=8, metavar='N', help='pictures, spread over the split; default 8')
     parser.add_argument('--out', metavar='DIR', help='default: work_dirs/<config name>/browse')

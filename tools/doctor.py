@@ -11,11 +11,12 @@ import argparse
 from collections.abc import Sequence
 
 from mmopt.apis import run_tool
+from mmopt.apis.cli.flags import add_config
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', nargs='?', help='what is to be trained')
+    add_config(parser, nargs='?', help='what is to be trained')
     parser.add_argument('--precision', choices=('fp32', 'fp16', 'bf16'), help="replaces the config's fp16 and bf16")
     parser.add_argument(
         '--options', '--cfg-options', nargs='+', action='extend', default=[], metavar='KEY=VALUE',

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmopt.apis import run_tool
-from mmopt.apis.cli.flags import PRECISIONS
+from mmopt.apis.cli.flags import PRECISIONS, add_config
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file, e.g. configs/baseline/lss_swin_nuscenes.py')
+    add_config(parser)
     parser.add_argument('--options', '--cfg-options', nargs='+', action='extend', default=[], metavar='KEY=VALUE')
     group = parser.add_argument_group('settings to compare; every combination is a row')
     group.add_argument(
@@ -63,11 +63,12 @@ def _count(text: str) -> int:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     # After the arguments: importing torch takes seconds.
-    from mmopt.apis.config import missing_file
     from mmopt.apis.memory.estimate import estimate_memory
     from mmopt.engine.memory.gpus import Budget, Gpu, parse_bytes, parse_gpu
 
     if not Path(args.config).is_file():
+        from mmopt.apis.config import missing_file
+
         raise missing_file(args.config, 'config', suffix='.py')
     budget = None
     if args.gpu:

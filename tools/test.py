@@ -20,6 +20,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_config_flags(parser)
     parser.add_argument('checkpoint', help='weights to test')
     add_weight_flags(parser)
+    parser.add_argument('--tta', action='store_true', help='predict mirror images and other sizes as well, and merge')
     parser.add_argument('--show-dir', metavar='DIR', help='write pictures of predictions there')
     parser.add_argument('--num-pictures', type=int, default=8, metavar='N', help='pictures, spread over the test set')
     parser.add_argument('--out', metavar='JSON', help='write the metrics there')
@@ -39,9 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     from mmopt.apis.config import load_config
     from mmopt.apis.run.evaluate import evaluate, table_notes
     from mmopt.apis.run.summary import format_metrics
+    from mmopt.apis.run.tta import apply_tta
 
     cfg = load_config(**config_arguments(args))
     cfg.update(weight_arguments(args))
+    if args.tta:
+        cfg = apply_tta(cfg)
     if args.work_dir is None:
         # Not in the training's work dir: its latest.log would then be this test's.
         cfg.work_dir = str(Path(cfg.work_dir, 'test'))

@@ -9,17 +9,17 @@ it helps this model, and the loss stays within --loss-tolerance.
 """
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from mmopt.apis import run_tool
+from mmopt.apis.cli.flags import add_config
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='the config to tune')
+    add_config(parser, help='the config to tune')
     parser.add_argument('--out', type=Path, metavar='FILE', help='default: configs/tuned/<name>.py')
     parser.add_argument('--budget', metavar='24GiB', help='memory of the card (of the host without one); default: all')
     parser.add_argument('--effective-batch', type=int, metavar='N', help="samples per step; default: the config's")
@@ -49,9 +49,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from mmopt.apis.bench.settings import TrialPlan
-    from mmopt.apis.cli.outputs import tool_command
     from mmopt.apis.tune import TuneSettings, tune
     from mmopt.engine.memory.gpus import parse_bytes
+    from mmopt.utils.shipped import tool_command
 
     name = Path(args.config).stem
     out = args.out or Path('configs/tuned', f'{name}.py')
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         ),
         trial=TrialPlan(args.warmup, args.iters, seed=args.seed, timeout_s=args.timeout),
         folder=Path('work_dirs/tune', name),
-        command=shlex.join(['python', 'tools/tune.py', *(sys.argv[1:] if argv is None else argv)]),
+        command=tool_command('tune', *(sys.argv[1:] if argv is None else argv)),
     )
     changes = found.space.changes(found.best)
     print(f'{out}: ' + (', '.join(f'{key} {value}' for key, value in changes.items()) or 'the base is the best'))

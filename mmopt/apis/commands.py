@@ -1,44 +1,48 @@
 """The console script ``mmopt``: ``mmopt train CONFIG`` is ``python tools/train.py CONFIG``, wherever mmopt lies.
 
-The tools are scripts. A wheel carries them in ``mmopt/_tools``; in a checkout they are in ``tools/``.
+The tools are scripts; :mod:`mmopt.utils.shipped` knows where. This module adds no tool and no flag: it finds the script
+of a name and runs it.
 """
 
 import ast
-import runpy
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 
 from mmopt import __version__
+from mmopt.apis.cli.pipe import LastingStream
+from mmopt.utils.shipped import find_tools
 from mmopt.utils.terminal import nearest
 
-__all__ = ['find_tools', 'main']
+__all__ = ['SHORT', 'main']
 
-_PACKAGE = Path(__file__).resolve().parents[1]
-
-
-def find_tools(package: Path = _PACKAGE) -> dict[str, Path]:
-    """Return the tools by name.
-
-    Args:
-        package: The folder of mmopt.
-
-    Returns:
-        Paths of the scripts; those that make and prepare data, from the folder ``datasets``, come last.
-    """
-    inside = package / '_tools'
-    folder = inside if inside.is_dir() else package.parent / 'tools'
-    paths = [*sorted(folder.glob('*.py')), *sorted(folder.glob('datasets/*.py'))]
-    return {path.stem: path for path in paths}
+SHORT = dict(convert='convert_config', estimate='estimate_memory')
+"""Shorter names of tools; the long ones work as well."""
 
 
-def _overview(tools: dict[str, Path]) -> str:
-    width = max(map(len, tools), default=0)
+def _overview(tools: Mapping[str, Path]) -> str:
+    short = {tool: name for name, tool in SHORT.items()}
+    names = {tool: short.get(tool, tool) for tool in tools}
+    width = max(map(len, names.values()), default=0)
     lines = ['usage: mmopt TOOL [ARGUMENTS]     mmopt TOOL --help says more', '']
-    for name, path in tools.items():
+    for tool, path in tools.items():
         summary = (ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))) or '').partition('\n')[0]
-        lines.append(f'  {name:{width}}  {summary}')
+        lines.append(f'  {names[tool]:{width}}  {summary}')
     return '\n'.join(lines)
+
+
+def _run_script(path: Path, name: str, arguments: Sequence[str]) -> None:
+    """Run a script as Python does, but for the name that it goes by in its help and in the commands that it prints."""
+    module = ModuleType('__main__')
+    module.__file__ = str(path)  # workers that are started by spawn import it from there
+    before = sys.modules['__main__']
+    sys.modules['__main__'] = module
+    sys.argv = [f'mmopt {name}', *arguments]
+    try:
+        exec(compile(path.read_text(encoding='utf-8'), str(path), 'exec'), module.__dict__)
+    finally:
+        sys.modules['__main__'] = before
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,20 +57,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     name, *arguments = (sys.argv[1:] if argv is None else argv) or ['--help']
     tools = find_tools()
     if name in ('-h', '--help'):
-        print(_overview(tools))
+        LastingStream(sys.stdout, goes_on=False).write(f'{_overview(tools)}\n')
         return 0
     if name == '--version':
         print(f'mmopt {__version__}')
         return 0
     # Shells complete file names, and some people write dashes.
-    path = tools.get(name.removesuffix('.py').replace('-', '_'))
+    asked = name.removesuffix('.py').replace('-', '_')
+    path = tools.get(SHORT.get(asked, asked))
     if path is None:
-        near = nearest(name, tools)
+        near = nearest(name, [*tools, *SHORT])
         hint = f'Did you mean {" or ".join(near)}?' if near else f'Known: {", ".join(tools) or "none"}.'
         print(f'error: mmopt has no tool {name!r}. {hint}', file=sys.stderr)
         return 2
-    sys.argv = [str(path), *arguments]
-    runpy.run_path(str(path), run_name='__main__')
+    _run_script(path, asked, arguments)
     return 0
 
 

@@ -4,8 +4,9 @@ File -> options merged in the dialect the file is written in -> :func:`mmopt.con
 the lowered config, so that they mean the same for dialect and native configs.
 """
 
+import inspect
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,19 @@ from mmopt.config.precision import with_precision
 from mmopt.config.ranges import check_ranges, check_seed
 from mmopt.config.spelling import speak
 from mmopt.config.words.names import lookalikes
+from mmopt.engine.scope import warn_of_unknown_scope
 from mmopt.engine.switches.scale_lr import samples_per_step
 from mmopt.mmcv1.prepare import lower_repository
 from mmopt.mmcv1.prepare import prepare as prepare_mmcv1
 from mmopt.mmcv1.recognize import Repository
+from mmopt.registry import DATASETS
 from mmopt.utils.errors import ConfigWarning, UserError
+from mmopt.utils.shipped import find_config, near_configs, shipped_folder
 from mmopt.utils.terminal import nearest
 
 __all__ = [
     'PRESETS',
+    'dataset_takes',
     'load_config',
     'missing_file',
     'read_config',
@@ -37,7 +42,7 @@ __all__ = [
     'without_validation',
 ]
 
-PRESETS = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'optimize'
+PRESETS = shipped_folder('configs') / '_base_' / 'optimize'
 """Where the presets lie."""
 
 
@@ -62,10 +67,11 @@ def missing_file(path: str | Path, what: str, *, suffix: str = '') -> UserError:
             folder = folder.parent
         return UserError(
             f'{what} {path} does not exist: there is no folder {path.parent} (working folder {Path.cwd()}). '
-            f'{_suggest(_near_anywhere(path, folder, suffix))}'.rstrip()
+            f'{_suggest(_near_anywhere(path, folder, suffix) or _near_shipped(path, what))}'.rstrip()
         )
     names = [item.name for item in folder.iterdir() if item.name.endswith(suffix) and item.is_file()]
     near = [str(folder / name) for name in nearest(path.name, names)] or _near_anywhere(path, folder.parent, suffix)
+    near = near or _near_shipped(path, what)
     return UserError(f'{what} {path} does not exist. {_suggest(near)}'.rstrip())
 
 
@@ -74,6 +80,10 @@ def _near_anywhere(path: Path, folder: Path, suffix: str) -> list[str]:
     files = [item for depth in ('*', '*/*') for item in folder.glob(depth + suffix) if item.is_file()]
     near = nearest(path.name, [item.name for item in files[:5000]])
     return [str(item) for name in near for item in files if item.name == name][:3]
+
+
+def _near_shipped(path: Path, what: str) -> list[str]:
+    return near_configs(path) if what == 'config' else []
 
 
 def _suggest(near: Sequence[str]) -> str:
@@ -98,19 +108,31 @@ def read_config(path: str | Path, options: Sequence[str] = (), preset: str | Non
 
 def _read(path: str | Path, options: Sequence[str], preset: str | None) -> tuple[Config, Repository | None]:
     """Read a config and import what it names; also return that where it is code written for mmcv 1.x."""
-    path = Path(path)
+    path = find_config(path)
     if not path.is_file():
         raise missing_file(path, 'config', suffix='.py')
     source = read_file(path)
     if preset is not None:
         source['optimize'] = {**(source.get('optimize') or {}), **read_preset(preset)}
     if options:
-        source = apply_with_effect(source, list(options), path, native=is_native(source))
+        source = apply_with_effect(source, list(options), path, native=is_native(source), takes=dataset_takes)
     provide_extension(source)
     repository = prepare_mmcv1(source, path)
     if repository is None:
         import_custom_modules(path, source.get('custom_imports'))
     return Config(source, filename=str(path)), repository
+
+
+def dataset_takes(dataset: Mapping[str, Any], name: str) -> bool:
+    """Tell whether the class of a data set names an argument; a class that is not known yet, as a user's, does not.
+
+    Args:
+        dataset: Its part of a config.
+        name: The argument.
+    """
+    kind = dataset.get('type')
+    found = DATASETS.get(kind) if isinstance(kind, str) else kind
+    return inspect.isclass(found) and name in inspect.signature(found).parameters
 
 
 def _read_lowered(path: str | Path, options: Sequence[str] = (), preset: str | None = None) -> dict[str, Any]:
@@ -160,7 +182,8 @@ def load_config(
     """Read a config, apply options and flags, and lower it.
 
     Args:
-        path: Config file, in the MMCV-1.x dialect or native.
+        path: Config file, in the MMCV-1.x dialect or native; or the name of one that ships, as
+            :func:`mmopt.utils.shipped.find_config` takes it.
         options: ``key.subkey=value`` texts; they speak the dialect of the file.
         preset: See :func:`read_preset`.
         work_dir: Default: the config's own, else ``work_dirs/<config name>``.
@@ -173,6 +196,7 @@ def load_config(
     Returns:
         A native config; its ``filename`` is the file's.
     """
+    path = find_config(path)
     lowered = _read_lowered(path, options, preset)
     lowered['work_dir'] = work_dir or lowered.get('work_dir') or str(Path('work_dirs', Path(path).stem))
     lowered['launcher'] = launcher
@@ -189,6 +213,7 @@ def load_config(
     if options:
         _note_base_batch(lowered, path)
     check_ranges(lowered)
+    warn_of_unknown_scope(lowered)
     cfg = Config(lowered, filename=str(path))
     if precision is not None:
         set_precision(cfg, precision)

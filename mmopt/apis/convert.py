@@ -11,6 +11,7 @@ from mmopt.config.files import read_file
 from mmopt.config.keys import DIALECT
 from mmopt.config.render import render_native
 from mmopt.utils.errors import UserError
+from mmopt.utils.shipped import find_config
 
 __all__ = ['Verdict', 'convert_config', 'report_configs']
 
@@ -51,7 +52,7 @@ def convert_config(path: str | Path) -> str:
     Raises:
         UserError: If the file is missing or native already, or says something that cannot be run.
     """
-    path = Path(path)
+    path = find_config(path)
     if not path.is_file():
         raise missing_file(path, 'config', suffix='.py')
     original = read_file(path)  # without custom_imports: the models may belong to a library that is not here

@@ -140,4 +140,4 @@ def _check_top_level(cfg: Mapping[str, Any]) -> None:
         if found is not None and (word := word_of(key)) is not None:
             raise ConfigError(f'{key} is a word of {word.framework}; {word.remedy(value)}.')
         if found is not None and found.is_slip:
-            raise ConfigError(f'{key}: did you mean {found.key}?')
+            raise ConfigError(f'{key} is unknown; did you mean {found.key}?')

@@ -1,23 +1,19 @@
-"""Runner, loops, schedulers, checkpoints: what runs a model without knowing its task."""
+"""Runner, loops, schedulers, checkpoints: what runs a model without knowing its task.
 
-from mmopt.engine import ema, hooks, optim
-from mmopt.engine.logging import log_processor
-from mmopt.engine.loops.epoch_loop import EpochBasedTrainLoop
-from mmopt.engine.loops.evaluation_loops import TestLoop, ValLoop
-from mmopt.engine.loops.iter_loop import IterBasedTrainLoop
-from mmopt.engine.runner import EpochBasedRunner, IterBasedRunner
-from mmopt.engine.schedules import schedulers
+Names are imported on first use: tools that ask for a card's memory or for a key's meaning need no runner.
+:mod:`mmopt.engine.registered` imports what the registries hold.
+"""
 
-__all__ = [
-    'EpochBasedRunner',
-    'EpochBasedTrainLoop',
-    'IterBasedRunner',
-    'IterBasedTrainLoop',
-    'TestLoop',
-    'ValLoop',
-    'ema',
-    'hooks',
-    'log_processor',
-    'optim',
-    'schedulers',
-]
+from mmopt.utils.lazy import lazy_names
+
+_HOME = dict(
+    EpochBasedRunner='runner',
+    EpochBasedTrainLoop='loops.epoch_loop',
+    IterBasedRunner='runner',
+    IterBasedTrainLoop='loops.iter_loop',
+    TestLoop='loops.evaluation_loops',
+    ValLoop='loops.evaluation_loops',
+)
+
+__all__ = list(_HOME)
+__getattr__ = lazy_names(__name__, _HOME)

@@ -6,7 +6,7 @@ the loader, asserts a GPU for AMP and calls CUDA when it starts a process group 
 
 import logging
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Self
@@ -32,6 +32,7 @@ from mmopt.engine.hooks.plateau_hook import PlateauHook
 from mmopt.engine.hooks.runtime_info_hook import IterTimerHook, RuntimeInfoHook
 from mmopt.engine.hooks.time_split_hook import TimeSplitHook
 from mmopt.engine.loading.build import build_dataloader
+from mmopt.engine.logging.console import ConsoleFormatter
 from mmopt.engine.logging.log_processor import LogProcessor
 from mmopt.engine.logging.message_hub import MessageHub
 from mmopt.engine.logging.time_split import TimeSplit
@@ -61,6 +62,7 @@ from mmopt.registry import HOOKS, LOG_PROCESSORS, LOOPS, MODELS, OPTIM_WRAPPERS,
 from mmopt.utils.distributed import init_distributed, local_world_size
 from mmopt.utils.host import limit_threads
 from mmopt.utils.malloc import keep_freed_pages
+from mmopt.utils.placement import device_of
 from mmopt.utils.platform import point_link, start_method
 from mmopt.utils.precision import DTYPES
 from mmopt.utils.seeding import prepare_determinism
@@ -153,6 +155,8 @@ class IterBasedRunner(CheckpointedRunner):
             if not point_link(link, path.name):  # the log itself is there
                 logger.debug(f'no link latest.log: {link.parent} allows none')
         self.logger = logger
+        for handler in self._console_handlers():
+            handler.setFormatter(ConsoleFormatter(handler.stream))
         for note in self._machine_notes:
             logger.info(note)
         self._console_level(logging.WARNING)
@@ -167,9 +171,13 @@ class IterBasedRunner(CheckpointedRunner):
     def _console_level(self, level: int) -> None:
         if get_rank() != 0:
             return
+        for handler in self._console_handlers():
+            handler.setLevel(level)
+
+    def _console_handlers(self) -> Iterator[logging.StreamHandler]:
         for handler in self.logger.handlers:
             if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
-                handler.setLevel(level)
+                yield handler
 
     # ---------------------------------------------------------------- building
     @staticmethod
@@ -348,7 +356,7 @@ class IterBasedRunner(CheckpointedRunner):
             The context to predict in.
         """
         wrapper = self.optim_wrapper
-        device_type = next(self.model.parameters()).device.type
+        device_type = device_of(self.model).type
         if precision is not None:
             return autocast(device_type, DTYPES[precision])
         if isinstance(wrapper, OptimWrapper):

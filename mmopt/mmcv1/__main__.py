@@ -102,7 +102,7 @@ def first_look(target: str, package: str | None = None) -> str:
     lines += [f'  missing: {reason} (first in {place})' for reason, place in failures.items()]
     lines += [f'  not available, refused when it is used: {name} ({place})' for name, place in unknown_names.items()]
     if not failures:
-        lines.append('  everything imports; next: python tools/train.py CONFIG of mmopt')
+        lines.append('  everything imports; next: mmopt train CONFIG')
     return '\n'.join(lines)
 
 

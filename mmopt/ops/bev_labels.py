@@ -54,4 +54,5 @@ def encode_label_bits(maps: Tensor) -> Tensor:
     if num_maps == NUM_MAPS:
         flags = torch.cat((flags[..., :IGNORE_BIT, :, :], 1 - flags[..., IGNORE_BIT:, :, :]), dim=-3)
     shifts_N11 = torch.arange(num_maps, device=maps.device, dtype=torch.int32)[:, None, None]
-    return (flags << shifts_N11).sum(dim=-3, dtype=torch.int32)
+    # By its name: exporters know no operator <<.
+    return torch.bitwise_left_shift(flags, shifts_N11).sum(dim=-3, dtype=torch.int32)

@@ -20,7 +20,14 @@ from torch import Tensor
 
 from mmopt.utils.transfer import send
 
-__all__ = ['BevGeometry', 'SplatPlan', 'ground_depth_logits', 'lift_splat', 'make_splat_plan']
+__all__ = [
+    'BevGeometry',
+    'SplatPlan',
+    'ground_depth_logits',
+    'lift_splat',
+    'make_plan_without_skew',
+    'make_splat_plan',
+]
 
 Bound = tuple[float, float, float]
 
@@ -162,15 +169,9 @@ def make_splat_plan(intrinsics_B33: Tensor, geometry: BevGeometry) -> SplatPlan:
     Raises:
         ValueError: If a camera matrix cannot be inverted.
     """
-    device = intrinsics_B33.device
     # bfloat16 would put one point in eight into a wrong cell.
-    with torch.autocast(device.type, enabled=False):
+    with torch.autocast(intrinsics_B33.device.type, enabled=False):
         inverse, failed = torch.linalg.inv_ex(intrinsics_B33.float())
-        depth_M, v_H, u_W = (t.to(device) for t in (geometry.depth_M, geometry.pixel_v_H, geometry.pixel_u_W))
-        # Products of scalars and not a matmul, which a GPU may compute in TF32.
-        ud_MW = depth_M[:, None] * u_W
-        vd_MH = depth_M[:, None] * v_H
-        matrix = inverse[..., None, None, None]
         host_inverse, host_failed = inverse.cpu(), failed.cpu()
         if host_failed.any():
             raise ValueError(
@@ -178,26 +179,64 @@ def make_splat_plan(intrinsics_B33: Tensor, geometry: BevGeometry) -> SplatPlan:
                 f'{intrinsics_B33[host_failed.nonzero()[0, 0]].tolist()}. Check calib.json.'
             )
         has_skew = bool(host_inverse[:, 0, 1].any() or host_inverse[:, 2, 1].any())
+        return _place_points(inverse, geometry, has_skew=has_skew)
 
-        def coordinate(axis: int, rows_MH: Tensor) -> Tensor:
-            return (
-                matrix[:, axis, 0] * ud_MW[:, None]
-                + matrix[:, axis, 1] * rows_MH[..., None]
-                + (matrix[:, axis, 2] * depth_M[:, None, None])
-            )
 
-        no_row = vd_MH.new_zeros(len(depth_M), 1)
-        rows = vd_MH if has_skew else no_row
-        column, in_x = _cell_index(coordinate(0, rows), geometry.x_bound, geometry.exact_reference)
-        row, in_z = _cell_index(coordinate(2, rows), geometry.z_bound, geometry.exact_reference)
-        _, in_y = _cell_index(coordinate(1, vd_MH), geometry.y_bound, geometry.exact_reference)
+def make_plan_without_skew(
+    intrinsics_B33: Tensor, geometry: BevGeometry, camera_height_m: float | None = None
+) -> SplatPlan:
+    """Make the plan of cameras without skew, reading no value on the host: for graphs that leave Python.
 
-        num_z, num_x = geometry.grid_size
-        batch_size = len(intrinsics_B33)
-        sample = torch.arange(batch_size, device=device).view(-1, 1, 1, 1)
-        cell = torch.where(in_x & in_z, (sample * num_z + row) * num_x + column, batch_size * num_z * num_x)
-        if not has_skew:
-            cell = cell.squeeze(2)
+    Args:
+        intrinsics_B33: Camera matrices of the *resized* image; their skew is taken as 0.
+        geometry: Pixels, bins and cells.
+        camera_height_m: See :func:`ground_depth_logits`; None leaves it out.
+
+    Returns:
+        The plan of :func:`make_splat_plan`, but for points that lie on the very border of two cells.
+    """
+    intrinsics_B33 = intrinsics_B33.float()
+    focal_x_B, focal_y_B = intrinsics_B33[:, 0, 0], intrinsics_B33[:, 1, 1]
+    none_B, one_B = torch.zeros_like(focal_x_B), torch.ones_like(focal_x_B)
+    rows = (
+        (1 / focal_x_B, none_B, -intrinsics_B33[:, 0, 2] / focal_x_B),
+        (none_B, 1 / focal_y_B, -intrinsics_B33[:, 1, 2] / focal_y_B),
+        (none_B, none_B, one_B),
+    )
+    inverse_B33 = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
+    plan = _place_points(inverse_B33, geometry, has_skew=False)
+    if camera_height_m is None:
+        return plan
+    return plan._replace(ground_BDH=ground_depth_logits(intrinsics_B33, geometry, camera_height_m))
+
+
+def _place_points(inverse_B33: Tensor, geometry: BevGeometry, *, has_skew: bool) -> SplatPlan:
+    device = inverse_B33.device
+    depth_M, v_H, u_W = (t.to(device) for t in (geometry.depth_M, geometry.pixel_v_H, geometry.pixel_u_W))
+    # Products of scalars and not a matmul, which a GPU may compute in TF32.
+    ud_MW = depth_M[:, None] * u_W
+    vd_MH = depth_M[:, None] * v_H
+    matrix = inverse_B33[..., None, None, None]
+
+    def coordinate(axis: int, rows_MH: Tensor) -> Tensor:
+        return (
+            matrix[:, axis, 0] * ud_MW[:, None]
+            + matrix[:, axis, 1] * rows_MH[..., None]
+            + (matrix[:, axis, 2] * depth_M[:, None, None])
+        )
+
+    no_row = vd_MH.new_zeros(len(depth_M), 1)
+    rows = vd_MH if has_skew else no_row
+    column, in_x = _cell_index(coordinate(0, rows), geometry.x_bound, geometry.exact_reference)
+    row, in_z = _cell_index(coordinate(2, rows), geometry.z_bound, geometry.exact_reference)
+    _, in_y = _cell_index(coordinate(1, vd_MH), geometry.y_bound, geometry.exact_reference)
+
+    num_z, num_x = geometry.grid_size
+    batch_size = len(inverse_B33)
+    sample = torch.arange(batch_size, device=device).view(-1, 1, 1, 1)
+    cell = torch.where(in_x & in_z, (sample * num_z + row) * num_x + column, batch_size * num_z * num_x)
+    if not has_skew:
+        cell = cell.squeeze(2)
     return SplatPlan(cell, ~in_y, geometry.grid_size, geometry.samples_per_bin)
 
 

@@ -1,5 +1,6 @@
 """Count the floating point operations of a piece of code, fused attention included."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode, flop_registry, register_flop_formula
 
-__all__ = ['count_flops', 'flop_counter']
+__all__ = ['count_flops', 'flop_counter', 'flops_by_kind']
 
 _ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _ATTENTION_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
@@ -66,6 +67,19 @@ def count_flops(function: Callable[[], Any], *, recurrent: bool = False) -> int:
     Returns:
         Operations; a multiplication and its addition are two. What is computed again (checkpointing) counts again.
     """
+    return sum(flops_by_kind(function, recurrent=recurrent).values())
+
+
+def flops_by_kind(function: Callable[[], Any], *, recurrent: bool = False) -> dict[str, int]:
+    """Count as :func:`count_flops` does, convolutions and products apart: a GPU may compute them in other precisions.
+
+    Args:
+        function: What to run.
+        recurrent: See :func:`count_flops`.
+
+    Returns:
+        Operations of each ``'convolution'`` and ``'product'``.
+    """
     # A compiled graph hides its operators from the counter.
     with (
         torch.compiler.set_stance('force_eager'),
@@ -73,4 +87,7 @@ def count_flops(function: Callable[[], Any], *, recurrent: bool = False) -> int:
         flop_counter() as counter,
     ):
         function()
-    return counter.get_total_flops()
+    found: Counter[str] = Counter(convolution=0, product=0)
+    for operator, flops in counter.get_flop_counts().get('Global', {}).items():
+        found['convolution' if 'conv' in str(operator) else 'product'] += flops
+    return dict(found)

@@ -3,6 +3,8 @@
 import platform
 import statistics
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,7 +12,7 @@ import torch
 from mmopt.utils.memory import GIB
 from mmopt.utils.platform import read_kernel_file
 
-__all__ = ['MatmulRate', 'describe_machine', 'matmul_flop_per_s']
+__all__ = ['MatmulRate', 'describe_machine', 'matmul_flop_per_s', 'may_use_tf32', 'reachable_flop_per_s']
 
 # Large enough for the peak, small enough to be done in 0.1 s.
 _SIZE = dict(cpu=2048, cuda=8192, mps=4096)
@@ -67,24 +69,69 @@ class MatmulRate:
             torch.accelerator.synchronize(self.device)
 
 
-def matmul_flop_per_s(dtype: torch.dtype, device: torch.device | str = 'cpu', repeats: int = 9) -> float:
+def may_use_tf32(kind: str) -> bool:
+    """Tell whether a GPU may round the factors of fp32 to TF32.
+
+    Args:
+        kind: ``'product'`` or ``'convolution'``.
+
+    Returns:
+        What this process allows, whichever of torch's two switches said so.
+    """
+    # The older name, allow_tf32, raises once somebody has used this one.
+    backends: Any = torch.backends
+    part = backends.cuda.matmul if kind == 'product' else backends.cudnn.conv
+    return part.fp32_precision == 'tf32'
+
+
+@contextmanager
+def _products_in_tf32(value: bool) -> Iterator[None]:
+    matmul: Any = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    matmul.allow_tf32 = value
+    try:
+        yield
+    finally:
+        # Both names, which must agree for the older one to be read.
+        matmul.allow_tf32 = before == 'tf32'
+        matmul.fp32_precision = before
+
+
+def matmul_flop_per_s(
+    dtype: torch.dtype, device: torch.device | str = 'cpu', repeats: int = 9, *, tf32: bool = False
+) -> float:
     """Measure the matmul rate of this machine, now.
 
     Args:
-        dtype: Type of the factors. For fp32 on a GPU whose convolutions may use TF32, TF32 is the peak.
+        dtype: Type of the factors.
         device: Where they lie.
         repeats: Products to time; the median counts.
+        tf32: Whether a GPU rounds factors of fp32 to TF32.
 
     Returns:
         Operations per second; a multiplication and its addition are two.
     """
-    backends, on_gpu = torch.backends, torch.device(device).type == 'cuda'
-    before = backends.cuda.matmul.allow_tf32 if on_gpu else False
-    try:
-        if on_gpu and dtype is torch.float32 and backends.cudnn.allow_tf32:
-            backends.cuda.matmul.allow_tf32 = True
+    with _products_in_tf32(tf32):
         rate = MatmulRate(dtype, device)
         return statistics.median(rate() for _ in range(repeats))
-    finally:
-        if on_gpu:
-            backends.cuda.matmul.allow_tf32 = before
+
+
+def reachable_flop_per_s(flops: Mapping[str, int], dtype: torch.dtype, device: torch.device | str = 'cpu') -> float:
+    """Measure the rate that a mixture of operations could reach: what utilization is a share of.
+
+    Args:
+        flops: Operations by kind (:func:`mmopt.utils.flops.flops_by_kind`).
+        dtype: Type of the factors. In fp32 a GPU computes each kind in TF32 where this process lets it: convolutions
+            by default, products not.
+        device: Where they lie.
+
+    Returns:
+        Operations per second, each kind at the rate of a matrix product of its precision.
+    """
+    on_gpu = torch.device(device).type == 'cuda'
+    in_tf32 = {kind: on_gpu and dtype is torch.float32 and may_use_tf32(kind) for kind in flops}
+    rates = {
+        tf32: matmul_flop_per_s(dtype, device, tf32=tf32) for tf32 in {in_tf32[kind] for kind in flops if flops[kind]}
+    }
+    seconds = sum(count / rates[in_tf32[kind]] for kind, count in flops.items() if count)
+    return sum(flops.values()) / seconds if seconds else matmul_flop_per_s(dtype, device)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from mmopt.utils.memory import SIMULATED_DEVICE
+from mmopt.utils.memory import SIMULATED_DEVICE, page_locked
 
 __all__ = ['copy_all', 'host_buffer', 'send']
 
@@ -26,7 +26,8 @@ def host_buffer(num_bytes: int, device: torch.device) -> Tensor:
     Returns:
         uint8 of that length.
     """
-    return torch.empty(num_bytes, dtype=torch.uint8, pin_memory=device.type == 'cuda')
+    with page_locked(num_bytes, 'Close other programs, or give this one more memory.'):
+        return torch.empty(num_bytes, dtype=torch.uint8, pin_memory=device.type == 'cuda')
 
 
 def send(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:

@@ -43,6 +43,8 @@ def test_nothing_is_to_be_done_on_a_good_machine(tmp_path):
     [
         (dict(cudnn='9.10.2'), 'cuDNN', 'fp16 or fp32'),
         (dict(torch='2.9.1+cu128'), 'torch', 'torch 2.10'),
+        (dict(capabilities=[(9, 0)]), 'attention', 'TORCH_CUDNN_SDPA_DEPRIORITIZED=1'),
+        (dict(torch='2.11.0+cu130', cudnn='9.19.0', capabilities=[(8, 0), (10, 0)]), 'attention', 'NaN'),
         (dict(driver='470.1'), 'driver', 'needs driver 525.60'),
         (dict(cuda=None), 'CUDA', 'CUDA build'),
         (dict(packages=dict(setuptools='81.0.0')), 'setuptools', 'setuptools<81'),
@@ -52,6 +54,18 @@ def test_nothing_is_to_be_done_on_a_good_machine(tmp_path):
 def test_a_known_fault_of_a_version_is_named_with_its_remedy(change, name, text):
     check = found(check_versions(dataclasses.replace(GOOD, **change)), name)
     assert text in check.remedy
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        dict(capabilities=[(8, 0), (12, 0)]),
+        dict(capabilities=[(9, 0)], cudnn='9.15.0'),
+        dict(capabilities=[(9, 0)], torch='2.10.0+cu128'),
+    ],
+)
+def test_who_gets_no_attention_of_cudnn_is_told_nothing_of_it(change):
+    assert 'attention' not in {check.name for check in check_versions(dataclasses.replace(GOOD, **change))}
 
 
 def test_a_fault_of_3d_convolutions_is_for_models_that_have_them():

@@ -97,8 +97,8 @@ def load(path: Path, *options: str) -> dict:
         ('resume=True', r'is no key of MMCV 1.x: write --resume-from FILE or --auto-resume'),
         ('param_scheduler.0.gamma=3', r'write the key of MMCV 1.x'),
         # written too high
-        ('data.pipeline.0.size=1', r'no pipeline, but data.train.pipeline.0.size, data.val.pipeline.0.size are there'),
         ('data.size=1', r'data has no size, but data.train.size, data.train.pipeline.0.size, .* are there'),
+        ('data.pipeline.0.size=1', r'no pipeline, but data.train.pipeline.0.size, data.val.pipeline.0.size are there'),
     ],
 )
 def test_an_option_that_changes_nothing_is_refused_with_the_key_that_does(configs, option, message):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mmopt.utils.errors import UserError
+from mmopt.utils.shipped import find_config
 from tests.conftest import REPO
 from tests.tools.conftest import TOOLS
 
@@ -20,7 +21,7 @@ def test_it_writes_to_data_demo_and_names_the_next_command(tool, capsys):
     python, script, config = shlex.split(out[-1].removeprefix('next: '))
     assert python == 'python'
     assert Path(script).resolve() == TOOLS / 'train.py'
-    assert Path(config).resolve() == REPO / 'configs/demo/lss_swin_nuscenes.py'
+    assert find_config(config) == REPO / 'configs/demo/lss_swin_nuscenes.py'
     tool('datasets/make_demo').main(['nuscenes', *SMALL])
     assert 'is complete' in capsys.readouterr().out
 

@@ -1,7 +1,7 @@
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from mmopt.utils.flops import count_flops
+from mmopt.utils.flops import count_flops, flops_by_kind
 
 
 def test_a_product_and_its_backward():
@@ -30,3 +30,12 @@ def test_a_compiled_module_counts_like_itself():
     layer = torch.nn.Linear(5, 7)
     layer.compile(backend='eager')
     assert count_flops(lambda: layer(torch.randn(3, 5))) == 2 * 3 * 5 * 7
+
+
+def test_convolutions_and_products_are_counted_apart():
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(4 * 36, 5))
+    counts = flops_by_kind(lambda: net(torch.randn(2, 3, 8, 8)).sum().backward())
+    convolution, product = 2 * 2 * 36 * 3 * 9 * 4, 2 * 2 * 4 * 36 * 5
+    # The gradient of the images is nobody's.
+    assert counts == dict(convolution=2 * convolution, product=3 * product)
+    assert flops_by_kind(lambda: None) == dict(convolution=0, product=0)

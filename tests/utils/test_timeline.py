@@ -24,3 +24,12 @@ def test_a_window_of_a_video_shows_its_part_alone():
     events = np.array([(0, 1500, 0, 1, 0)])
     picture = draw_timeline(events, None, (1000, 2000), ('attack',), 25.0)
     assert [*painted(picture[34:50])] == [True] * 5 + [False] * 5
+
+
+def test_ticks_stand_at_round_times_and_a_prediction_alone_has_one_row():
+    events = np.array([(0, 100, 0, 0, 0)])
+    picture = draw_timeline(None, events, (0, 2437), ('rear',), 30.0, names=['rat'])
+    # One row of 16 pixels below the title of 34; ticks of 5 pixels below it, at 0 s, 10 s, ... 80 s of 81.2 s.
+    ticks = np.flatnonzero((picture[50:55] == 30).all(axis=(0, 2)))
+    assert [round((column - 170) / 1200 * 2437 / 30) for column in ticks] == list(range(0, 90, 10))
+    assert picture.shape[0] < draw_timeline(events, events, (0, 2437), ('rear',), 30.0).shape[0]

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmopt.apis import run_tool
-from mmopt.apis.cli.outputs import shipped_config, tool_command
 from mmopt.utils.host import usable_cores
+from mmopt.utils.shipped import tool_command
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f'made {made.num_train} train + {made.num_val} val samples in {out} in {seconds(made.seconds)}')
         print(f'look at {out / "preview.jpg"}')
     options = () if out == default else ('--options', f'data.data_root={out}')
-    print(f'next: {tool_command("train", shipped_config(demo.config), *options)}')
+    print(f'next: {tool_command("train", demo.config, *options)}')
 
 
 if __name__ == '__main__':

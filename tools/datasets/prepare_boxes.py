@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmopt.apis import run_tool
-from mmopt.apis.cli.outputs import shipped_config, tool_command
 from mmopt.utils.host import usable_cores
+from mmopt.utils.shipped import tool_command
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(report)
     root = args.source.parent if args.source.is_file() else args.source
     options = [f'data.data_root={root}', f'classes={list(report.classes)}']
-    config = shipped_config('configs/baseline/yolov5n_clips.py')
+    config = 'configs/baseline/yolov5n_clips.py'
     print(f'next: {tool_command("check", config, "--options", *options)}')
     print(f'then: {tool_command("train", config, "--options", *options)}')
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmopt.apis import run_tool
-from mmopt.apis.cli.outputs import shipped_config, tool_command
 from mmopt.utils.host import usable_cores
+from mmopt.utils.shipped import tool_command
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     print(f'wrote {args.out}: {images["train"]} images to train on, {images["val"]} to evaluate on')
     if all(images.values()):
-        config = shipped_config('configs/baseline/yolov5n_clips.py')
+        config = 'configs/baseline/yolov5n_clips.py'
         print(f'next: {tool_command("train", config, "--options", f"data.data_root={args.out}")}')
 
 

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmopt.apis import run_tool
-from mmopt.apis.cli.outputs import shipped_config, tool_command
 from mmopt.utils.host import usable_cores
+from mmopt.utils.shipped import tool_command
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         num_workers=args.workers,
     )
     print(report)
-    config = shipped_config('configs/baseline/video_transformer_driver.py')
+    config = 'configs/baseline/video_transformer_driver.py'
     print(f'next: {tool_command("train", config, "--options", f"data.data_root={args.data_root}")}')
 
 

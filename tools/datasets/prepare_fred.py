@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmopt.apis import run_tool
-from mmopt.apis.cli.outputs import shipped_config, tool_command
 from mmopt.utils.host import usable_cores
+from mmopt.utils.shipped import tool_command
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     )
     print(summarize_fred(summary, args.root))
-    config = shipped_config('configs/baseline/yolov5m_fred_rgb_fast.py')
+    config = 'configs/baseline/yolov5m_fred_rgb_fast.py'
     print(f'next: {tool_command("train", config, "--options", f"data.data_root={args.root}")}')
 
 

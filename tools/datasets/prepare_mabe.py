@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmopt.apis import run_tool
-from mmopt.apis.cli.outputs import shipped_config, tool_command
 from mmopt.utils.host import usable_cores
+from mmopt.utils.shipped import tool_command
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         shares = {} if args.val_share is None else dict(val_share=args.val_share)
         print(prepare(args.data_root, **shares, skip_missing=args.skip_missing, num_workers=max(args.workers, 0)))
-        print(f'next: {tool_command("fit_anchors", shipped_config("configs/baseline/tad_v7_mabe_5090.py"))}')
+        print(f'next: {tool_command("fit_anchors", "configs/baseline/tad_v7_mabe_5090.py")}')
         return
     from mmopt.datasets.tad.prepare.session import Session, import_session
 

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmopt.apis import run_tool
-from mmopt.apis.cli.outputs import shipped_config, tool_command
 from mmopt.utils.host import usable_cores
+from mmopt.utils.shipped import tool_command
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     )
     print(summarize(summary))
-    config = shipped_config('configs/baseline/lss_swin_nuscenes.py')
+    config = 'configs/baseline/lss_swin_nuscenes.py'
     print(f'next: {tool_command("train", config, "--options", f"data.data_root={args.out}")}')
 
 

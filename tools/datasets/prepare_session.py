@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmopt.apis import run_tool
-from mmopt.apis.cli.outputs import check_folder, tool_command
+from mmopt.apis.cli.outputs import check_folder
+from mmopt.utils.shipped import tool_command
 
 _FPS = 30.0  # of most cameras
 _ARENA_CM = 50.0

@@ -287,8 +287,9 @@ def _explanations(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
     if first['mfu'] is not None:
         notes.append(
-            'MFU (model FLOPs utilization): counted operations per second over the speed of a matrix product in the '
-            'same process, which stands behind it in TFLOP/s; what activation checkpointing recomputes counts as work.'
+            'MFU (model FLOPs utilization): counted operations per second over the speed of matrix products in the '
+            'same process, which stands behind it in TFLOP/s (in fp32 on a GPU, TF32 for what may use it); what '
+            'activation checkpointing recomputes counts as work.'
         )
     if first['peak_kind'] == 'host':
         notes.append('Without a GPU, memory is what the process and its workers hold; only ratios are meaningful.')

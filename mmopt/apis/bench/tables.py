@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmopt.apis.bench.claims import check_claims
 from mmopt.apis.bench.settings import Setting
 from mmopt.utils.errors import UserError
+from mmopt.utils.shipped import find_config
 
 __all__ = ['Sum', 'Table', 'load_table', 'table_names']
 
@@ -65,14 +66,13 @@ def table_names(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob('*.py') if not path.stem.startswith('_'))
 
 
-def load_table(path: Path, *, options: Sequence[str] = (), demo: bool = False, root: Path | None = None) -> Table:
+def load_table(path: Path, *, options: Sequence[str] = (), demo: bool = False) -> Table:
     """Read a table.
 
     Args:
         path: Its file.
         options: Options of all rows, before their own.
         demo: Use the demo data instead of the data set.
-        root: Folder from which the configs are named; by default the working folder.
 
     Returns:
         The table.
@@ -85,7 +85,7 @@ def load_table(path: Path, *, options: Sequence[str] = (), demo: bool = False, r
     if missing:
         raise UserError(f'{path}: the table lacks {", ".join(missing)}.')
     common = [*(content.get('demo_options', ()) if demo else ()), *options]
-    settings = [_setting(row, content['config'], common, path, root or Path()) for row in content['rows']]
+    settings = [_setting(row, content['config'], common, path) for row in content['rows']]
     return Table(
         name=path.stem,
         title=content['title'],
@@ -109,7 +109,7 @@ def _sum(row: dict, names: Collection[str], path: Path) -> Sum:
     return Sum(row['name'], tuple(row['of']), row.get('validate', True), claimed)
 
 
-def _setting(row: dict, config: str, common: Sequence[str], path: Path, root: Path) -> Setting:
+def _setting(row: dict, config: str, common: Sequence[str], path: Path) -> Setting:
     unknown = sorted(row.keys() - _ROW_KEYS)
     if unknown or 'name' not in row:
         raise UserError(f'{path}: a row has unknown keys {unknown} or no name: {row}.')
@@ -117,7 +117,7 @@ def _setting(row: dict, config: str, common: Sequence[str], path: Path, root: Pa
     check_claims(claimed, f'{path}, row {row["name"]!r}')
     return Setting(
         name=row['name'],
-        config=str(root / row.get('config', config)),
+        config=str(find_config(row.get('config', config))),
         options=(*common, *row.get('options', ())),
         precision=row.get('precision'),
         validate=row.get('validate', True),

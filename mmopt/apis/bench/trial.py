@@ -28,7 +28,7 @@ from mmopt.config.evaluation import main_metric
 from mmopt.engine.bench import EnoughMeasured, MeasureHook, step_flops
 from mmopt.engine.hooks.time_split_hook import run_settings
 from mmopt.structures import samples_per_batch
-from mmopt.utils.machine import describe_machine, matmul_flop_per_s
+from mmopt.utils.machine import describe_machine, reachable_flop_per_s
 from mmopt.utils.memory import is_out_of_memory
 from mmopt.utils.precision import DTYPES, this_device
 
@@ -127,9 +127,9 @@ def _emulated_precision(runner: Runner, device: torch.device) -> str | None:
 def _utilization(runner: Runner, hook: MeasureHook, result: dict) -> dict[str, Any]:
     flops = step_flops(runner.train_loop.step, hook.last_batch)
     dtype = DTYPES['fp32' if result['emulates'] else runner.optim_wrapper.precision]
-    rate = matmul_flop_per_s(dtype, hook.device)
+    rate, total = reachable_flop_per_s(flops, dtype, hook.device), sum(flops.values())
     median = statistics.median(result['iter_s'])
-    return dict(flops=flops, matmul_dtype=str(dtype).split('.')[-1], matmul_flop_per_s=rate, mfu=flops / rate / median)
+    return dict(flops=total, matmul_dtype=str(dtype).split('.')[-1], matmul_flop_per_s=rate, mfu=total / rate / median)
 
 
 def _num_val(runner: Runner) -> int:

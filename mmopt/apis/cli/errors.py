@@ -92,8 +92,15 @@ _format_warning = warnings.formatwarning
 
 
 def _formatted(message: Warning | str, category: type[Warning], *place: Any, **line: Any) -> str:
-    """Write what a config says in vain without the line of code that found it; all other warnings as Python does."""
+    """Write what a config says in vain without the line of code that found it; all other warnings as Python does.
+
+    All ranks read the same config: only one of them says it.
+    """
     if issubclass(category, ConfigWarning):
+        from mmopt.utils.distributed import rank_to_be
+
+        if rank_to_be() != 0:
+            return ''
         return f'{paint("warning:", "yellow", sys.stderr)} {message}\n'
     return _format_warning(message, category, *place, **line)
 
@@ -167,11 +174,17 @@ def _known_kind(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.filename is not None:
         return f'{error.filename}: {error.strerror or message}.'
     if _is_out_of_memory(error):
-        from mmopt.utils.memory import other_cause
-
         parts = f'out of memory: {message} Run the batch in parts (--options optimize.micro_batch=auto).'
-        return f'{parts} {other_cause(message)}'.strip()
-    package = (error.name or '').split('.')[0] if isinstance(error, ModuleNotFoundError) else ''
+        return f'{parts} {_cause_beside_memory(message)}'.strip()
+    if isinstance(error, RuntimeError) and (cause := _cause_beside_memory(message)):
+        return f'{message} There was memory left. {cause}'
+    module = (error.name or '') if isinstance(error, ModuleNotFoundError) else ''
+    package = module.partition('.')[0]
+    if package not in ('', 'mmopt') and package != module and (folder := _folder_of(package)) is not None:
+        return (
+            f'{message}: {package} is installed in {folder}, and its release lacks this module. Install another '
+            f'version of {package}, or put the module there.'
+        )
     if package not in ('', 'mmopt'):
         return f'{message}: install it (pip install {package}), or run in the environment that has it.'
     if isinstance(error, SyntaxError):
@@ -181,6 +194,11 @@ def _known_kind(error: BaseException) -> str | None:
     if isinstance(error, ValueError | TypeError | KeyError | OSError | ImportError) and _is_deliberate(error):
         return message
     return None
+
+
+def _folder_of(package: str) -> str | None:
+    module = sys.modules.get(package)
+    return next(iter(getattr(module, '__path__', ())), None)
 
 
 def _debug() -> bool:
@@ -208,6 +226,12 @@ def _from_worker(raw: str, message: str) -> str | None:
     if not set(_DELIBERATE) & set(re.split(r'[\\/]', path)) or not line.startswith('raise'):
         return None
     return ' '.join(message.split())
+
+
+def _cause_beside_memory(message: str) -> str:
+    from mmopt.utils.memory import other_cause  # see below
+
+    return other_cause(message)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

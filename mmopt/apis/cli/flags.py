@@ -7,12 +7,15 @@ from typing import Any
 
 from mmopt.apis.cli.outputs import check_folder
 from mmopt.utils.errors import UserError
+from mmopt.utils.shipped import find_config, launch_command
 
 __all__ = [
+    'add_config',
     'add_config_flags',
     'add_weight_flags',
     'check_launch',
     'config_arguments',
+    'config_path',
     'prepare_work_dir',
     'weight_arguments',
 ]
@@ -21,9 +24,20 @@ PRECISIONS = ('auto', 'fp32', 'fp16', 'bf16')
 LAUNCHERS = ('none', 'pytorch', 'slurm')
 
 
+def config_path(text: str) -> str:
+    """Read the name of a config, of a file or of one that ships: the type of every argument that is one."""
+    return str(find_config(text))
+
+
+def add_config(parser: argparse.ArgumentParser, **changes: Any) -> None:
+    """Add the argument ``config``; keywords change it."""
+    given: dict[str, Any] = dict(type=config_path, help='config file, or one that ships: baseline/lss_swin_nuscenes')
+    parser.add_argument('config', **(given | changes))
+
+
 def add_config_flags(parser: argparse.ArgumentParser) -> None:
     """Add the config and what changes it: every tool that reads a config takes the same flags."""
-    parser.add_argument('config', help='config file, e.g. configs/baseline/lss_swin_nuscenes.py')
+    add_config(parser)
     group = parser.add_argument_group('config')
     group.add_argument('--work-dir', metavar='DIR', help='checkpoints and logs; default work_dirs/<config name>')
     group.add_argument(
@@ -92,7 +106,7 @@ def check_launch(args: argparse.Namespace) -> None:
         chosen = f'CUDA_VISIBLE_DEVICES={",".join(map(str, ids))} ' if ids else ''
         raise UserError(
             f'{count} GPUs need one process each, this is one process: use '
-            f'`{chosen}bash tools/dist_train.sh {args.config} {count}` with the same flags.'
+            f'`{chosen}{launch_command(args.config, count)}` with the same flags.'
         )
 
 

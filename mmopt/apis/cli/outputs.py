@@ -1,15 +1,11 @@
-"""Places that a tool will write to, checked before it computes for hours; and commands that people can paste."""
+"""Places that a tool will write to, checked before it computes for hours."""
 
 import os
-import shlex
 from pathlib import Path
 
-from mmopt.apis.commands import find_tools
 from mmopt.utils.errors import UserError
 
-__all__ = ['check_file', 'check_folder', 'shipped_config', 'tool_command']
-
-REPO = Path(__file__).resolve().parents[3]
+__all__ = ['check_file', 'check_folder']
 
 
 def check_file(path: str | Path, flag: str) -> None:
@@ -45,33 +41,3 @@ def check_folder(folder: str | Path, flag: str) -> None:
         raise UserError(f'{flag} {folder} cannot be made: {there} is a file; name another folder.')
     if not os.access(there, os.W_OK | os.X_OK):
         raise UserError(f'{flag} {folder} cannot be written: {there} is read-only for you; name another folder.')
-
-
-def shipped_config(path: str) -> str:
-    """Return where a config of this repository lies, from the current folder.
-
-    Args:
-        path: As the docs write it: ``configs/...``.
-
-    Returns:
-        Its path; the same text where there is no repository.
-    """
-    there = REPO / path
-    return os.path.relpath(there) if there.is_file() else path
-
-
-def tool_command(tool: str, *arguments: str | Path) -> str:
-    """Return the command that runs a tool from the current folder, quoted for a shell.
-
-    Args:
-        tool: Its name, e.g. ``'test'``.
-        *arguments: Its arguments; paths count from the current folder.
-
-    Returns:
-        One line: ``mmopt TOOL`` for an installed package, whose scripts nobody has seen, else ``python tools/TOOL.py``.
-    """
-    words = [str(argument) for argument in arguments]
-    script = find_tools().get(tool)
-    if script is None or script.parent.name == '_tools':
-        return shlex.join(['mmopt', tool, *words])
-    return shlex.join(['python', os.path.relpath(script), *words])

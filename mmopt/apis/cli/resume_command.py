@@ -31,15 +31,22 @@ def resume_command(argv: Sequence[str], environment: Mapping[str, str]) -> str:
         elif not argument.startswith(tuple(f'{flag}=' for flag in _REPLACED)) and argument not in _DROPPED:
             kept.append(argument)
     kept.append('--auto-resume')
-    processes = int(environment.get('WORLD_SIZE', 1))
     if 'TORCHELASTIC_RUN_ID' in environment and 'LOCAL_WORLD_SIZE' in environment:
-        here = int(environment['LOCAL_WORLD_SIZE'])
-        command = f'bash {script.removesuffix("train.py")}dist_train.sh'
-        config, flags = _config_first(_without(kept, '--launcher'))
-        nodes = '' if here == processes else f'NNODES={processes // here} NODE_RANK=... MASTER_ADDR=... '
-        return f'{nodes}{command} {shlex.join([config, str(here), *flags])}'
-    command = 'srun python' if 'slurm' in kept else 'python'
-    return f'{command} {shlex.join([script, *kept])}'
+        return _launched(script, kept, environment)
+    # The command mmopt goes by two words; see mmopt.apis.commands.
+    called = script.split() if script.startswith('mmopt ') else ['python', script]
+    return f'{"srun " if "slurm" in kept else ""}{shlex.join([*called, *kept])}'
+
+
+def _launched(script: str, kept: Sequence[str], environment: Mapping[str, str]) -> str:
+    here, processes = int(environment['LOCAL_WORLD_SIZE']), int(environment.get('WORLD_SIZE', 1))
+    num_nodes = processes // here
+    if script.startswith('mmopt '):
+        nodes = '--standalone' if num_nodes == 1 else f'--nnodes {num_nodes} --node-rank ... --master-addr ...'
+        return f'torchrun {nodes} --nproc-per-node {here} -m {script} {shlex.join(kept)}'
+    config, flags = _config_first(_without(kept, '--launcher'))
+    command = f'bash {script.removesuffix("train.py")}dist_train.sh {shlex.join([config, str(here), *flags])}'
+    return command if num_nodes == 1 else f'NNODES={num_nodes} NODE_RANK=... MASTER_ADDR=... {command}'
 
 
 def _without(arguments: Sequence[str], flag: str) -> list[str]:

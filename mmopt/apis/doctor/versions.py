@@ -1,10 +1,11 @@
 """Versions of driver, torch, CUDA, cuDNN and packages, and the faults that are known of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 
 from mmopt.apis.doctor.check import Check
+from mmopt.engine.memory.kernels import PREFERS_CUDNN
 from mmopt.models.video.cudnn import WRONG_CUDNN
 from mmopt.utils.platform import read_kernel_file
 
@@ -34,6 +35,7 @@ class Versions:
         cudnn: Of cuDNN, e.g. ``'9.10.2'``; None without it.
         driver: Of the NVIDIA driver; None without one.
         packages: Name of a distribution -> its version, of those that matter.
+        capabilities: CUDA compute capability of each visible GPU.
     """
 
     torch: str
@@ -41,6 +43,7 @@ class Versions:
     cudnn: str | None
     driver: str | None
     packages: Mapping[str, str]
+    capabilities: Sequence[tuple[int, int]] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,18 @@ FAULTS = (
         'cuDNN 9.8 to 9.14 computes wrong 3-D convolutions in bf16',
         'for 3-D convolutions use fp16 or fp32 (--precision), or install cuDNN 9.15 (pip install -U nvidia-cudnn-cu12)',
         only_conv3d=True,
+    ),
+    Fault(
+        'attention',
+        lambda v: (
+            parse_version(v.torch) >= (2, 11)
+            and _between(v.cudnn, (9, 15, 1), (9999,))
+            and any(capability in PREFERS_CUDNN for capability in v.capabilities)
+        ),
+        'torch asks cuDNN for attention in fp16 and bf16 on this GPU, whose backward pass can give NaN under a mask '
+        'where the length is 64 more than a multiple of 128',
+        'if gradients become NaN: export TORCH_CUDNN_SDPA_DEPRIORITIZED=1',
+        is_fault=False,
     ),
     Fault(
         'torch', lambda v: parse_version(v.torch) < (2, 10), 'older than 2.10, which mmopt needs', 'install torch 2.10'
@@ -120,7 +135,8 @@ def installed_versions() -> Versions:
             packages[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return Versions(torch.__version__, torch.version.cuda, _cudnn_text(cudnn), _driver(), packages)
+    capabilities = [torch.cuda.get_device_capability(index) for index in range(torch.cuda.device_count())]
+    return Versions(torch.__version__, torch.version.cuda, _cudnn_text(cudnn), _driver(), packages, capabilities)
 
 
 def _cudnn_text(number: int | None) -> str | None:

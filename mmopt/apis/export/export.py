@@ -1,32 +1,27 @@
-"""Turn a trained model into a graph that runs without mmopt (ONNX, torch.export's archive), checked against the model.
+"""Turn the network of a model into a graph (ONNX, torch.export's archive), checked against the model.
 
 The graph maps the model's inputs (normalized by its data preprocessor) to what mode ``'tensor'`` gives, for one batch
 size. A model whose samples decide what is computed (camera matrices) has a method ``for_export(data_samples)``, which
-binds them.
+binds them. :mod:`mmopt.apis.export.complete` makes graphs to the final result.
 """
 
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from logging import WARNING
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.logging import print_log
-from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from mmopt.apis.export.formats import require_onnx, tracing, write_onnx, write_pt2
-from mmopt.apis.run.facts import build_dataset, collate_of, model_config
+from mmopt.apis.export.model import input_facts, load_model
+from mmopt.apis.run.facts import build_dataset, collate_of
 from mmopt.config.spelling import spelled
-from mmopt.engine import checkpoint_io
-from mmopt.registry import DATASETS, MODELS
 from mmopt.utils.errors import UserError
-from mmopt.utils.host import limit_threads
 
-__all__ = ['Exported', 'export_graph', 'export_model']
+__all__ = ['Exported', 'check_format', 'export_graph', 'export_model']
 
 _SUFFIXES = ('.onnx', '.pt2')
 _TOLERANCE = 1e-3
@@ -43,6 +38,8 @@ class Exported:
         deviation: Largest deviation from the model, relative to the largest value of an output.
         run_model: Runs the model on the batch that it was exported with, without gradients.
         run_graph: Runs the file on the same batch, on the same processor.
+        notes: Why an axis that should have any length has one.
+        open_axes: Input or output -> axis -> name, of axes that may have any length.
     """
 
     path: Path
@@ -51,6 +48,20 @@ class Exported:
     deviation: float
     run_model: Callable[[], Any] = field(repr=False)
     run_graph: Callable[[], Any] = field(repr=False)
+    notes: tuple[str, ...] = ()
+    open_axes: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """Inputs and outputs with their shapes; an axis that may have any length by its name."""
+        sides = []
+        for part in (self.inputs, self.outputs):
+            shapes = []
+            for name, shape in part.items():
+                axes = self.open_axes.get(name, {})
+                shapes.append(f'{name} {"x".join(str(axes.get(axis, length)) for axis, length in enumerate(shape))}')
+            sides.append(', '.join(shapes))
+        return ' -> '.join(sides)
 
 
 class _Graph(nn.Module):
@@ -107,22 +118,10 @@ def export_model(
     Raises:
         UserError: If the format is unknown, onnxruntime is missing, the model cannot be traced, or the graph deviates.
     """
-    _check_format(Path(out))
-    limit_threads()  # it is timed, too
-    init_default_scope(cfg.get('default_scope', 'mmopt'))
-    model = MODELS.build(model_config(cfg)).eval()
-    if checkpoint is not None:
-        report = checkpoint_io.load_weights(
-            model,
-            checkpoint,
-            strict=not cfg.get('allow_partial', False),
-            allow_pickle=allow_pickle,
-            strip_prefix=cfg.get('strip_prefix'),
-        )
-        if not report.complete:
-            print_log(f'{checkpoint}: what does not fit the model was left out:\n{report.table()}', 'current', WARNING)
+    check_format(Path(out))
+    model = load_model(cfg, checkpoint, allow_pickle=allow_pickle)
     inputs, samples = _example(cfg, model, batch_size, input_size)
-    return export_graph(model, inputs, samples, out, facts=_facts(cfg, model))
+    return export_graph(model, inputs, samples, out, facts=input_facts(cfg, model))
 
 
 def export_graph(
@@ -152,7 +151,7 @@ def export_graph(
         UserError: See :func:`export_model`.
     """
     out = Path(out)
-    _check_format(out)
+    check_format(out)
     graph, names, tensors = _graph(model, inputs, samples)
     with torch.no_grad():
         pairs = _named(graph.raw(*tensors), 'output')
@@ -163,8 +162,8 @@ def export_graph(
     try:
         with tracing(type(model).__name__, out.suffix), warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter('ignore')  # of the exporters: about themselves, not about the model
-            run_graph = write(graph, tensors, names, output_names, partial, dict(facts or {}))
-            outputs = run_graph()
+            run = write(graph, tensors, names, output_names, partial, dict(facts or {}))
+            outputs = run(*tensors)
         deviation = _deviation(outputs, expected, output_names)
         partial.replace(out)
     finally:
@@ -175,11 +174,12 @@ def export_graph(
         {name: tuple(tensor.shape) for name, tensor in pairs},
         deviation,
         torch.no_grad()(lambda: graph(*tensors)),
-        torch.no_grad()(run_graph),
+        torch.no_grad()(lambda: run(*tensors)),
     )
 
 
-def _check_format(out: Path) -> None:
+def check_format(out: Path) -> None:
+    """Raise a UserError if no graph can be written to such a file."""
     if out.suffix not in _SUFFIXES:
         raise UserError(f'--out {out}: the suffix says the format, so it must be one of {", ".join(_SUFFIXES)}.')
     if out.suffix == '.onnx':
@@ -215,25 +215,6 @@ def _graph(model: nn.Module, inputs: Any, samples: Any) -> tuple[_Graph, list[st
     if not all(isinstance(tensor, Tensor) for tensor in tensors):
         raise UserError('The samples of the batch have unequal sizes: use --batch 1.')
     return _Graph(module, keys, takes_mode=bind is None).eval(), list(keys or ('inputs',)), tensors
-
-
-def _facts(cfg: Config, model: nn.Module) -> dict[str, Any]:
-    """Collect what a user of the graph has to know: how inputs are normalized, what the classes are."""
-    preprocessor: Any = getattr(model, 'data_preprocessor', None)
-    facts: dict[str, Any] = dict(config=Path(cfg.filename).name if cfg.filename else '')
-    if hasattr(preprocessor, 'mean_C11') and hasattr(preprocessor, 'scale_C11'):
-        facts |= dict(
-            mean=preprocessor.mean_C11.flatten().tolist(), std=(1 / preprocessor.scale_C11).flatten().tolist()
-        )
-    elif isinstance(getattr(preprocessor, 'mean', None), Tensor) and isinstance(preprocessor.std, Tensor):
-        # MMEngine's; what it is given are the channels as the pipeline decodes them.
-        facts |= dict(mean=preprocessor.mean.flatten().tolist(), std=preprocessor.std.flatten().tolist())
-        facts |= dict(channel_conversion=bool(getattr(preprocessor, '_channel_conversion', False)))
-    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
-    classes = (dataset.get('metainfo') or {}).get('classes')
-    if classes is None and isinstance(dataset.get('type'), str):
-        classes = getattr(DATASETS.get(dataset['type']), 'METAINFO', {}).get('classes')
-    return facts | (dict(classes=list(classes)) if classes else {})
 
 
 def _deviation(got: Any, expected: tuple[Tensor, ...], names: list[str]) -> float:

@@ -1,14 +1,20 @@
 """Curves of one or more runs as one picture, and their end values as a table."""
 
+import io
+import re
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmopt.apis.logs.read import RunLog, is_lower_better
 from mmopt.utils.errors import UserError
 from mmopt.utils.terminal import nearest, number
 
-__all__ = ['DEFAULT_PANELS', 'available_keys', 'choose_keys', 'plot_curves', 'table']
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ['DEFAULT_PANELS', 'available_keys', 'choose_keys', 'curve_title', 'draw_svg', 'plot_curves', 'table']
 
 DEFAULT_PANELS = ('loss', 'lr', 'metric', 'memory', 'time')
 
@@ -57,7 +63,8 @@ def choose_keys(logs: Sequence[RunLog], names: Sequence[str] = DEFAULT_PANELS) -
         elif name == 'memory':
             keys = [key for key in _MEMORY if key in known][:1]
         elif name == 'metric':
-            keys = [key for key in known if key not in train][:1]
+            # What chooses the best checkpoint; a run that does not say has the first that only evaluations measure.
+            keys = [log.main for log in logs if log.main] or [key for key in known if key not in train][:1]
         else:
             keys = []
         if not keys and tuple(names) != DEFAULT_PANELS:
@@ -69,7 +76,16 @@ def choose_keys(logs: Sequence[RunLog], names: Sequence[str] = DEFAULT_PANELS) -
 
 
 def _points(log: RunLog, key: str) -> list[tuple[int, float]]:
-    return log.train.get(key) or log.val.get(key) or []
+    """Return what a key comes to: of a metric the evaluations', of everything else the training's."""
+    measured, trained = log.val.get(key), log.train.get(key)
+    if key in _NOT_METRICS or 'loss' in key:
+        return trained or measured or []
+    return measured or trained or []
+
+
+def _all_points(log: RunLog, key: str) -> list[tuple[int, float]]:
+    beside = [] if key in _NOT_METRICS else log.val.get(key, [])
+    return [*log.train.get(key, []), *beside]
 
 
 def table(logs: Sequence[RunLog], keys: Sequence[str]) -> str:
@@ -127,6 +143,33 @@ def plot_curves(logs: Sequence[RunLog], keys: Sequence[str], path: str | Path, t
     """
     if not keys:
         raise UserError('nothing to draw: the runs logged neither losses nor metrics yet.')
+    figure = _figure(logs, keys, title)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    return path
+
+
+def draw_svg(logs: Sequence[RunLog], key: str) -> str:
+    """Draw one panel as an SVG element, which a page can hold: letters are text, and no name in it is another's."""
+    import matplotlib as mpl
+
+    with mpl.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': key}):
+        text = io.StringIO()
+        _figure(logs, [key], None).savefig(text, format='svg', metadata={'Date': None})
+    svg = text.getvalue()
+    # Groups are called figure_1, axes_1, ... in every figure; only what is referred to needs a name.
+    used = set(re.findall(r'#([\w.-]+)', svg))
+    svg = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else '', svg)
+    return svg[svg.index('<svg') :]
+
+
+def curve_title(key: str) -> str:
+    """Say what a panel shows."""
+    return _TITLES.get(key, key)
+
+
+def _figure(logs: Sequence[RunLog], keys: Sequence[str], title: str | None) -> 'Figure':
     # Not pyplot: it keeps figures alive and picks a window system.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -135,12 +178,12 @@ def plot_curves(logs: Sequence[RunLog], keys: Sequence[str], path: str | Path, t
     num_rows = -(-len(keys) // num_columns)
     figure = Figure(figsize=(4.6 * num_columns, 3.1 * num_rows + 0.5), layout='constrained', facecolor='white')
     FigureCanvasAgg(figure)
-    last = max((_points(log, key)[-1][0] for log in logs for key in keys if _points(log, key)), default=0) or 1
+    last = max((place for log in logs for key in keys for place, _ in _all_points(log, key)), default=0) or 1
     for place, key in enumerate(keys):
         axes = figure.add_subplot(num_rows, num_columns, place + 1)
         for index, log in enumerate(logs):
             _draw(axes, log, key, _COLORS[index % len(_COLORS)])
-        axes.set_title(_TITLES.get(key, key), fontsize=11, loc='left', fontweight='bold')
+        axes.set_title(curve_title(key), fontsize=11, loc='left', fontweight='bold')
         axes.grid(color='#e3e3e3', linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[['top', 'right']].set_visible(False)
@@ -154,20 +197,34 @@ def plot_curves(logs: Sequence[RunLog], keys: Sequence[str], path: str | Path, t
         figure.legend(handles, labels, loc='outside lower center', ncols=min(len(logs), 4), frameon=False, fontsize=9)
     if title:
         figure.suptitle(title, fontsize=12)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
-    return path
+    return figure
 
 
 def _draw(axes, log: RunLog, key: str, color: str) -> None:
-    points = _points(log, key)
-    if not points:
-        return
-    steps, values = zip(*points, strict=True)
-    few = len(points) <= 40
-    axes.plot(steps, values, color=color, linewidth=1.6, marker='o' if few else None, markersize=3, label=log.name)
-    if key in log.train or len(points) < 2:
+    trained, measured = log.train.get(key), None if key in _NOT_METRICS else log.val.get(key)
+    both = trained is not None and measured is not None
+    for points, is_training in ((trained, True), (measured, False)):
+        if not points:
+            continue
+        steps, values = zip(*points, strict=True)
+        axes.plot(
+            steps,
+            values,
+            color=color,
+            # Beside an evaluation the training stands back.
+            linewidth=1.0 if both and is_training else 1.6,
+            alpha=0.55 if both and is_training else 1.0,
+            linestyle='--' if both and is_training else '-',
+            marker='o' if len(points) <= 40 and not (both and is_training) else None,
+            markersize=3,
+            label=None if both and is_training else log.name,
+        )
+    if trained is not None and measured is not None:
+        for place, text in ((trained, 'training'), (measured, 'validation')):
+            axes.annotate(
+                text, place[-1], textcoords='offset points', xytext=(0, 5), ha='right', fontsize=8, color=color
+            )
+    if not measured or len(measured) < 2 or 'loss' in key:
         return
     best = log.best(key)
     if best is not None:
@@ -178,7 +235,7 @@ def _draw(axes, log: RunLog, key: str, color: str) -> None:
 
 
 def _scale(axes, logs: Sequence[RunLog], key: str) -> None:
-    values = [value for log in logs for _, value in _points(log, key)]
+    values = [value for log in logs for _, value in _all_points(log, key)]
     positive = [value for value in values if value > 0]
     # A loss that falls by more than a factor of 20 shows its end only on a logarithmic scale.
     if 'loss' in key and positive and len(positive) == len(values) and max(values) > 20 * min(values):

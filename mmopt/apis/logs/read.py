@@ -17,6 +17,7 @@ from mmopt.utils.score_rule import score_rule
 __all__ = ['RunLog', 'is_lower_better', 'read_run']
 
 _SCALARS = 'scalars.json'
+_SUMMARY = 'summary.json'
 # Bookkeeping of a line, not measurements.
 _META = ('step', 'iter', 'epoch', 'mode')
 
@@ -29,11 +30,13 @@ class RunLog:
         name: Name of the work dir.
         train: Points ``(iteration, value)`` by key, logged while training.
         val: The same of evaluations.
+        main: The metric that chooses the best checkpoint; empty where nothing tells.
     """
 
     name: str
     train: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     val: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    main: str = ''
 
     def best(self, key: str, rule: str | None = None) -> tuple[int, float] | None:
         """Return the best point of a metric; the first of equal ones, as its checkpoint is.
@@ -84,7 +87,20 @@ def read_run(path: str | Path) -> RunLog:
     for file in files:
         for entries in _sessions(_parse(file)):
             _stitch(log, entries)
+    log.main = _main_metric(path, log) if path.is_dir() else ''
     return log
+
+
+def _main_metric(folder: Path, log: RunLog) -> str:
+    """Return what chose the best checkpoint: by the summary, in a run without one by the checkpoint's name."""
+    try:
+        said = json.loads((folder / _SUMMARY).read_text(encoding='utf-8')).get('main_metric')
+    except (OSError, ValueError, AttributeError):
+        said = None
+    if said in log.val:
+        return said
+    names = [path.stem.removeprefix('best_') for path in sorted(folder.glob('best_*.pth'))]
+    return next((key for name in names for key in log.val if name.replace('_', '/') == key.replace('_', '/')), '')
 
 
 def _parse(file: Path) -> list[dict]:

@@ -16,9 +16,9 @@ from mmopt.engine.hooks.time_split_hook import FILE_NAME
 from mmopt.engine.logging.time_split import PARTS
 from mmopt.utils.terminal import paint, seconds
 
-__all__ = ['Advice', 'Bottleneck', 'plot_time', 'read_time']
+__all__ = ['TIME_COLORS', 'TIME_TITLES', 'Advice', 'Bottleneck', 'plot_time', 'read_time']
 
-_TITLES = dict(
+TIME_TITLES = dict(
     compute='compute',
     data='data',
     copy='copy to the GPU',
@@ -27,7 +27,7 @@ _TITLES = dict(
     hooks='logging and hooks',
 )
 # Okabe-Ito: told apart by color-blind readers, too.
-_COLORS = dict(
+TIME_COLORS = dict(
     compute='#009E73', data='#D55E00', copy='#E69F00', evaluation='#0072B2', checkpoints='#CC79A7', hooks='#999999'
 )
 # Less than this of the run is not worth a change.
@@ -87,7 +87,7 @@ class Bottleneck:
     def split(self) -> str:
         """One line: the whole and the share of each part, the largest first."""
         parts = sorted((part for part in PARTS if self.share(part) >= 0.0005), key=self.share, reverse=True)
-        return f'{seconds(self.total_s)}: ' + ', '.join(f'{_TITLES[part]} {self.share(part):.1%}' for part in parts)
+        return f'{seconds(self.total_s)}: ' + ', '.join(f'{TIME_TITLES[part]} {self.share(part):.1%}' for part in parts)
 
     @property
     def verdict(self) -> str:
@@ -202,9 +202,9 @@ def plot_time(runs: Sequence[Bottleneck], path: str | Path) -> Path:
     axes = figure.add_subplot()
     for place, run in enumerate(runs):
         left = 0.0
-        for part, title in _TITLES.items():
+        for part, title in TIME_TITLES.items():
             width = 100 * run.share(part)
-            axes.barh(place, width, left=left, color=_COLORS[part], label=title if not place else None, height=0.6)
+            axes.barh(place, width, left=left, color=TIME_COLORS[part], label=title if not place else None, height=0.6)
             if width >= 4:
                 axes.text(
                     left + width / 2, place, f'{width:.0f} %', ha='center', va='center', color='white', fontsize=9
@@ -217,7 +217,7 @@ def plot_time(runs: Sequence[Bottleneck], path: str | Path) -> Path:
     axes.set_title('share of the time in the training loop [%]', fontsize=11, loc='left', fontweight='bold')
     axes.spines[['top', 'right', 'left']].set_visible(False)
     axes.tick_params(labelsize=9, color='#999999')
-    figure.legend(loc='outside lower center', ncols=len(_TITLES), frameon=False, fontsize=9)
+    figure.legend(loc='outside lower center', ncols=len(TIME_TITLES), frameon=False, fontsize=9)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)

@@ -23,6 +23,8 @@ from mmopt.engine.switches import apply_to_model, apply_to_optimizer
 from mmopt.engine.switches.checkpointing import budget_bytes
 from mmopt.registry import MODELS, OPTIM_WRAPPERS
 from mmopt.utils.errors import UserError
+from mmopt.utils.memory import SIMULATED_DEVICE
+from mmopt.utils.placement import device_of
 from mmopt.utils.precision import cuda_device, this_device
 
 __all__ = ['MemoryCase', 'load_case', 'phases_of']
@@ -82,7 +84,10 @@ class MemoryCase:
 
     def build_optim_wrapper(self, model: nn.Module) -> Any:
         """Build the optimizer wrapper."""
-        wrapper, _ = apply_to_optimizer(copy.deepcopy(self.cfg.optim_wrapper.to_dict()), self.cfg, 1)
+        kind = device_of(model).type
+        # What a run on a GPU would build: the oldest whose precisions all count.
+        device = cuda_device((8, 0)) if kind == SIMULATED_DEVICE else this_device(kind)
+        wrapper, _ = apply_to_optimizer(copy.deepcopy(self.cfg.optim_wrapper.to_dict()), self.cfg, 1, device)
         if 'optimizer' in wrapper:  # several optimizers are the business of a constructor
             wrapper = OPTIM_WRAPPERS.resolve({'type': OptimWrapper, **wrapper})
         return build_optim_wrapper(model, wrapper)
@@ -102,6 +107,12 @@ class MemoryCase:
         """Copies of the weights that hooks keep."""
         hooks = self.cfg.get('custom_hooks') or []
         return sum('EMA' in str(hook.get('type')) for hook in hooks if isinstance(hook, Mapping))
+
+    @property
+    def prefetches(self) -> bool:
+        """Whether a GPU gets the next batch while it computes."""
+        loop = self.cfg.get('train_cfg') or {}
+        return bool(self.cfg.train_dataloader.get('num_workers')) and loop.get('device_prefetch', True)
 
     @property
     def precision(self) -> str:

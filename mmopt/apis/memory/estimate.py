@@ -33,7 +33,8 @@ class MemoryReport:
             ``batches`` (what their batches are made of; empty for a data set's own example),
             ``effects`` (what the `optimize` section did), ``phase_of_run`` (a config with phases has a case for each)
             and ``seconds``.
-        largest: With a budget: the largest batch of every precision and checkpointing, with its ``case``.
+        largest: With a budget: the largest batch of every precision and checkpointing, with its ``case``, which has
+            ``beyond`` where it continues the line of two traced batches (:mod:`mmopt.engine.memory.search`).
         budget: The card, or None.
         context: Memory outside of PyTorch's allocator: least, expected, most.
         host: The host's memory for the config's workers.
@@ -138,6 +139,7 @@ def estimate_memory(
             scan=scan,
             expandable_segments=expandable_segments,
             blas_workspace=8_519_680 if gpu is None else gpu.blas_workspace,
+            capability=[8, 0] if gpu is None else list(gpu.capability),
         )
     )
     facts = dict(answer['host'])

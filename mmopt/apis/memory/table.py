@@ -104,7 +104,9 @@ def _parts(report: MemoryReport, case: Mapping[str, Any]) -> Iterator[tuple[str,
             if others:
                 yield f'  {len(case["modules"]) - NUM_MODULES} others', f'{gib(others):>7}  {others / total:4.0%}'
     yield 'peak', f'{gib(total):>7}        in the {case["phase"]} phase'
-    held = case['reserved'] - case['allocated']
+    if case['prefetched']:
+        yield 'next batch', f'{gib(case["prefetched"]):>7}        copied while this one is computed'
+    held = case['reserved'] - case['allocated'] - case['prefetched']
     yield 'cached and fragmented', f'{gib(held):>7}'
     low, middle, high = report.context
     yield 'CUDA context', f'{gib(middle):>7}        {gib(low)} - {gib(high)}, with driver and card'
@@ -123,7 +125,9 @@ def _largest(report: MemoryReport) -> Iterator[tuple[str, str]]:
             yield label, 'none: not even one sample fits'
             continue
         low, middle, high = report.card_bytes(item['case'])
-        yield label, f'{item["batch_size"]:>5}   {gib(middle)} GiB ({gib(low)} - {gib(high)})'
+        beyond = item['case'].get('beyond')
+        line = f', on the line of batches {beyond[0]} and {beyond[1]}' if beyond else ''
+        yield label, f'{item["batch_size"]:>5}   {gib(middle)} GiB ({gib(low)} - {gib(high)}){line}'
 
 
 def _host(report: MemoryReport) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from mmopt.apis.cli.errors import explain
 from mmopt.apis.memory.case import MemoryCase, load_case, phases_of
 from mmopt.apis.memory.samples import SampleSource, bytes_of
 from mmopt.apis.run.facts import build_dataset
-from mmopt.engine.memory.estimate import estimate, largest_batch
+from mmopt.engine.memory.estimate import estimate
 from mmopt.engine.memory.kernels import KernelModel
+from mmopt.engine.memory.search import Need, between, largest_batch
 from mmopt.engine.memory.simulate import Simulator
 from mmopt.utils.errors import UserError
 
@@ -33,12 +34,13 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         request: ``config``, ``options``, ``cases`` (dicts with ``batch_size``, ``precision``, ``checkpointing``, each
             None for the config's own), ``search`` (None, or ``capacity`` and ``slack``), ``optimizer``, ``max_items``,
-            ``scan``, ``expandable_segments``, ``blas_workspace``.
+            ``scan``, ``expandable_segments``, ``blas_workspace``, ``capability``.
 
     Returns:
         ``cases`` and ``host``.
     """
-    simulator = Simulator(KernelModel(blas_workspace=request['blas_workspace']))
+    kernels = KernelModel(blas_workspace=request['blas_workspace'], capability=tuple(request['capability']))
+    simulator = Simulator(kernels)
     session = _Session(request, simulator)
     cases = [session.case(**case) for asked in request['cases'] for case in session.in_phases(asked)]
     largest = []
@@ -86,6 +88,7 @@ class _Session:
                 num_averaged=case.num_averaged,
                 micro_batch=case.micro_batch,
                 before_first=case.before_first(effects),
+                prefetches=case.prefetches,
             )
         except ValueError as error:
             if 'more than 1 value per channel' not in str(error):
@@ -113,16 +116,19 @@ class _Session:
         setting = {key: case[key] for key in ('precision', 'checkpointing')}
         known = {case['batch_size']: case}
 
-        def need(batch_size: int) -> int:
+        def need(batch_size: int) -> Need | None:
             if batch_size not in known:
                 try:
                     known[batch_size] = self.case(batch_size, **setting)
                 except _TooFewSamples:
-                    return capacity + 1  # as good as too large: no smaller batch trains
-            return int(known[batch_size]['reserved'] * (1 + slack))
+                    return None
+            found = known[batch_size]
+            return Need(int(found['reserved'] * (1 + slack)), found['num_events'])
 
-        batch = largest_batch(need, capacity, case['batch_size'])
-        return setting | dict(batch_size=batch, case=known.get(batch))
+        found = largest_batch(need, capacity, case['batch_size'])
+        batch, beyond = found.batch_size, found.beyond
+        chosen = known.get(batch) if beyond is None else _on_the_line([known[size] for size in beyond], batch)
+        return setting | dict(batch_size=batch, case=chosen)
 
     def host_facts(self) -> dict[str, Any]:
         """Return what host memory depends on."""
@@ -145,6 +151,23 @@ class _Session:
             dataset_bytes=dataset_bytes,
             pin_memory=bool(loader.get('pin_memory')),
         )
+
+
+def _on_the_line(cases: Sequence[Mapping[str, Any]], batch_size: int) -> dict[str, Any]:
+    """Continue two cases to a larger batch."""
+
+    beyond = [case['batch_size'] for case in cases]
+
+    def continued(groups: Sequence[Mapping[str, int]], names: Iterable[str]) -> dict[str, int]:
+        values = {name: [group[name] for group in groups] for name in names}
+        return {
+            name: round(between(dict(zip(beyond, known, strict=True)), batch_size)) for name, known in values.items()
+        }
+
+    last = dict(cases[-1])
+    last |= continued(cases, ('allocated', 'reserved', 'reserved_low', 'reserved_high', 'num_events'))
+    last |= {kind: continued([case[kind] for case in cases], last[kind]) for kind in ('parts', 'most')}
+    return last | dict(batch_size=batch_size, modules=[], beyond=beyond)
 
 
 def main(request_path: str, answer_path: str) -> None:

@@ -5,6 +5,7 @@ import random
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
 from mmopt.apis.config import missing_file
 from mmopt.engine import IterBasedRunner, checkpoint_io
@@ -25,13 +27,30 @@ from mmopt.engine.resume.optimizer_settings import LEFT_OUT
 from mmopt.registry import HOOKS, MODELS, RUNNERS
 from mmopt.utils.errors import UserError
 
-__all__ = ['check_model', 'outline']
+__all__ = ['ModelFacts', 'check_model', 'outline']
 
 _KNOWN_EDITS = (Hook.after_load_checkpoint, EMAHook.after_load_checkpoint)
 """What hooks do to a loaded checkpoint that leaves the names and shapes of its weights as they are."""
 
 
-def check_model(cfg: Config, dataset: Any) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a look at a model tells.
+
+    Attributes:
+        notes: Warnings for the preflight block.
+        name: What its class is called; empty where a config builds none.
+        num_params: Parameters; None where they are not known before a first batch.
+        num_frozen: Those that the first phase does not train.
+    """
+
+    notes: tuple[str, ...] = ()
+    name: str = ''
+    num_params: int | None = None
+    num_frozen: int = 0
+
+
+def check_model(cfg: Config, dataset: Any) -> ModelFacts:
     """Build the model without memory for its weights, where it can be, and compare it with the data.
 
     Args:
@@ -39,14 +58,14 @@ def check_model(cfg: Config, dataset: Any) -> tuple[str, ...]:
         dataset: What it trains on.
 
     Returns:
-        Warnings for the preflight block.
+        Warnings and sizes for the preflight block.
 
     Raises:
         UserError: If the data has classes that the model has no outputs for, if the checkpoint that the run starts with
             does not fit the model, or if one of ``init_cfg`` is not there.
     """
     if not isinstance(cfg.get('model'), dict):
-        return ()
+        return ModelFacts()
     model = outline(cfg)
     check_classes(model, dataset)
     _check_weights(cfg, model)
@@ -56,15 +75,27 @@ def check_model(cfg: Config, dataset: Any) -> tuple[str, ...]:
     loop = cfg.get('train_cfg') or {}
     phase = parse_phases(loop.get('phases'), int(loop.get('max_epochs') or 1))[0]
     frozen = frozen_entries(model, phase.freeze)
+    sizes = _sizes(model, frozen)
     parts = never_filled(frozen, model, _filled(cfg, model), lambda: _build(cfg)) if frozen else {}
     if not parts:
-        return ()
+        return ModelFacts((), type(model).__name__, *sizes)
     listed = ', '.join(f'{part} ({count} entries)' for part, count in parts.items())
     until = f' until epoch {phase.until_epoch}' if phase.freeze else ''
     thaw = 'drop phases.0.freeze' if phase.freeze else 'let it train (frozen_stages=-1, norm_eval=False or the like)'
-    return (
+    note = (
         f'{listed}: frozen{until}, and no checkpoint fills it, so it keeps random weights: give load_from=... (or '
-        f"init_cfg=dict(type='Pretrained', checkpoint=...) of the module), or {thaw}.",
+        f"init_cfg=dict(type='Pretrained', checkpoint=...) of the module), or {thaw}."
+    )
+    return ModelFacts((note,), type(model).__name__, *sizes)
+
+
+def _sizes(model: nn.Module, frozen: Collection[str]) -> tuple[int | None, int]:
+    """Count parameters, and those among some entries of the state."""
+    params = dict(model.named_parameters())
+    if any(isinstance(param, UninitializedParameter) for param in params.values()):
+        return None, 0
+    return sum(param.numel() for param in params.values()), sum(
+        params[name].numel() for name in frozen if name in params
     )
 
 

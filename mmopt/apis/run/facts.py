@@ -14,7 +14,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from mmopt.apis.run.check_data import check_targets
-from mmopt.apis.run.check_model import check_model
+from mmopt.apis.run.check_model import ModelFacts, check_model
 from mmopt.config.precision import resolve_precision
 from mmopt.engine.loading.dataset import build_dataset as engine_build
 from mmopt.engine.optim.half_on_cpu import emulation_cost
@@ -70,7 +70,7 @@ class Facts:
         emulation_cost: How many times as long as in fp32 the precision of the config takes; None unless a CPU
             emulates it.
         start: What the checkpoint that is resumed says; None for a new run.
-        notes: Warnings from a look at the model.
+        model: What a look at the model tells.
         datasets: The data sets that were built to count their samples, by loader: the run takes them over.
     """
 
@@ -87,7 +87,7 @@ class Facts:
     compute: ComputeDevice
     emulation_cost: float | None = None
     start: Start | None = None
-    notes: tuple[str, ...] = ()
+    model: ModelFacts = ModelFacts()
     datasets: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
@@ -202,6 +202,6 @@ def collect_facts(cfg: Config, start: Start | None = None) -> Facts:
         compute=compute,
         emulation_cost=emulation_cost(DTYPES[precision]) if is_emulated else None,
         start=start,
-        notes=check_model(cfg, train),
+        model=check_model(cfg, train),
         datasets=dict(train_dataloader=train, val_dataloader=val),
     )

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from mmopt.apis.run.check_model import ModelFacts
 from mmopt.apis.run.facts import Facts
 from mmopt.config.precision import AUTO, allowed_precisions, precision_of
 from mmopt.config.spelling import spelled
@@ -78,6 +79,7 @@ def describe_run(cfg: Mapping, facts: Facts, name: str | None = None) -> Preflig
     entries = [
         ('device', _device(facts)),
         ('precision', _precision(cfg, facts)),
+        *([('model', _model(facts.model))] if facts.model.name else []),
         ('batch', _batch(cfg, facts)),
         ('learning rate', _learning_rate(cfg, facts)),
         ('samples', f'{number(facts.num_train)} train' + (f', {number(facts.num_val)} val' if facts.num_val else '')),
@@ -116,6 +118,14 @@ def _precision(cfg: Mapping, facts: Facts) -> str:
     scale = section.get('loss_scale', 'dynamic')
     kind = f'static loss scale {number(scale)}' if isinstance(scale, int | float) else 'dynamic loss scale'
     return f'{text}, {kind}'
+
+
+def _model(model: ModelFacts) -> str:
+    if model.num_params is None:
+        return f'{model.name}, its parameters are counted with the first batch'
+    frozen = f', {number(model.num_frozen)} of them frozen' if model.num_frozen else ''
+    size = model.num_params * 4 / 1024**2
+    return f'{model.name}, {number(model.num_params)} parameters{frozen} ({number(size, 3)} MiB in fp32)'
 
 
 def _counts(cfg: Mapping, facts: Facts) -> tuple[int, int, int]:
@@ -241,7 +251,7 @@ def _warnings(cfg: Mapping, facts: Facts, length: _Length) -> Iterator[str]:
     yield from _device_warnings(cfg, facts)
     yield from _batch_warnings(cfg, facts, length)
     yield from _schedule_warnings(cfg, facts, length)
-    yield from facts.notes
+    yield from facts.model.notes
 
 
 def _device_warnings(cfg: Mapping, facts: Facts) -> Iterator[str]:

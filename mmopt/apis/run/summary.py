@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mmopt.utils.terminal import columns, number, paint, rows, seconds
 
@@ -63,6 +64,10 @@ class Summary:
         expectations: Bounds and whether they hold.
         time: Lines about where the time went, by label.
         notes: What tables of metrics are about, by their names.
+        config: The config file as the user named it.
+        resume_command: What trains on, for more iterations.
+        changes: What options and flags made another than the config file says: key -> the file's value, the run's.
+        environment: Machine and versions.
     """
 
     metrics: Mapping[str, float]
@@ -77,6 +82,10 @@ class Summary:
     expectations: Sequence[Expectation] = ()
     time: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
+    config: str = ''
+    resume_command: str = ''
+    changes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:

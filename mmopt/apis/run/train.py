@@ -1,5 +1,7 @@
 """A training from a lowered config, with what stands before and after it: what ``tools/train.py`` calls."""
 
+import os
+import sys
 import time
 import warnings
 from collections.abc import Mapping
@@ -12,12 +14,15 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
-from mmopt.apis.cli.outputs import check_folder, tool_command
+from mmopt.apis.cli.outputs import check_folder
+from mmopt.apis.cli.resume_command import resume_command
 from mmopt.apis.logs.curves import choose_keys, plot_curves
 from mmopt.apis.logs.read import RunLog, read_run
 from mmopt.apis.logs.time import Bottleneck, plot_time, read_time
 from mmopt.apis.memory.estimate import estimate_memory
 from mmopt.apis.pictures.save import NUM_PICTURES, can_draw, save_pictures
+from mmopt.apis.report.changes import changes_of
+from mmopt.apis.report.page import write_report
 from mmopt.apis.run.check_parts import check_parts
 from mmopt.apis.run.checks import check_hooks, check_metric_names, check_metrics
 from mmopt.apis.run.evaluate import scalars, table_notes
@@ -35,8 +40,10 @@ from mmopt.engine import IterBasedRunner, checkpoint_io
 from mmopt.engine.micro_batch import DoesNotFitError
 from mmopt.utils.distributed import rank_to_be
 from mmopt.utils.errors import UserError
+from mmopt.utils.machine import describe_machine
 from mmopt.utils.optional import run_optional
 from mmopt.utils.seeding import prepare_determinism
+from mmopt.utils.shipped import tool_command
 
 __all__ = ['preflight', 'train']
 
@@ -156,7 +163,12 @@ def _finish(
         peak_memory=run_optional('peak memory', tell, _peak_memory, runner.message_hub.log_scalars),
         places=_checkpoint_and_log(work_dir),
         notes=table_notes(cfg.get('val_evaluator')),
+        config=str(cfg.filename or ''),
+        resume_command=resume_command(sys.argv, os.environ),
+        changes=run_optional('changes of the config', tell, changes_of, cfg) or {},
+        environment=run_optional('environment', tell, describe_machine) or {},
     )
+    log.main = main or ''
     if is_main_process():
         summary.save(work_dir / 'summary.json')
     pictures = run_optional('pictures', tell, _pictures, runner, work_dir / 'pictures', num_pictures)
@@ -179,6 +191,9 @@ def _finish(
         time={} if spent is None else {'time': spent.split, 'change first': spent.verdict},
     )
     if is_main_process():
+        summary.save(work_dir / 'summary.json')
+        report = run_optional('report', tell, write_report, [work_dir], work_dir / 'report.html')
+        summary = replace(summary, places=dict(summary.places) | ({'report': str(report)} if report else {}))
         summary.save(work_dir / 'summary.json')
         run_optional('printed summary', tell, lambda: print(f'\n{summary}', flush=True))
     return summary

@@ -22,6 +22,7 @@ from mmopt.config.files.lazy import check_circle, is_lazy, is_read_base, read_la
 from mmopt.config.files.run import Edits, run_file
 from mmopt.config.files.text import nodes, substituted, with_base_values
 from mmopt.config.schema import ConfigError
+from mmopt.utils.shipped import shipped_folder
 
 __all__ = ['read_file']
 
@@ -112,7 +113,7 @@ def _merge_bases(names: list[str], path: Path, chain: tuple[Path, ...], edits: E
     merged, owners = ConfigDict(), dict[str, str]()
     for name in names:
         try:
-            file, scope = Config._get_cfg_path(os.path.expanduser(name), str(path))
+            file, scope = _find_base(name, path)
         except Exception as error:  # of a base in another package: not installed, or no such config
             raise ConfigError(
                 f'{path}: _base_ {name!r}: {type(error).__name__}: {" ".join(str(error).split())}'
@@ -127,6 +128,15 @@ def _merge_bases(names: list[str], path: Path, chain: tuple[Path, ...], edits: E
             owners[key] = name
         merged.update(Config._dict_to_config_dict(cfg, scope))
     return merged
+
+
+def _find_base(name: str, path: Path) -> tuple[str, str | None]:
+    """Return where a base lies, and the scope of its types: that of another package, or None."""
+    package, _, config = name.partition('::')
+    if package == 'mmopt' and config:
+        # Ours: found in a checkout too, and without the index of models that MMEngine looks for first.
+        return str(shipped_folder('configs') / config), None
+    return Config._get_cfg_path(os.path.expanduser(name), str(path))
 
 
 def _load(path: Path, text: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from mmopt.config.options.look import NUM_PLACES, at, leaves, listed, same, text
 from mmopt.config.options.merge import ROOTS, apply_parsed, merge_options, nest_options
 from mmopt.config.options.parse import parse_options
 from mmopt.config.options.sections import check_depth, check_section
+from mmopt.config.options.spread import Takes, spread
 from mmopt.config.schema import ConfigError
 from mmopt.config.words.dialects import entries, in_dialect, in_native
 from mmopt.config.words.foreign import word_of
@@ -21,7 +22,9 @@ from mmopt.utils.errors import ConfigWarning
 __all__ = ['apply_with_effect']
 
 
-def apply_with_effect(cfg: Mapping[str, Any], options: list[str], path: str | Path, *, native: bool) -> dict[str, Any]:
+def apply_with_effect(
+    cfg: Mapping[str, Any], options: list[str], path: str | Path, *, native: bool, takes: Takes = lambda *_: False
+) -> dict[str, Any]:
     """Apply command-line options and look at what each of them changes.
 
     An option that repeats the value already there is fine. One without effect is refused where it sets a variable whose
@@ -33,6 +36,7 @@ def apply_with_effect(cfg: Mapping[str, Any], options: list[str], path: str | Pa
         options: ``key=value`` texts.
         path: The file.
         native: Whether it is a native config.
+        takes: See :func:`mmopt.config.options.spread.spread`.
 
     Returns:
         A new config.
@@ -40,7 +44,7 @@ def apply_with_effect(cfg: Mapping[str, Any], options: list[str], path: str | Pa
     Raises:
         ConfigError: If an option cannot be read, applied, or has no effect.
     """
-    parsed = parse_options(options)
+    parsed = parse_options(options) if native else spread(cfg, parse_options(options), takes)
     known = {*NATIVE, *EXTRAS} if native else {*TOP_LEVEL.keys, *EXTRAS}
     names = {key: key.partition('.')[0] for key in parsed if key not in ROOTS}
     for key, name in names.items():

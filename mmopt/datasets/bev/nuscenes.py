@@ -10,6 +10,7 @@ The layout, made by ``tools/datasets/prepare_nuscenes.py`` or, generated, by ``t
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,22 @@ from torch import Tensor
 
 from mmopt.config.spelling import spelled
 from mmopt.datasets.bev.pictures import draw_bev_sample
+from mmopt.datasets.bev.predict.cameras import OPTIONS, Cameras
+from mmopt.datasets.bev.predict.result import BEVResult
+from mmopt.datasets.bev.predict.tables import is_root
 from mmopt.datasets.bev.transforms import LABEL_SHAPE
 from mmopt.datasets.common.base import SeededDataset
-from mmopt.datasets.common.decode import decode_file
+from mmopt.datasets.common.cut_source import FoundSource
+from mmopt.datasets.common.decode import decode_file, picture_size
 from mmopt.datasets.common.example import find_transform, image_size
 from mmopt.datasets.common.facts import SampleFacts
 from mmopt.datasets.common.pictures import to_uint8_image
+from mmopt.datasets.common.predict import Source, picture_info, read_picture
 from mmopt.ops.bev_labels import decode_label_bits
 from mmopt.registry import DATASETS
 from mmopt.structures import DataSample
 from mmopt.utils.errors import DataError, DataNotFoundError
+from mmopt.utils.shipped import tool_command
 
 __all__ = ['NuScenesBEVDataset']
 
@@ -63,6 +70,8 @@ class NuScenesBEVDataset(SeededDataset):
     """
 
     TARGETS = 'share of the cells that count'
+    result_type = BEVResult
+    predict_options = OPTIONS
     METAINFO: dict[str, Any] = dict(
         classes=(
             'drivable_area',
@@ -170,8 +179,8 @@ class NuScenesBEVDataset(SeededDataset):
         root = self.data_root or '.'
         return DataNotFoundError(
             f'nuScenes BEV data not found: {what} (data_root={root!r}).\n'
-            f'  From nuScenes:  python tools/datasets/prepare_nuscenes.py <nuScenes folder> --out {root}\n'
-            '  Generated demo: python tools/datasets/make_demo.py nuscenes, '
+            f'  From nuScenes:  {tool_command("prepare_nuscenes")} <nuScenes folder> --out {root}\n'
+            f'  Generated demo: {tool_command("make_demo", "nuscenes")}, '
             f'then add --options {spelled("data_root")}=data/demo/nuscenes'
         )
 
@@ -232,6 +241,36 @@ class NuScenesBEVDataset(SeededDataset):
         height, width = image_size(config['pipeline'], cls.__name__)
         return dict(sample=2 * 1600 * 900 * 3 + 2 * height * width * 3)
 
+    def find_sources(self, named: Any) -> list[FoundSource]:
+        """Return the key frames of a nuScenes folder; of anything else nothing, as it is pictures."""
+        if not isinstance(named, str | Path) or not Path(named).is_dir() or not is_root(Path(named)):
+            return []
+        return [
+            FoundSource(str(frame.path), str(frame.path), f'{frame.path.name}', (str(frame.path),))
+            for frame in self._cameras.frames(Path(named))
+        ]
+
+    def prepare_predict(self, options: Mapping[str, Any], trained: Mapping[str, Any], metrics: Sequence) -> None:
+        """Take the camera matrices; see :mod:`mmopt.datasets.common.cut_source`."""
+        del trained, metrics  # nothing of them changes what is predicted
+        self._cameras = Cameras(options)
+
+    def predict_info(self, source: Source) -> dict:
+        """Return what the test pipeline starts from: a picture and its camera matrix."""
+        info = picture_info(source)
+        size = info['img'].shape[:2] if 'img' in info else picture_size(info['img_path'])
+        return info | dict(intrinsics=self._cameras.matrix(info['img_path'], size))
+
+    def to_result(self, sample: DataSample, source: Source) -> BEVResult:
+        """Return the map that was predicted for a picture."""
+        size = tuple(sample.get('ori_shape')[:2])
+        intrinsics_33 = self._cameras.matrix(sample.get('img_path') or '', size)
+        meta = self.metainfo
+        load: Callable[[], np.ndarray] = partial(read_picture, self, source)
+        if isinstance(source, np.ndarray):  # read before: nothing tells the matrix of a picture without a file
+            load = partial(_to_rgb, source)
+        return BEVResult.of_sample(sample, intrinsics_33, meta['classes'], meta['palette'], load)
+
     def draw(self, sample: DataSample, image: Tensor | np.ndarray) -> np.ndarray:
         """Draw camera image, prediction (``pred_bits``, if there is one) and ground truth side by side."""
         height, width = sample.ori_shape[:2]
@@ -246,6 +285,10 @@ class NuScenesBEVDataset(SeededDataset):
             palette=self.metainfo['palette'],
             aspect=width / height,
         )
+
+
+def _to_rgb(picture: np.ndarray) -> np.ndarray:
+    return picture_info(picture)['img']
 
 
 def _require(holds: bool, lonely: Iterable[str], kind: str, place: Path, other: Path) -> None:

@@ -5,19 +5,19 @@ at the bottom, so rows are flipped. Pictures are uint8 RGB.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import cv2
 import numpy as np
 
 from mmopt.datasets.common.legend import BACKGROUND, FAINT, GAP, HATCH, TEXT, draw_legend
-from mmopt.datasets.common.pictures import write_text
+from mmopt.datasets.common.pictures import text_size, write_text
 
-__all__ = ['draw_bev_map', 'draw_bev_sample']
+__all__ = ['CELL_M', 'draw_bev_map', 'draw_bev_sample']
 
 _FREE = (46, 50, 58)  # a cell that counts and holds no class
 _CELL_PX = 3
-_CELL_M = 0.25
+CELL_M = 0.25
+"""Side of a cell of the map, in meters."""
 _NEAREST_M = 1.0
 _HEADER = 34
 
@@ -34,7 +34,8 @@ def draw_bev_map(
         cell_px: Pixels per cell and side.
 
     Returns:
-        The map, uint8 (Z * cell_px, X * cell_px, 3), far at the top, with a line every 10 m and the car's field below.
+        The map, uint8 (Z * cell_px, X * cell_px, 3), far at the top, with a line every 10 m, a scale of 10 m and the
+        place of the car below.
     """
     painted = np.full((*valid_ZX.shape, 3), _FREE, np.uint8)
     for class_map_ZX, color in zip(maps_CZX, palette, strict=True):
@@ -48,27 +49,42 @@ def draw_bev_map(
     unseen = np.where(hatch[..., None], HATCH, BACKGROUND) * 0.8 + painted * 0.2
     painted = np.where(seen[..., None], painted, unseen).astype(np.uint8)
     _draw_ranges(painted, cell_px)
+    _draw_scale(painted, cell_px)
     return painted
 
 
 def _draw_ranges(painted: np.ndarray, cell_px: int) -> None:
     height, width = painted.shape[:2]
-    for depth_m in range(10, int(_NEAREST_M + height / cell_px * _CELL_M) + 1, 10):
-        row = round(height - (depth_m - _NEAREST_M) / _CELL_M * cell_px)
+    for depth_m in range(10, int(_NEAREST_M + height / cell_px * CELL_M) + 1, 10):
+        row = round(height - (depth_m - _NEAREST_M) / CELL_M * cell_px)
         if not 0 < row < height:
             continue
         painted[row] = painted[row] * 0.75 + np.multiply(TEXT, 0.25)
-        write_text(painted, f'{depth_m} m', 5, row + 2, size=11, color=FAINT)
+        field = painted[row + 2 : row + 18, : text_size(f'{depth_m} m', 11)[0] + 10]
+        field[:] = field * 0.35  # readable on any ground
+        write_text(painted, f'{depth_m} m', 5, row + 2, size=11, color=TEXT)
     # The camera stands 1 m below the lowest row, in the middle.
     middle, half = width // 2, 3 * cell_px
     arrow = np.array([[middle, height - 4 * cell_px], [middle - half, height - 1], [middle + half, height - 1]])
     cv2.fillPoly(painted, [arrow.astype(np.int32)], TEXT, lineType=cv2.LINE_AA)
 
 
+def _draw_scale(painted: np.ndarray, cell_px: int, length_m: int = 10) -> None:
+    length, right, bottom = round(length_m / CELL_M * cell_px), painted.shape[1] - 12, painted.shape[0] - 12
+    field = painted[bottom - 26 : bottom + 6, right - length - 8 : right + 8]
+    field[:] = field * 0.35  # readable on any ground
+    painted[bottom - 2 : bottom + 1, right - length : right] = TEXT
+    for start in (right - length, right - 2):
+        painted[bottom - 6 : bottom + 1, start : start + 2] = TEXT
+    text = f'{length_m} m'
+    left = right - (length + text_size(text, 12)[0]) // 2
+    write_text(painted, text, left, bottom - 22, size=12, color=TEXT)
+
+
 def draw_bev_sample(
     image_HW3: np.ndarray,
-    truth_CZX: np.ndarray,
-    valid_ZX: np.ndarray,
+    truth_CZX: np.ndarray | None,
+    valid_ZX: np.ndarray | None,
     pred_CZX: np.ndarray | None = None,
     *,
     title: str,
@@ -80,8 +96,8 @@ def draw_bev_sample(
 
     Args:
         image_HW3: Camera image, uint8 RGB.
-        truth_CZX: bool, one map per class.
-        valid_ZX: bool, cells that count.
+        truth_CZX: bool, one map per class; None where nobody knows it.
+        valid_ZX: bool, cells that count; None: all.
         pred_CZX: bool, or None for a picture without prediction.
         title: Name of the sample.
         classes: C names. Those that occur in no map are grayed in the legend.
@@ -91,9 +107,10 @@ def draw_bev_sample(
     Returns:
         The picture, uint8 (H', W', 3).
     """
-    panels = [('ground truth', draw_bev_map(truth_CZX, valid_ZX, palette))]
-    if pred_CZX is not None:
-        panels.insert(0, ('prediction', draw_bev_map(pred_CZX, valid_ZX, palette)))
+    maps = [(name, maps_CZX) for name, maps_CZX in (('prediction', pred_CZX), ('ground truth', truth_CZX))
+            if maps_CZX is not None]  # fmt: skip
+    counts_ZX = np.ones(maps[0][1].shape[1:], bool) if valid_ZX is None else valid_ZX
+    panels = [(name, draw_bev_map(maps_CZX, counts_ZX, palette)) for name, maps_CZX in maps]
     height = panels[0][1].shape[0]
     aspect = aspect or image_HW3.shape[1] / image_HW3.shape[0]
     shrinks = height < image_HW3.shape[0]
@@ -103,8 +120,12 @@ def draw_bev_sample(
     panels.insert(0, ('camera', camera))
 
     width = sum(panel.shape[1] for _, panel in panels) + GAP * (len(panels) + 1)
-    occurs: Any = truth_CZX.any((1, 2)) | (False if pred_CZX is None else pred_CZX.any((1, 2)))
-    legend = draw_legend([*classes, 'not counted'], [*palette, None], [*occurs, True], width)
+    occurs = np.any([maps_CZX.any((1, 2)) for _, maps_CZX in maps], axis=0)
+    names, shown = list(classes), occurs.tolist()
+    colors: list[Sequence[int] | None] = list(palette)
+    if valid_ZX is not None:
+        names, colors, shown = [*names, 'not counted'], [*colors, None], [*shown, True]
+    legend = draw_legend(names, colors, shown, width)
     top = GAP + 2 * _HEADER
     picture = np.full((top + height + GAP + legend.shape[0], width, 3), BACKGROUND, np.uint8)
     write_text(picture, title, GAP, GAP - 2, size=21, color=TEXT, bold=True)

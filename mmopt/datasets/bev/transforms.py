@@ -28,10 +28,14 @@ class LoadBEVLabel(BaseTransform):
 
     Bit c is class c, bit 14 is *ignore* (not inverted: the device decodes the bits, 20 times fewer bytes to move than
     15 maps of floats). The camera matrix ``intrinsics`` that the data set put beside it travels with the sample, too.
+    A picture that is predicted has no label: its camera matrix alone travels.
     """
 
     def transform(self, results: dict) -> dict:
         """Add the label to ``results``."""
+        results['fields'].append('intrinsics')
+        if 'label_path' not in results:
+            return results
         path = results['label_path']
         label_ZX = decode_file(path, cv2.IMREAD_UNCHANGED)
         if label_ZX.shape != LABEL_SHAPE or label_ZX.dtype != np.uint16:
@@ -46,7 +50,7 @@ class LoadBEVLabel(BaseTransform):
                 'It was written in another byte order, or for other classes.'
             )
         results['label_bits'] = label_ZX.astype(np.int32)
-        results['fields'] += ['label_bits', 'intrinsics']
+        results['fields'].append('label_bits')
         return results
 
 
@@ -128,6 +132,6 @@ class PackBEVInputs(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Pack ``results``."""
-        if 'label_bits' not in results['fields']:
+        if 'intrinsics' not in results['fields']:
             raise ValueError('PackBEVInputs: the sample has no label; put LoadBEVLabel before it in the pipeline.')
         return pack_inputs(results, self.meta_keys)

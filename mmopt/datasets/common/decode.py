@@ -184,6 +184,8 @@ def picture_size(path: str | Path) -> tuple[int, int]:
     """
     if not Path(path).is_file():
         raise DataNotFoundError(f'{path} does not exist.')
+    if not Path(path).stat().st_size:
+        raise DataError(f'{path}: the file is empty. Copy or make it again.')
     try:
         with Image.open(path) as image:
             width, height = image.size

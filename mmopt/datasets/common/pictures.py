@@ -4,13 +4,12 @@ Pictures are uint8 RGB arrays (H, W, 3).
 """
 
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
 from mmopt.structures import DataSample
+from mmopt.utils.picture_text import text_size, write_text
 
 __all__ = ['contact_sheet', 'text_size', 'to_uint8_image', 'write_text']
 
@@ -43,54 +42,6 @@ def to_uint8_image(image: Tensor | np.ndarray, sample: DataSample) -> np.ndarray
         image = image.astype(np.float32) * np.asarray(norm['std'], np.float32) + np.asarray(norm['mean'], np.float32)
         image = np.clip(np.rint(image if norm['to_rgb'] else image[..., ::-1]), 0, 255).astype(np.uint8)
     return np.ascontiguousarray(image)
-
-
-@cache
-def _font(size: int, bold: bool):
-    # Pillow and DejaVu come with matplotlib, which we require; OpenCV's stroke fonts are hard to read when small.
-    import matplotlib
-    from PIL import ImageFont
-
-    name = 'DejaVuSans-Bold.ttf' if bold else 'DejaVuSans.ttf'
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / 'fonts' / 'ttf' / name), size)
-
-
-def text_size(text: str, size: int = 15, *, bold: bool = False) -> tuple[int, int]:
-    """Measure a line of text as (width, height) in pixels."""
-    left, top, right, bottom = _font(size, bold).getbbox(text)
-    return int(right - left), int(bottom - top)
-
-
-def write_text(
-    picture: np.ndarray,
-    text: str,
-    left: int,
-    top: int,
-    *,
-    size: int = 15,
-    color: tuple[int, int, int] = (235, 235, 235),
-    bold: bool = False,
-) -> None:
-    """Write one line of text into a picture, in place.
-
-    Args:
-        picture: uint8 (H, W, 3), contiguous.
-        text: The line.
-        left: Column of its left edge.
-        top: Row of the font's ascender line.
-        size: Font size in pixels.
-        color: RGB.
-        bold: Use the bold face.
-    """
-    from PIL import Image, ImageDraw
-
-    # Only the band of rows that the text touches goes through Pillow.
-    band = slice(max(top, 0), max(min(top + 2 * size, picture.shape[0]), 0))
-    if band.start >= band.stop:
-        return
-    part = Image.fromarray(np.ascontiguousarray(picture[band]))
-    ImageDraw.Draw(part).text((left, top - band.start), text, font=_font(size, bold), fill=color)
-    picture[band] = np.asarray(part)
 
 
 def contact_sheet(pictures: Sequence[np.ndarray], num_columns: int = 2, gap: int = 12, max_width: int = 2400):

@@ -20,6 +20,7 @@ from mmopt.datasets.detection.coco_file import CocoImage, read_coco
 from mmopt.datasets.detection.example import example_detection, host_bytes_detection
 from mmopt.datasets.detection.facts import describe_boxes
 from mmopt.datasets.detection.letterbox import fit_scale
+from mmopt.datasets.detection.pairs import Pair, pair_up
 from mmopt.datasets.detection.pictures import draw_boxes
 from mmopt.datasets.detection.result import DetectionResult
 from mmopt.datasets.detection.transforms import LoadImagePair
@@ -187,16 +188,27 @@ class CocoDataset(SeededDataset):
         """Return what a loader process holds per sample; see :mod:`mmopt.datasets.common.example`."""
         return host_bytes_detection(config, cls.__name__)
 
+    @property
+    def takes_pairs(self) -> bool:
+        """Whether the pipeline loads an image and its pair."""
+        return any(isinstance(step, LoadImagePair) for step in self.pipeline.transforms)
+
+    def pair_up(self, paths: Sequence[str], beside: str | None) -> list[Pair | None]:
+        """Find the second picture of each; see :func:`~mmopt.datasets.detection.pairs.pair_up`."""
+        return pair_up(paths, beside)
+
     def predict_info(self, source: Source) -> dict:
         """Return what the test pipeline starts from; see :mod:`mmopt.datasets.common.predict`."""
-        if any(isinstance(step, LoadImagePair) for step in self.pipeline.transforms):
+        if isinstance(source, Pair):
+            start: dict = source.to_load()
+        elif self.takes_pairs and not (isinstance(source, np.ndarray) and source.ndim == 3 and source.shape[2] == 6):
             raise UserError(
-                'The model takes pairs of pictures (LoadImagePair), which cannot be predicted yet: use a model of '
-                'single pictures.'
+                'The model takes pairs of pictures: name the folder of the second ones with --events, or give arrays '
+                'of six channels.'
             )
-        return picture_info(source) | dict(
-            test_mode=False, boxes=np.zeros((0, 4), np.float32), labels=np.zeros(0, np.int64)
-        )
+        else:
+            start = picture_info(source, 6 if self.takes_pairs else 3)
+        return start | dict(test_mode=False, boxes=np.zeros((0, 4), np.float32), labels=np.zeros(0, np.int64))
 
     def to_result(self, sample: DataSample, source: Source) -> DetectionResult:
         """Return a predicted sample in pixels of its file."""

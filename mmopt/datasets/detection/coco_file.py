@@ -15,6 +15,7 @@ import numpy as np
 from mmopt.config.spelling import spelled
 from mmopt.utils.errors import DataError, DataNotFoundError
 from mmopt.utils.numbers import is_number, is_whole
+from mmopt.utils.shipped import tool_command
 
 __all__ = ['CocoFile', 'CocoImage', 'read_coco']
 
@@ -139,8 +140,9 @@ def _load(reader: _Reader) -> dict[str, Any]:
         coco = json.loads(path.read_text(encoding='utf-8-sig'))
     except FileNotFoundError as error:
         raise DataNotFoundError(
-            f'{path} does not exist. `python tools/datasets/prepare_boxes.py` makes it from YOLO or Pascal VOC files, '
-            '`prepare_fred.py` from FRED, `prepare_clips.py` from videos, `make_demo.py fred` a generated set '
+            f'{path} does not exist. `{tool_command("prepare_boxes")}` makes it from YOLO or Pascal VOC files, '
+            f'`{tool_command("prepare_fred")}` from FRED, `{tool_command("prepare_clips")}` from videos, '
+            f'`{tool_command("make_demo", "fred")}` a generated set '
             f'(--options {spelled("data_root")}=...).'
         ) from error
     except (OSError, ValueError) as error:

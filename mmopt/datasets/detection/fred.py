@@ -17,11 +17,13 @@ import numpy as np
 
 from mmopt.utils.errors import DataError, DataNotFoundError
 
-__all__ = ['FOLDERS', 'TOLERANCE_S', 'Label', 'frame_times', 'match_labels', 'read_labels']
+__all__ = ['FOLDERS', 'PAIR_S', 'TOLERANCE_S', 'Label', 'frame_times', 'match_labels', 'nearest', 'read_labels']
 
 FOLDERS = dict(rgb='PADDED_RGB', event='Event/Frames')
 TOLERANCE_S = 0.05
 """A label belongs to a frame that is at most so far away."""
+PAIR_S = 1 / 60
+"""An RGB and an event frame are a pair if they are at most half a frame apart: both cameras run at 30 per second."""
 
 _LINE = re.compile(r'^\s*([-+.\deE]+)\s*:\s*(.+?)\s*$')
 _RGB_NAME = re.compile(r'_(\d{1,2})_(\d{2})_(\d{2})\.(\d+)\.(?:jpg|jpeg|png)$', re.IGNORECASE)

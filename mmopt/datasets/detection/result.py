@@ -67,7 +67,7 @@ class DetectionResult(Result):
             self.boxes[keep_N], self.scores[keep_N], self.labels[keep_N], self.classes, self.size, lambda: self.picture
         )
         kept._confidence = confidence
-        return kept
+        return kept.found_in(self.file, self.frame, self.time_s)
 
     def to_json(self) -> dict[str, Any]:
         """Return size, boxes (x1, y1, x2, y2), scores, labels and names as lists."""
@@ -80,11 +80,16 @@ class DetectionResult(Result):
         )
 
     def draw(self) -> np.ndarray:
-        """Draw the boxes: those from 0.25 on, or those that :meth:`above` left; a small picture is enlarged."""
+        """Draw the boxes: those from 0.25 on, or those that :meth:`above` left; a small picture is enlarged.
+
+        Of a pair both pictures, side by side.
+        """
         sample = DataSample()
         sample.boxes = torch.zeros(0, 4)
         sample.pred_boxes = torch.as_tensor(self.boxes)
         sample.pred_scores = torch.as_tensor(self.scores)
         sample.pred_labels = torch.as_tensor(self.labels)
         options = {} if self._confidence is None else dict(min_score=self._confidence)
-        return draw_boxes(self.picture, sample, self.classes, **options)
+        views = [self.picture[..., first : first + 3] for first in range(0, self.picture.shape[2], 3)]
+        drawn = [draw_boxes(np.ascontiguousarray(view), sample, self.classes, **options) for view in views]
+        return np.concatenate(drawn, axis=1)

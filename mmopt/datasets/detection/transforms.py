@@ -17,10 +17,14 @@ __all__ = ['DrawHSV', 'LoadImagePair', 'PackDetection', 'RandomFlipBoxes']
 class LoadImagePair:
     """Load ``img_path`` and ``pair_path`` as one image of six channels, RGB and RGB.
 
-    The second image takes the size of the first. Sets what ``LoadImageFromFile`` sets.
+    The second image takes the size of the first. Sets what ``LoadImageFromFile`` sets. An image of six channels that is
+    there already (``results['img']``, of a prediction) is taken instead of the files.
     """
 
     def __call__(self, results: dict) -> dict:
+        if 'img' in results:
+            height, width = results['img'].shape[:2]
+            return results | dict(channel_order='rgb', img_shape=(height, width), ori_shape=(height, width))
         if 'pair_path' not in results:
             raise ValueError(
                 f'LoadImagePair: {results["img_path"]} has no pair_file_name in the json; '

@@ -20,6 +20,7 @@ from mmopt.datasets.segmentation.result import SegmentationResult
 from mmopt.registry import DATASETS
 from mmopt.structures import DataSample
 from mmopt.utils.errors import DataError, DataNotFoundError
+from mmopt.utils.shipped import tool_command
 
 __all__ = ['ImageMaskDataset', 'SegmentationDataset', 'label_table']
 
@@ -197,7 +198,9 @@ class SegmentationDataset(SeededDataset):
         """Return a predicted sample; the model has brought it to the size of its file."""
         label_HW = sample.pred_label.cpu().numpy()
         palette, load = self.metainfo.get('palette'), partial(read_picture, self, source)
-        return SegmentationResult(label_HW, self.metainfo['classes'], palette, load)
+        kept = sample.get('pred_probability')
+        probabilities_KHW = None if kept is None else kept.cpu().numpy()
+        return SegmentationResult(label_HW, self.metainfo['classes'], palette, load, probabilities_KHW)
 
     def draw(self, sample: DataSample, image: Tensor | np.ndarray) -> np.ndarray:
         """Draw image, prediction (``pred_label``, if there is one) and ground truth side by side."""
@@ -272,7 +275,7 @@ def list_files(folder: Path, suffixes: Sequence[str]) -> dict[str, str]:
     if not folder.is_dir():
         raise DataNotFoundError(
             f'segmentation data not found: the folder {folder} does not exist. Set {spelled("data_root")}, or make '
-            'the demo: python tools/datasets/make_demo.py cityscapes'
+            f'the demo: {tool_command("make_demo", "cityscapes")}'
         )
     paths: dict[str, str] = {}
     for parent, folders, names in os.walk(folder):

@@ -10,13 +10,16 @@ import cv2
 import numpy as np
 
 from mmopt.datasets.common.legend import BACKGROUND, FAINT, GAP, TEXT, draw_legend
-from mmopt.datasets.common.pictures import write_text
+from mmopt.datasets.common.pictures import text_size, write_text
 
-__all__ = ['draw_segmentation', 'palette_of', 'tint']
+__all__ = ['draw_segmentation', 'name_regions', 'palette_of', 'tint']
 
 _TITLE, _HEADER = 34, 28
 _OPACITY = 0.62
 _PANEL_PX = 640
+_PIXELS_PER_TEXT, _PIXELS_PER_LINE = 70, 800
+"""Longer sides of a picture per pixel of its font and of its lines."""
+_MIN_TEXT, _REGION_PX = 11, 512
 
 
 def palette_of(num_classes: int) -> list[tuple[int, int, int]]:
@@ -36,6 +39,56 @@ def tint(image_HW3: np.ndarray, label_HW: np.ndarray, palette: Sequence[Sequence
     ignored = label_HW >= len(palette)
     colored[ignored] = image_HW3[ignored] // 3
     return colored
+
+
+def name_regions(picture_HW3: np.ndarray, label_HW: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """Write the name of each class into its largest region, where it has most room, and draw the borders of classes.
+
+    Args:
+        picture_HW3: uint8 RGB, contiguous; changed in place.
+        label_HW: Class numbers of its pixels.
+        classes: Names, by class number.
+
+    Returns:
+        The picture.
+    """
+    largest = max(label_HW.shape)
+    size, line = max(round(largest / _PIXELS_PER_TEXT), _MIN_TEXT), max(round(largest / _PIXELS_PER_LINE), 1)
+    _draw_borders(picture_HW3, label_HW, line)
+    # Regions are looked for in a small picture: of two megapixels it would take as long as a small model.
+    shrink = max(-(-largest // _REGION_PX), 1)
+    written: list[tuple[int, int, int]] = []
+    small_HW = np.ascontiguousarray(label_HW[::shrink, ::shrink])
+    for number in np.unique(small_HW).tolist():
+        if number >= len(classes):
+            continue
+        mask_HW = cv2.copyMakeBorder((small_HW == number).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+        depth_HW = cv2.distanceTransform(mask_HW, cv2.DIST_L2, 3)
+        _, depth, _, (column, row) = cv2.minMaxLoc(depth_HW)
+        if depth * shrink < 0.75 * size:
+            continue
+        width = text_size(classes[number], size)[0]
+        left, top = (column - 1) * shrink - width // 2, (row - 1) * shrink - size // 2 - 2
+        left = min(max(left, 2), label_HW.shape[1] - width - 2)
+        top = min(max(top, 1), label_HW.shape[0] - size - 4)
+        overlaps = any(abs(top - y) < size + 4 and left <= stop and x <= left + width for x, y, stop in written)
+        if left < 0 or top < 0 or overlaps:
+            continue
+        written.append((left, top, left + width))
+        ground = picture_HW3[top : top + size + 4, max(left - 2, 0) : left + width + 3]
+        ground //= 3
+        write_text(picture_HW3, classes[number], left, top, size=size, color=(255, 255, 255))
+    return picture_HW3
+
+
+def _draw_borders(picture_HW3: np.ndarray, label_HW: np.ndarray, line: int) -> None:
+    """Darken the pixels at which a class ends: classes of like colors are told apart."""
+    border_HW: np.ndarray = np.zeros(label_HW.shape, np.uint8)
+    border_HW[:, 1:] |= label_HW[:, 1:] != label_HW[:, :-1]
+    border_HW[1:] |= label_HW[1:] != label_HW[:-1]
+    if line > 1:
+        border_HW = cv2.dilate(border_HW, np.ones((line, line), np.uint8))
+    cv2.copyTo(picture_HW3 // 3, border_HW, picture_HW3)
 
 
 def draw_segmentation(

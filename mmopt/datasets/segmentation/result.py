@@ -1,6 +1,6 @@
 """The classes of the pixels of one picture.
 
-Shape letters: H W picture.
+Shape letters: K classes, H W picture.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmopt.datasets.common.predict import Result
-from mmopt.datasets.segmentation.pictures import palette_of, tint
+from mmopt.datasets.segmentation.pictures import name_regions, palette_of, tint
 
 __all__ = ['SegmentationResult']
 
@@ -22,6 +22,7 @@ class SegmentationResult(Result):
         classes: Names, by class number.
         palette: Red, green and blue, by class number; None: distinct colors.
         load: Reads the picture.
+        probabilities: float16 (K, H, W), if the model was asked to keep them.
     """
 
     task = 'segmentation'
@@ -32,8 +33,10 @@ class SegmentationResult(Result):
         classes: Sequence[str],
         palette: Sequence[Sequence[int]] | None,
         load: Callable[[], np.ndarray],
+        probabilities: np.ndarray | None = None,
     ) -> None:
         super().__init__(classes, label.shape, load)
+        self.probabilities = probabilities
         self.label = label
         self.palette = [tuple(color) for color in palette or palette_of(len(self.classes))]
 
@@ -53,5 +56,5 @@ class SegmentationResult(Result):
         return table[self.label]
 
     def draw(self) -> np.ndarray:
-        """Lay the classes' colors over the picture."""
-        return tint(self.picture, self.label, self.palette)
+        """Lay the classes' colors over the picture, with their borders and names."""
+        return name_regions(tint(self.picture, self.label, self.palette), self.label, self.classes)

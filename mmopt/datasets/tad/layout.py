@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from mmopt.utils.errors import DataError, DataNotFoundError
+from mmopt.utils.shipped import tool_command
 from mmopt.utils.whole_file import whole_file
 
 __all__ = [
@@ -149,7 +150,7 @@ def read_videos(path: str | Path) -> list[Video]:
     if not path.is_file():
         raise DataNotFoundError(
             f'{path} is missing. Download the competition "MABe-mouse-behavior-detection" from Kaggle and run '
-            '`python tools/datasets/prepare_mabe.py`, or make the demo: `python tools/datasets/make_demo.py mabe`.'
+            f'`{tool_command("prepare_mabe")}`, or make the demo: `{tool_command("make_demo", "mabe")}`.'
         )
     with path.open(newline='', encoding='utf-8') as file:
         reader = csv.DictReader(file)

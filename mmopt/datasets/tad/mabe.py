@@ -7,30 +7,35 @@ target and action, in frames of the video, of each event that touches the window
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mmopt.datasets.common import SampleFacts, SeededDataset, find_transform
+from mmopt.datasets.common.cut_source import FoundSource
+from mmopt.datasets.common.windows import window_starts
+from mmopt.datasets.common.wrappers import OF_DATA
 from mmopt.datasets.tad.layout import Video, pick_videos, read_videos
 from mmopt.datasets.tad.motion import count_inputs
+from mmopt.datasets.tad.predict.behaviors import rules_of
+from mmopt.datasets.tad.predict.find import find_tracks
+from mmopt.datasets.tad.predict.recording import OPTIONS, MergeSettings, TrackFacts, TrackRecording, TrackWindow
+from mmopt.datasets.tad.predict.result import BehaviorResult
 from mmopt.datasets.tad.store import TrackStore
 from mmopt.datasets.tad.tables import count_frames, read_annotation, video_length
+from mmopt.datasets.tad.transforms import MotionFeatures
 from mmopt.registry import DATASETS
 from mmopt.structures import DataSample
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError
+from mmopt.utils.shipped import tool_command
 from mmopt.utils.terminal import nearest
 from mmopt.utils.timeline import draw_timeline
 
 __all__ = ['MABeDataset', 'window_starts']
-
-
-def window_starts(num_frames: int, window: int, overlap: int) -> list[int]:
-    """Return where windows begin that cover a video; the last one is moved back so that it ends with the video."""
-    last = max(num_frames - window, 0)
-    return [*range(0, last, window - overlap), last]
 
 
 @DATASETS.register_module()
@@ -59,6 +64,8 @@ class MABeDataset(SeededDataset):
 
     METAINFO = dict(task='temporal action detection')
     TARGETS = 'intervals'
+    result_type = BehaviorResult
+    predict_options = OPTIONS
 
     def __init__(
         self,
@@ -98,6 +105,8 @@ class MABeDataset(SeededDataset):
         if 'classes' not in self._metainfo:
             self._metainfo['classes'] = tuple(sorted({action for video in known for *_, action in video.labeled}))
         self._check_classes(known)
+        # Checkpoints keep it: in a recording that nobody annotated, this is what to look for.
+        self._metainfo[OF_DATA] = dict(behaviors=rules_of(known))
         windows: list[dict] = []
         for video in self._choose(known):
             path = Path(self.data_prefix['tracks']) / video.lab_id / f'{video.video_id}.parquet'
@@ -135,9 +144,8 @@ class MABeDataset(SeededDataset):
         if self.split_file:
             path = Path(self.data_root or '.') / self.split_file
             if not path.is_file():
-                raise DataNotFoundError(
-                    f'{path} is missing: `python tools/datasets/prepare_mabe.py --data-root {self.data_root}` makes it.'
-                )
+                command = tool_command('prepare_mabe', '--data-root', self.data_root or '.')
+                raise DataNotFoundError(f'{path} is missing: `{command}` makes it.')
             wanted = {video.name for video in pick_videos(path, known)}
             here = [video for video in chosen if video.name in wanted]
             if not here:
@@ -264,6 +272,36 @@ class MABeDataset(SeededDataset):
         sample.labeled = torch.stack([torch.tensor([0, 1, action]) for action in range(num_classes)])
         inputs = dict(features=torch.zeros(window, channels), valid=torch.ones(window, dtype=torch.bool))
         return dict(inputs=inputs, data_samples=sample)
+
+    def find_sources(self, named: Any) -> list[FoundSource]:
+        """Return the files of tracks that a file or a folder stands for."""
+        if named is None:
+            raise UserError('There is no source: name a file of tracks or a folder of them.')
+        return find_tracks(named)
+
+    def prepare_predict(self, options: Mapping[str, Any], trained: Mapping[str, Any], metrics: Sequence) -> None:
+        """Take what holds for all recordings; see :mod:`mmopt.datasets.common.cut_source`."""
+        features = next((step for step in self.pipeline.transforms if isinstance(step, MotionFeatures)), None)
+        rules = tuple(trained.get(OF_DATA, {}).get('behaviors', ()))
+        if not rules and Path(self.ann_file).is_file():
+            rules = rules_of(read_videos(self.ann_file))
+        self._facts = TrackFacts(
+            options=dict(options),
+            classes=tuple(self.metainfo['classes']),
+            rules=rules,
+            body_parts=None if features is None else tuple(features.body_parts),
+            num_mice=None if features is None else features.num_mice,
+            window=self.window,
+            merging=MergeSettings.of_metrics(metrics),
+        )
+
+    def open_source(self, source: str) -> TrackRecording:
+        """Read the tracks of a file."""
+        return TrackRecording(source, self._facts, partial(window_starts, window=self.window, overlap=self.overlap))
+
+    def predict_info(self, source: TrackWindow) -> dict:
+        """Return what the test pipeline starts from."""
+        return source.recording.info(source.start)
 
     def draw(self, sample: DataSample, image: Tensor | dict | None = None) -> np.ndarray:
         """Draw a window's timeline: truth above prediction, pair by pair.

@@ -16,6 +16,8 @@ from mmopt.utils.whole_file import whole_file
 __all__ = [
     'MAX_FRAMES',
     'count_frames',
+    'has_tracks',
+    'list_body_parts',
     'read_annotation',
     'read_tracks',
     'video_length',
@@ -90,6 +92,23 @@ def count_frames(path: str | Path) -> int:
         if all(item is not None and item.has_min_max for item in statistics):
             return int(_frame_numbers(path, np.array([item.max for item in statistics])).max()) + 1
     return int(_frame_numbers(path, _read_columns(path, ('video_frame',))['video_frame']).max(initial=-1)) + 1
+
+
+def has_tracks(path: str | Path) -> bool:
+    """Tell from its footer whether a parquet file has the columns of tracks.
+
+    Returns:
+        Whether it has them all.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    return set(COLUMNS['tracking']) <= set(_open_table(Path(path)).schema_arrow.names)
+
+
+def list_body_parts(path: str | Path) -> list[str]:
+    """Return the names of the body parts of a tracking file, sorted."""
+    return np.unique(_read_columns(Path(path), ('bodypart',))['bodypart'].astype(str)).tolist()
 
 
 def read_tracks(path: str | Path, body_parts: Sequence[str]) -> np.ndarray:

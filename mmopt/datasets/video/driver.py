@@ -9,8 +9,10 @@ import numpy as np
 from mmengine.logging import print_log
 
 from mmopt.datasets.common import SampleFacts, SeededDataset
+from mmopt.datasets.common.cut_source import FoundSource
 from mmopt.datasets.common.film.frame_index import count_frames
 from mmopt.datasets.common.pictures import text_size, write_text
+from mmopt.datasets.common.wrappers import OF_DATA
 from mmopt.datasets.video.chunks import cut_chunks, sample_frames, segments_in_chunk
 from mmopt.datasets.video.example import example_driver, host_bytes_driver
 from mmopt.datasets.video.layout import (
@@ -21,9 +23,14 @@ from mmopt.datasets.video.layout import (
     read_ranges,
     read_segments,
 )
+from mmopt.datasets.video.pictures import draw_skeletons
+from mmopt.datasets.video.predict.find import FilmedDrive, drive_of_files, find_drives, parse_views
+from mmopt.datasets.video.predict.recording import OPTIONS, Clip, DriveFacts, DriveRecording
+from mmopt.datasets.video.predict.result import ActionResult
 from mmopt.registry import DATASETS
 from mmopt.structures import DataSample
-from mmopt.utils.errors import DataError, DataNotFoundError
+from mmopt.utils.errors import DataError, DataNotFoundError, UserError
+from mmopt.utils.shipped import tool_command
 
 __all__ = ['DriverActionDataset']
 
@@ -59,6 +66,9 @@ class DriverActionDataset(SeededDataset):
 
     METAINFO = dict(task='driver action recognition', classes=DRIVER_ACTIONS)
     TARGETS = 'segments'
+    result_type = ActionResult
+    predict_options = OPTIONS
+    reads_in_order = True
 
     def __init__(
         self,
@@ -110,6 +120,9 @@ class DriverActionDataset(SeededDataset):
                     dict(recording=recording, chunk=chunk, segment=tuple(span), label=label)
                     for span, label in zip(local.tolist(), segments[inside, 2].tolist(), strict=True)
                 ]
+        if samples:  # checkpoints keep it: so long are windows of a recording that nobody annotated
+            lengths = [sample['segment'][1] - sample['segment'][0] for sample in samples]
+            self._metainfo[OF_DATA] = dict(segment_frames=int(np.median(lengths)))
         if len(samples) != num_segments:
             print_log(
                 f'{len(samples) - num_segments} segments more than labeled: those longer than max_video_frames='
@@ -132,9 +145,8 @@ class DriverActionDataset(SeededDataset):
             return list(known)
         path = Path(self.data_root or '.') / self.split_file
         if not path.is_file():
-            raise DataNotFoundError(
-                f'{path} is missing: `python tools/datasets/prepare_driver.py --data-root {self.data_root}` makes it.'
-            )
+            command = tool_command('prepare_driver', '--data-root', self.data_root or '.')
+            raise DataNotFoundError(f'{path} is missing: `{command}` makes it.')
         by_name = {recording.name: recording for recording in known}
         wanted = path.read_text(encoding='utf-8').split()
         absent = [name for name in wanted if name not in by_name]
@@ -206,25 +218,68 @@ class DriverActionDataset(SeededDataset):
         """Return what a loader process holds per sample; see :mod:`mmopt.datasets.common.example`."""
         return host_bytes_driver(config)
 
+    def find_sources(self, named: Any) -> list[FoundSource]:
+        """Return the recordings that a folder stands for, or the one whose files were named by view."""
+        views, given = self._options['views'], self._facts.options
+        keypoints = None if given.get('keypoints') is None else Path(given['keypoints'])
+        needs_films = self._options['load_rgb']
+        videos = named if isinstance(named, Mapping) else given.get('view')
+        if named is None and videos is None and keypoints is not None and not needs_films:
+            return find_drives(keypoints, views, None, needs_films=False)
+        if named is None and videos is None:
+            raise UserError('There is no source: name the folder of a recording, or its files with --view VIEW=FILE.')
+        if videos is None:
+            return find_drives(Path(named), views, keypoints, needs_films=needs_films)
+        if not needs_films:
+            raise UserError('The model sees no videos: name the folder of the keypoints.')
+        if named is not None and named is not videos:
+            raise UserError(f'{named}: --view names the files of the recording already.')
+        return [drive_of_files(parse_views(videos), views, keypoints)]
+
+    def prepare_predict(self, options: Mapping[str, Any], trained: Mapping[str, Any], metrics: Sequence) -> None:
+        """Take what holds for all recordings; see :mod:`mmopt.datasets.common.cut_source`."""
+        del metrics  # nothing of them changes what is predicted
+        self._facts = DriveFacts(
+            options=dict(options),
+            classes=tuple(self.metainfo['classes']),
+            segment_frames=trained.get(OF_DATA, {}).get('segment_frames'),
+            label_first_frame=self.label_first_frame,
+            loading=self._options,
+        )
+
+    def open_source(self, source: FilmedDrive) -> DriveRecording:
+        """Look into the files of a recording."""
+        return DriveRecording(source, self._facts)
+
+    def predict_info(self, source: Clip) -> dict:
+        """Return what the test pipeline starts from."""
+        return source.recording.info(source.start, source.stop)
+
     def draw(self, sample: DataSample, image: dict | None = None) -> np.ndarray:
-        """Draw the clips, a row per view, under the label and, if there is one, the prediction.
+        """Draw the clips, a row per view, and the keypoints, under the label and, if there is one, the prediction.
 
         Args:
             sample: A sample, with ``pred_label`` if it was predicted.
-            image: The packed ``inputs``; without clips only the text is drawn.
+            image: The packed ``inputs``; without them only the text is drawn.
 
         Returns:
             uint8 RGB picture.
         """
         classes = self.metainfo['classes']
-        text = f'{sample.recording}  {sample.frames[0]}-{sample.frames[-1]}  {classes[int(sample.label)]}'
+        label = int(sample.label)
+        truth = classes[label] if label >= 0 else 'unknown'
+        text = f'{sample.recording}  {sample.frames[0]}-{sample.frames[-1]}   truth: {truth}'
         color = (30, 30, 30)
         if 'pred_label' in sample:
             predicted = int(sample.pred_label)
-            text += f'  >  {classes[predicted]} {float(sample.pred_scores[predicted]):.2f}'
-            color = (0, 120, 0) if predicted == int(sample.label) else (190, 0, 0)
+            text += f'   predicted: {classes[predicted]} {float(sample.pred_scores[predicted]):.2f}'
+            if label >= 0:  # in words, too: not everybody tells the colors apart
+                text += ', correct' if predicted == label else ', wrong'
+                color = (0, 120, 0) if predicted == label else (190, 0, 0)
         clips = [value.cpu().numpy() for name, value in (image or {}).items() if name != 'keypoints']
         rows = [np.concatenate(list(clip_3THW.transpose(1, 2, 3, 0)), axis=1) for clip_3THW in clips]
+        if image is not None and 'keypoints' in image:
+            rows.append(draw_skeletons(image['keypoints'].cpu().numpy(), sample.frames))
         width = max([row.shape[1] for row in rows] + [text_size(text)[0] + 16])
         rows = [np.pad(row, ((0, 2), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
         title = np.full((26, width, 3), 255, np.uint8)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from mmopt.utils.errors import DataError, DataNotFoundError
+from mmopt.utils.shipped import tool_command
 
 __all__ = [
     'DRIVER_ACTIONS',
@@ -89,7 +90,7 @@ def find_recordings(root: str | Path) -> list[Recording]:
     if not found:
         raise DataNotFoundError(
             f'{folder}: no recording (videos_split/<person>/<environment>/front.mp4). For a set to try with: '
-            '`python tools/datasets/make_demo.py driver`.'
+            f'`{tool_command("make_demo", "driver")}`.'
         )
     return found
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmopt.engine.bench.step_clock import StepClock
 from mmopt.utils.memory import host_peak_gib, read_peak_memory, workers_gib
+from mmopt.utils.placement import device_of
 
 __all__ = ['EnoughMeasured', 'MeasureHook']
 
@@ -46,7 +47,7 @@ class MeasureHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Put the clock around the step."""
-        self.device = next(runner.model.parameters()).device
+        self.device = device_of(runner.model)
         self.clock = StepClock(self.device)
         self.clock.attach(runner.train_loop.step)
         read_peak_memory(self.device)

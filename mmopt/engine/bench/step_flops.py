@@ -5,12 +5,12 @@ from typing import Any
 from torch import nn
 
 from mmopt.engine.loops.step import TrainStep
-from mmopt.utils.flops import count_flops
+from mmopt.utils.flops import flops_by_kind
 
 __all__ = ['step_flops']
 
 
-def step_flops(step: TrainStep, batch: Any) -> int:
+def step_flops(step: TrainStep, batch: Any) -> dict[str, int]:
     """Run one more iteration and count its matrix products, convolutions and attention, forward and backward.
 
     Args:
@@ -18,7 +18,7 @@ def step_flops(step: TrainStep, batch: Any) -> int:
         batch: A batch of its loader.
 
     Returns:
-        Operations; what checkpointing computes again counts again.
+        Operations by kind (:func:`mmopt.utils.flops.flops_by_kind`); what checkpointing computes again counts again.
     """
     recurrent = any(isinstance(module, nn.RNNBase) for module in step.module.modules())
-    return count_flops(lambda: step(batch), recurrent=recurrent)
+    return flops_by_kind(lambda: step(batch), recurrent=recurrent)

@@ -10,9 +10,37 @@ import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 from torch import Tensor
 
-__all__ = ['PlainHistory', 'message_hub_state', 'restore_message_hub', 'to_plain']
+__all__ = ['PlainHistory', 'from_device', 'message_hub_state', 'restore_message_hub', 'to_plain']
 
 _DROP = object()
+_IS_COPY = '_mmopt_is_copy'
+
+
+def from_device(state: Any) -> Any:
+    """Copy a state to host memory, and mark what was copied: nobody else writes to it, so once is enough.
+
+    Args:
+        state: Any nesting of tensors.
+
+    Returns:
+        The same nesting; tensors of the host are those of the state, and tensors that share memory still do.
+    """
+    copies: dict[tuple, Tensor] = {}
+
+    def copied(value: Any) -> Any:
+        if isinstance(value, Tensor) and value.device.type != 'cpu':
+            key = (value.data_ptr(), value.dtype, value.shape, value.stride())
+            if key not in copies:
+                copies[key] = value.detach().to('cpu')
+                setattr(copies[key], _IS_COPY, True)
+            return copies[key]
+        if isinstance(value, dict):
+            return {key: copied(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [copied(item) for item in value]
+        return value
+
+    return copied(state)
 
 
 def to_plain(value: Any, *, copy: bool = False, on_unknown: Callable[[str, Any], None] | None = None) -> Any:
@@ -106,6 +134,7 @@ class _Converter:
         return versioned
 
     def _tensor(self, tensor: Tensor) -> Tensor:
+        copies = self.copy and not hasattr(tensor, _IS_COPY)
         tensor = tensor.detach()
         if hasattr(tensor, 'full_tensor'):  # DTensor: gathered over the ranks, so the file loads in one process
             tensor = tensor.full_tensor()
@@ -117,7 +146,7 @@ class _Converter:
         plain = tensor.as_subclass(Tensor).cpu()
         # torch.save writes the whole storage of a view.
         is_view = plain.untyped_storage().nbytes() > plain.nbytes
-        if is_view or (self.copy and plain.data_ptr() == tensor.data_ptr()):
+        if is_view or (copies and plain.data_ptr() == tensor.data_ptr()):
             plain = plain.clone()
         self.tensors[key] = plain
         return plain

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import mmengine
-import torch
 from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
 from mmengine.runner.base_loop import BaseLoop
 
 import mmopt
 from mmopt.engine import checkpoint_io
 from mmopt.engine.checkpoint_io.global_batch import check_global_batch
+from mmopt.engine.checkpoint_io.plain import from_device
 from mmopt.engine.hooks.runtime_info_hook import RuntimeInfoHook
 from mmopt.engine.loops.step import unwrap
 from mmopt.engine.optim import AmpOptimWrapper, OptimWrapper
@@ -21,7 +21,8 @@ from mmopt.engine.resume.changes import changes_since
 from mmopt.engine.resume.optimizer_settings import like_param
 from mmopt.engine.resume.optimizers import restore_optimizers
 from mmopt.engine.resume.schedulers import Position, resume_schedulers
-from mmopt.structures import move_to, samples_per_batch
+from mmopt.structures import samples_per_batch
+from mmopt.utils.placement import device_of
 from mmopt.utils.precision import this_device
 
 __all__ = ['collect_state', 'restore_state']
@@ -41,7 +42,7 @@ def collect_state(runner: Any) -> dict[str, Any] | None:
     rng_of_ranks = all_gather_object(checkpoint_io.rng_state())
     is_waiting = isinstance(runner.optim_wrapper, OptimWrapper) and runner.optim_wrapper.in_window
     partial_grads = waiting_gradients(unwrap(runner.model)) if is_waiting else {}
-    module, cpu = unwrap(runner.model), torch.device('cpu')
+    module = unwrap(runner.model)
     sharded = is_sharded(module)
     if not is_main_process() and not sharded:
         return None
@@ -78,8 +79,8 @@ def collect_state(runner: Any) -> dict[str, Any] | None:
             cfg=runner.text_of_config(),
             dataset_meta=getattr(runner.train_dataloader.dataset, 'metainfo', None),
         ),
-        state_dict=move_to(weights, cpu, non_blocking=False),
-        optimizer=move_to(optimizer_state, cpu, non_blocking=False),
+        state_dict=from_device(weights),
+        optimizer=from_device(optimizer_state),
         message_hub=runner.message_hub_state(),
         rng=rng_of_ranks,
     )
@@ -169,7 +170,7 @@ def _restore_precision(runner: Any, precision: str | None) -> None:
     wrapper = runner.optim_wrapper
     if precision is None or not isinstance(wrapper, OptimWrapper):
         return
-    device = this_device(next(runner.model.parameters()).device.type)
+    device = this_device(device_of(runner.model).type)
     support = device.support(precision)
     if isinstance(wrapper, AmpOptimWrapper) and support.level != 'missing':
         wrapper.keep_precision(precision)

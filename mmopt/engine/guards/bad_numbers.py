@@ -19,6 +19,7 @@ from mmopt.engine.guards.weights import bad_weights, describe_bad_weights
 from mmopt.engine.optim import OptimWrapper
 from mmopt.utils.errors import UserError
 from mmopt.utils.mps import copies_in_order
+from mmopt.utils.placement import device_of
 from mmopt.utils.transfer import copy_all
 
 __all__ = ['BadNumberError', 'BadNumberGuard', 'BadNumberPolicy', 'RollBack']
@@ -103,7 +104,7 @@ class BadNumberGuard:
         self._in_a_row = 0
         self.num_skipped = 0
         """Iterations left out in this session."""
-        device = next(module.parameters()).device
+        device = device_of(module)
         self._event = torch.cuda.Event() if device.type == 'cuda' else None
         self._sum: Tensor | None = None
         # Page-locked, or the copy would wait for the device.
@@ -175,7 +176,7 @@ class BadNumberGuard:
         scaler = getattr(self.optim_wrapper, 'loss_scaler', None)
 
         def again() -> Any:
-            with self.optim_wrapper.autocast(next(self.module.parameters()).device.type):
+            with self.optim_wrapper.autocast(device_of(self.module).type):
                 return forward()
 
         return Diagnosis(

@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmopt.registry import HOOKS
+from mmopt.utils.placement import device_of
 
 __all__ = ['MemorySnapshotHook']
 
@@ -41,7 +42,7 @@ class MemorySnapshotHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Begin to record."""
-        if next(runner.model.parameters()).device.type != 'cuda':
+        if device_of(runner.model).type != 'cuda':
             runner.logger.warning('MemorySnapshotHook has no effect: the model is not on a CUDA device.')
             return
         # Python's stacks alone: those of C++ make every allocation slow, and are looked up with tools not all have.
@@ -70,6 +71,6 @@ class MemorySnapshotHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         """Stop recording."""
-        if next(runner.model.parameters()).device.type == 'cuda':
+        if device_of(runner.model).type == 'cuda':
             torch.cuda.memory._record_memory_history(enabled=None)
             self._records = False

@@ -10,14 +10,17 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmopt.engine.hooks.logger_hook import logs_now
-from mmopt.engine.hooks.resource_warnings import memory_warning, retry_warning, waiting_warning
+from mmopt.engine.hooks.resource_warnings import memory_warning, retry_warning, room_hint, waiting_warning
 from mmopt.registry import HOOKS
 from mmopt.utils.core_utilization import CoreUtilization
 from mmopt.utils.memory import host_peak_gib, read_peak_memory, total_memory_gib, workers_gib
+from mmopt.utils.placement import device_of
 
-__all__ = ['PeakMemoryHook']
+__all__ = ['SETTLED', 'PeakMemoryHook']
 
 _WORKERS_EVERY_S = 30.0
+SETTLED = 3
+"""Log lines after which the peak of a run is known: the first are of short batches, warm-up and kernels' trials."""
 
 
 @HOOKS.register_module()
@@ -36,7 +39,7 @@ class PeakMemoryHook(Hook):
 
     It reads counters only and never synchronizes the device. It warns, each once in a run but for retries, when more
     than 94 % of the card are taken, when the allocator ran full, and when the card is less than 80 % busy while the
-    loop waits for data.
+    loop waits for data. It says once when half of the card is empty after :data:`SETTLED` log lines.
     """
 
     # Before LoggerHook (VERY_LOW), so that a reading is in the log line of its own iteration.
@@ -46,6 +49,7 @@ class PeakMemoryHook(Hook):
 
     def __init__(self) -> None:
         self._num_retries = 0
+        self._num_lines, self._most_gib = 0, 0.0
         self._cores: CoreUtilization | None = None
         self._workers_read = -math.inf
         self._seconds: list[tuple[float, float]] = []
@@ -56,7 +60,7 @@ class PeakMemoryHook(Hook):
     ) -> None:
         """Sample the cores; read the counters when a log line is due."""
         if self._cores is None:  # once: looking for the first parameter walks through the modules
-            self._device = next(runner.model.parameters()).device
+            self._device = device_of(runner.model)
             self._cores = CoreUtilization(self._device)
         device = self._device
         self._cores.sample()
@@ -87,6 +91,9 @@ class PeakMemoryHook(Hook):
         hub.update_scalar('train/mem_used', peak.reserved_gib / total_gib)
         hub.update_scalar('train/mem_retries', peak.num_retries)
         self._warn(runner, 'memory', memory_warning(peak.reserved_gib, total_gib))
+        self._num_lines, self._most_gib = self._num_lines + 1, max(self._most_gib, peak.reserved_gib)
+        if self._num_lines == SETTLED and (text := room_hint(self._most_gib, total_gib, _batch_size(runner))):
+            runner.logger.info(text)
         self._warn(
             runner, f'retry {peak.num_retries}', retry_warning(peak.num_retries - self._num_retries, peak.reserved_gib)
         )
@@ -96,6 +103,10 @@ class PeakMemoryHook(Hook):
         if text is not None and kind not in self._said:
             self._said.add(kind)
             runner.logger.warning(text)
+
+
+def _batch_size(runner: Runner) -> int:
+    return getattr(runner.train_dataloader, 'batch_size', None) or 1
 
 
 def _num_workers(runner: Runner) -> int:

@@ -1,11 +1,13 @@
-"""When to warn about memory and speed: pure functions of what a log line shows."""
+"""When to speak about memory and speed: pure functions of what a log line shows."""
 
 from mmopt.config.spelling import spelled
 
-__all__ = ['memory_warning', 'retry_warning', 'waiting_warning']
+__all__ = ['memory_warning', 'retry_warning', 'room_hint', 'waiting_warning']
 
 MEMORY_SHARE = 0.94
 """Above this a batch that is slightly larger than usual does not fit: context and fragments need the rest."""
+ROOM_SHARE = 0.5
+"""Below this twice the batch would fit, since weights and the optimizer's state do not grow with it."""
 BUSY_PERCENT = 80
 WAITING_SHARE = 0.1
 
@@ -25,6 +27,26 @@ def memory_warning(reserved_gib: float, total_gib: float) -> str | None:
     return (
         f'{reserved_gib:.1f} of {total_gib:.1f} GiB are taken ({reserved_gib / total_gib:.0%}): a larger batch than '
         "usual will not fit. optimize.micro_batch='auto' survives that; optimize.checkpointing makes room."
+    )
+
+
+def room_hint(reserved_gib: float, total_gib: float, batch_size: int) -> str | None:
+    """Say when a card is half empty: a larger batch uses it better.
+
+    Args:
+        reserved_gib: Peak that the allocator held.
+        total_gib: Memory of the card.
+        batch_size: Samples per iteration of one process.
+
+    Returns:
+        The hint; None if the card is at least half full.
+    """
+    if reserved_gib >= ROOM_SHARE * total_gib:
+        return None
+    return (
+        f'The card is {1 - reserved_gib / total_gib:.0%} empty (peak {reserved_gib:.1f} of {total_gib:.1f} GiB): raise '
+        f'{spelled("train_dataloader.batch_size")} (now {batch_size}) and the learning rate with it '
+        '(optimize.scale_lr=linear), or let tools/tune.py find the fastest batch.'
     )
 
 

@@ -15,6 +15,7 @@ from mmopt.engine.hooks.logger_hook import LoggerHook, logs_now
 from mmopt.registry import HOOKS
 from mmopt.structures import samples_per_batch
 from mmopt.utils.host import usable_cores
+from mmopt.utils.placement import device_of
 from mmopt.utils.precision import this_device
 
 __all__ = ['FILE_NAME', 'TimeSplitHook', 'run_settings']
@@ -97,7 +98,7 @@ def run_settings(runner: Runner) -> dict[str, Any]:
     return dict(
         device='GPU' if loop.device_seconds is not None else 'CPU',
         precision=getattr(wrapper, 'precision', None),
-        native_half=this_device(next(runner.model.parameters()).device.type).native_half,
+        native_half=this_device(device_of(runner.model).type).native_half,
         batch_size=samples_per_batch(loader),
         num_workers=loader.num_workers,
         num_cores=usable_cores(),

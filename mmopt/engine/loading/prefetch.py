@@ -15,8 +15,9 @@ from torch import Tensor
 
 from mmopt.engine.logging.time_split import DeviceTime
 from mmopt.structures import ReportedBatch, move_to
+from mmopt.utils.placement import device_of
 
-__all__ = ['BatchSource', 'CudaStreams', 'PrefetchedBatches', 'batch_source']
+__all__ = ['BatchSource', 'CudaStreams', 'PrefetchedBatches', 'batch_source', 'copy_batch']
 
 
 class BatchSource:
@@ -146,10 +147,21 @@ def batch_source(
     Returns:
         The source.
     """
-    device = next((parameter.device for parameter in module.parameters()), torch.device('cpu'))
+    device = device_of(module)
     if not enabled or not num_workers or device.type != 'cuda':
         return BatchSource(batches)
+    return PrefetchedBatches(batches, lambda batch: copy_batch(batch, module), CudaStreams(device), device_time)
+
+
+def copy_batch(batch: Any, module: Any) -> Any:
+    """Copy a batch to where a model is, without waiting.
+
+    Args:
+        batch: In host memory.
+        module: The model without its wrapper; fields that its data preprocessor names in ``host_fields`` stay.
+
+    Returns:
+        The copy.
+    """
     host_fields = tuple(getattr(getattr(module, 'data_preprocessor', None), 'host_fields', ()))
-    return PrefetchedBatches(
-        batches, lambda batch: move_to(batch, device, host_fields=host_fields), CudaStreams(device), device_time
-    )
+    return move_to(batch, device_of(module), host_fields=host_fields)

@@ -1,13 +1,13 @@
-"""From a trace to what a user asks: what takes how much, does it fit, which batch still does."""
+"""From a trace to what a user asks: what takes how much, and where."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from mmopt.engine.memory.allocator import replay
 from mmopt.engine.memory.trace import Allocation, Trace
 
-__all__ = ['PARTS', 'Estimate', 'estimate', 'largest_batch', 'scaled_workspace']
+__all__ = ['PARTS', 'Estimate', 'estimate', 'scaled_workspace']
 
 PARTS = ('weights', 'averaged', 'gradients', 'optimizer', 'inputs', 'activations', 'temporary', 'workspace')
 """What lives at the peak: weights and buffers; averaged weights (EMA); gradients; the optimizer's state; the batch;
@@ -29,6 +29,8 @@ class Estimate:
         reserved: Peak held from the driver (``torch.cuda.max_memory_reserved``).
         reserved_low: The same without workspace of convolutions.
         reserved_high: The same with twice the expected workspace.
+        prefetched: What the next batch takes while this one is computed: part of what is reserved, and not of the peak
+            of what is allocated, since it is asked for when all kernels of an iteration have been launched.
         phase: When the peak is: ``forward``, ``backward`` or ``step``.
         num_events: Allocations and frees.
     """
@@ -40,6 +42,7 @@ class Estimate:
     reserved: int
     reserved_low: int
     reserved_high: int
+    prefetched: int
     phase: str
     num_events: int
 
@@ -80,71 +83,49 @@ def estimate(trace: Trace, *, expandable_segments: bool = False) -> Estimate:
         parts[part] += allocation.size
         if part == 'activations':
             modules[allocation.module or '(outside of modules)'] += allocation.size
+    # The stream of copies has blocks of its own: those of the batch in use, and of the next one.
+    pool, one = (replay(_copies(trace, num_batches), expandable_segments=expandable_segments) for num_batches in (2, 1))
     low, high = (
         replay(scaled_workspace(trace, factor), expandable_segments=expandable_segments).peak_reserved_bytes
+        + pool.peak_reserved_bytes
         for factor in WORKSPACE_RANGE
     )
-    expected = replay(trace.events, expandable_segments=expandable_segments)
+    expected = replay(_computing(trace), expandable_segments=expandable_segments)
+    reserved = expected.peak_reserved_bytes + pool.peak_reserved_bytes
     return Estimate(
         parts=parts,
         most=_most(trace),
         modules=tuple(sorted(modules.items(), key=lambda item: -item[1])),
-        allocated=expected.peak_allocated_bytes,
-        reserved=expected.peak_reserved_bytes,
+        allocated=expected.peak_allocated_bytes + one.peak_allocated_bytes,
+        reserved=reserved,
         # Larger workspaces sometimes leave blocks that serve others well: the range stays around the middle.
-        reserved_low=min(low, expected.peak_reserved_bytes),
-        reserved_high=max(high, expected.peak_reserved_bytes),
+        reserved_low=min(low, reserved),
+        reserved_high=max(high, reserved),
+        prefetched=pool.peak_reserved_bytes - one.peak_allocated_bytes,
         phase=trace.allocations[max(live)].phase if live else 'setup',
         num_events=len(trace.events),
     )
 
 
+def _computing(trace: Trace) -> Iterator[tuple[int, int]]:
+    return (event for event in trace.events if not trace.allocations[event[0]].is_copied)
+
+
+def _copies(trace: Trace, num_batches: int) -> Iterator[tuple[int, int]]:
+    """Return the allocations of the first batch that was copied, as often as batches live at once."""
+    ends = [place for place, name in trace.marks if name in ('iteration 1', 'end')]
+    sizes = [
+        size
+        for number, size in trace.events[: min(ends, default=0)]
+        if size >= 0 and trace.allocations[number].is_copied
+    ]
+    return enumerate(sizes * num_batches)
+
+
 def scaled_workspace(trace: Trace, factor: float) -> Iterator[tuple[int, int]]:
-    """Return the events with the workspace of convolutions multiplied."""
-    for number, size in trace.events:
+    """Return the events of what is computed with the workspace of convolutions multiplied."""
+    for number, size in _computing(trace):
         is_scaled = size > 0 and trace.allocations[number].operator.startswith('convolution')
         if is_scaled and trace.allocations[number].kind == 'workspace':
             size = int(size * factor)
         yield number, size
-
-
-def largest_batch(need: Callable[[int], int], capacity: int, start: int, *, limit: int = 4096) -> int:
-    """Find the largest batch that needs no more than a capacity.
-
-    Memory is nearly a line in the batch size, so each guess is where the line through two known sizes meets the
-    capacity: three or four traces in place of a dozen.
-
-    Args:
-        need: Batch size -> bytes.
-        capacity: Bytes.
-        start: First guess.
-        limit: Larger batches are not looked for.
-
-    Returns:
-        The batch size; 0 if not even one sample fits.
-    """
-    known: dict[int, int] = {}
-
-    def ask(batch: int) -> bool:
-        if batch not in known:
-            known[batch] = need(batch)
-        return known[batch] <= capacity
-
-    low, high = 0, limit + 1  # low fits, high does not
-    guess = max(1, min(start, limit))
-    while high - low > 1:
-        if ask(guess):
-            low = max(low, guess)
-        else:
-            high = min(high, guess)
-        guess = min(max(_crossing(known, capacity, guess), low + 1), high - 1)
-    return low
-
-
-def _crossing(known: Mapping[int, int], capacity: int, last: int) -> int:
-    if len(known) == 1:
-        # Half or twice: the second point of the line.
-        return last * 2 if known[last] <= capacity else max(last // 2, 1)
-    first, second = sorted(known, key=lambda batch: abs(known[batch] - capacity))[:2]
-    slope = (known[second] - known[first]) / (second - first)
-    return last if slope <= 0 else int(first + (capacity - known[first]) / slope)

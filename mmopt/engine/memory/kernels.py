@@ -9,6 +9,7 @@ are assumptions that only a GPU can confirm.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +23,9 @@ __all__ = ['KernelModel', 'choose_attention', 'install_kernels']
 _aten = torch.ops.aten
 MIB = 1024**2
 
+PREFERS_CUDNN = ((9, 0), (10, 0))
+"""Cards on which torch, from 2.11 on with cuDNN after 9.15, asks cuDNN for attention before FlashAttention."""
+
 
 @dataclass(frozen=True)
 class KernelModel:
@@ -33,11 +37,13 @@ class KernelModel:
         rnn_reserve: Values that a recurrent layer keeps per hidden unit, step and sample: an LSTM's four gates, cell
             and output are 6, a GRU counts 5/6 of it.
         blas_workspace: Bytes per cuBLAS handle; forward and backward thread have one each.
+        capability: CUDA compute capability: which attention the card prefers.
     """
 
     conv_workspace: float = 0.5
     rnn_reserve: float = 6.0
     blas_workspace: int = 8_519_680  # :4096:2:16:8, 8.125 MiB
+    capability: tuple[int, int] = (8, 0)
 
     def workspace(self, func: Any, args: Sequence[Any], out: Any) -> int:
         """Return the bytes that a kernel takes and gives back; see :data:`mmopt.engine.memory.trace.Workspace`."""
@@ -68,29 +74,36 @@ def _on_device(tensor: Any) -> bool:
     return isinstance(tensor, Tensor) and tensor.device.type == DEVICE_TYPE
 
 
-def choose_attention(query: Tensor, mask: Tensor | None, *, has_flash: bool = True) -> str:
+def choose_attention(query: Tensor, mask: Tensor | None, capability: tuple[int, int] = (8, 0)) -> str:
     """Say which attention CUDA runs, in PyTorch's order of preference.
 
     Args:
         query: (B, heads, L, E).
         mask: Bias or boolean mask.
-        has_flash: Whether the card has FlashAttention's kernels (Ampere and later).
+        capability: CUDA compute capability.
 
     Returns:
-        ``'flash'``, ``'efficient'`` or ``'math'``.
+        ``'cudnn'``, ``'flash'``, ``'efficient'`` or ``'math'``.
     """
     half = query.dtype in (torch.float16, torch.bfloat16)
     size = query.shape[-1]
     if query.dim() != 4:
         return 'math'
-    if has_flash and half and mask is None and size <= 256:
+    if capability in PREFERS_CUDNN and half and size % 8 == 0 and size <= 128 and not _is_trained(mask):
+        return 'cudnn'
+    if capability >= (8, 0) and half and mask is None and size <= 256:
         return 'flash'
     if query.dtype is not torch.float64 and size % (8 if half else 4) == 0:
         return 'efficient'
     return 'math'
 
 
+def _is_trained(mask: Tensor | None) -> bool:
+    return mask is not None and mask.requires_grad and torch.is_grad_enabled()
+
+
 def _attention(
+    capability: tuple[int, int],
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -101,7 +114,7 @@ def _attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    kind = choose_attention(query, attn_mask)
+    kind = choose_attention(query, attn_mask, capability)
     if kind == 'math' or enable_gqa:
         return _aten._scaled_dot_product_attention_math(
             query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
@@ -117,13 +130,17 @@ def _attention(
         if attn_mask.dtype is torch.bool:
             attn_mask = torch.zeros_like(attn_mask, dtype=query.dtype).masked_fill(~attn_mask, float('-inf'))
         length = attn_mask.shape[-1]
-        if length % 8:
+        if length % 8 and kind == 'efficient':
             # Rows of a bias must begin at multiples of 16 bytes.
             attn_mask = F.pad(attn_mask, (0, -length % 8))[..., :length]
         attn_mask = attn_mask.expand(*query.shape[:-1], key.shape[-2])
     log_sum = torch.is_grad_enabled() and any(
         tensor is not None and tensor.requires_grad for tensor in (query, key, value, attn_mask)
     )
+    if kind == 'cudnn':
+        return _aten._scaled_dot_product_cudnn_attention(
+            query, key, value, attn_mask, log_sum, dropout_p, is_causal, False, scale=scale
+        )[0]
     return _aten._scaled_dot_product_efficient_attention(
         query, key, value, attn_mask, log_sum, dropout_p, is_causal, scale=scale
     )[0]
@@ -192,7 +209,7 @@ def install_kernels(model: KernelModel) -> torch.library.Library:
         The registrations; they hold as long as it lives.
     """
     library = torch.library.Library('aten', 'IMPL', 'AutogradPrivateUse1')
-    library.impl('scaled_dot_product_attention', _attention)
+    library.impl('scaled_dot_product_attention', partial(_attention, model.capability))
     lstm, gru = _recurrent(model.rnn_reserve), _recurrent(model.rnn_reserve * 5 / 6)
     library.impl('lstm.input', lstm)
     library.impl('gru.input', lambda *args: gru(*args)[:2])

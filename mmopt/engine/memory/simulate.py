@@ -14,6 +14,7 @@ from mmengine.model import BaseDataPreprocessor
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from mmopt.engine.loading.prefetch import copy_batch
 from mmopt.engine.loops.step import TrainStep
 from mmopt.engine.memory.autocast import install_autocast
 from mmopt.engine.memory.device import DEVICE_TYPE, register_device
@@ -58,6 +59,7 @@ def record_steps(
     num_steps: int = 2,
     micro_batch: int | None = None,
     before_first: Callable[..., None] | None = None,
+    prefetches: bool = False,
 ) -> None:
     """Run optimizer steps; the first allocates the optimizer's state, the second shows the peak of all later ones.
 
@@ -69,6 +71,7 @@ def record_steps(
         num_steps: Optimizer steps.
         micro_batch: See :class:`~mmopt.engine.loops.step.TrainStep`.
         before_first: See :attr:`~mmopt.engine.loops.step.TrainStep.before_first`.
+        prefetches: Whether batches come from a stream of copies (:mod:`mmopt.engine.loading.prefetch`).
     """
     run_step = optim_wrapper.step
 
@@ -96,6 +99,10 @@ def record_steps(
             recorder.mark(f'iteration {iteration}')
             recorder.phase = 'forward'
             batch = make_batch()
+            if prefetches:
+                recorder.copies = True
+                batch = copy_batch(batch, model)
+                recorder.copies = False
             train_step(batch)
             del batch
             # Reference cycles would otherwise live until Python happens to look for them.
@@ -127,6 +134,7 @@ class Simulator:
         num_averaged: int = 0,
         micro_batch: int | None = None,
         before_first: Callable[..., None] | None = None,
+        prefetches: bool = False,
         device: torch.device | None = None,
         num_steps: int = 1,
     ) -> tuple[Trace, dict[str, int]]:
@@ -140,6 +148,7 @@ class Simulator:
             num_averaged: Copies of the weights that hooks keep (EMA).
             micro_batch: Samples per forward pass.
             before_first: Is called with the step and its first batch: what a run decides then.
+            prefetches: Whether the run copies batches in a stream of their own.
             device: Another device than the simulated GPU: with the CPU, the trace follows the CPU's rules and can be
                 compared with :mod:`mmopt.engine.memory.measure`.
             num_steps: Optimizer steps to run; after a single one its events are repeated, which gives the same in
@@ -176,6 +185,7 @@ class Simulator:
                 num_steps=num_steps,
                 micro_batch=micro_batch,
                 before_first=before_first,
+                prefetches=prefetches,
             )
         trace = recorder.trace
         recorder.trace = Trace([], [], [])  # what dies from now on is not part of it

@@ -34,6 +34,7 @@ class Allocation:
         operator: Name of the operator.
         kind: ``weights``, ``gradients``, ``optimizer``, ``inputs``, ``workspace`` or empty (activations and
             temporaries, told apart by the phase).
+        is_copied: Whether it belongs to the stream of copies, whose blocks serve no other stream.
     """
 
     size: int
@@ -41,6 +42,7 @@ class Allocation:
     module: str
     operator: str
     kind: str = ''
+    is_copied: bool = False
 
 
 @dataclass
@@ -122,6 +124,8 @@ class Recorder(TorchDispatchMode):
         self.workspace = workspace
         self.trace = Trace([], [], [])
         self.phase = 'setup'
+        self.copies = False
+        """Whether what is allocated now belongs to the stream of copies."""
         self._modules: list[str] = []
         self._live: dict[int, tuple[int, weakref.ref]] = {}  # storage -> number; the reference must stay alive
 
@@ -158,7 +162,14 @@ class Recorder(TorchDispatchMode):
         number = len(self.trace.allocations)
         size = storage.nbytes()
         self.trace.allocations.append(
-            Allocation(size, self.current_phase, self._modules[-1] if self._modules else '', _name(func))
+            Allocation(
+                size,
+                self.current_phase,
+                self._modules[-1] if self._modules else '',
+                _name(func),
+                'inputs' if self.copies else '',
+                self.copies,
+            )
         )
         self.trace.events.append((number, size))
         self._live[key] = (number, weakref.ref(storage, partial(self._free, key, number)))

@@ -11,6 +11,7 @@ from mmopt.engine.switches import Effect, report
 from mmopt.engine.switches.checkpoint_budget import checkpoint_to_budget
 from mmopt.engine.switches.checkpointing import budget_bytes, choose_modules
 from mmopt.structures import batch_size, split_batch
+from mmopt.utils.placement import device_of
 
 __all__ = ['CheckpointBudget']
 
@@ -43,7 +44,7 @@ class CheckpointBudget:
             return Effect(nothing, is_effective=False)
         part = split_batch(batch, _NUM_SAMPLES)[0]
         num_samples = min(batch_size(batch), step.micro_batch or batch_size(batch))
-        device_type = next(module.parameters()).device.type
+        device_type = device_of(module).type
 
         def run() -> Tensor:
             with step.optim_wrapper.autocast(device_type):

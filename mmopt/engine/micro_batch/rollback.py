@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmopt.engine.checkpoint_io import rng_state, set_rng_state
+from mmopt.utils.memory import page_locked
 from mmopt.utils.mps import copies_in_order
 from mmopt.utils.transfer import copy_all
 
@@ -42,9 +43,11 @@ class StepSnapshot:
             if param.grad is None:
                 continue
             if place not in self._host_grads:
-                self._host_grads[place] = torch.empty_like(
-                    param.grad, device='cpu', pin_memory=param.grad.device.type == 'cuda'
-                )
+                on_gpu = param.grad.device.type == 'cuda'
+                with page_locked(
+                    param.grad.nbytes, 'Set optimize.micro_batch to a number: nothing is kept to undo then.'
+                ):
+                    self._host_grads[place] = torch.empty_like(param.grad, device='cpu', pin_memory=on_gpu)
             # On CUDA's stream like all else: what follows it there waits, this process does not.
             self._host_grads[place].copy_(param.grad, non_blocking=copies_in_order(param.grad.device))
         self._rng = rng_state()

@@ -16,6 +16,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from mmopt.config.precision import AUTO, precision_of
 from mmopt.utils.errors import UserError
+from mmopt.utils.placement import device_of
 from mmopt.utils.type_names import type_names
 
 __all__ = [
@@ -67,7 +68,7 @@ def shard_model(model: nn.Module, min_params: int = 1_000_000) -> nn.Module:
     with torch.no_grad():
         for tensor in [*model.parameters(), *model.buffers()]:
             distributed.broadcast(tensor, 0)
-    device_type = next(model.parameters()).device.type
+    device_type = device_of(model).type
     mesh = init_device_mesh(device_type, (distributed.get_world_size(),))
     for block in _blocks(model, min_params):
         fully_shard(block, mesh=mesh)

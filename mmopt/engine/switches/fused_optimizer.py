@@ -9,7 +9,7 @@ from mmopt.config.precision import resolve_precision
 from mmopt.config.spelling import spelled
 from mmopt.engine.switches.effect import Effect
 from mmopt.registry import OPTIMIZERS
-from mmopt.utils.precision import this_device
+from mmopt.utils.precision import ComputeDevice
 
 __all__ = ['fuse_for_loss_scale', 'fuse_optimizer']
 
@@ -42,7 +42,9 @@ def fuse_optimizer(optim_wrapper: Mapping[str, Any], value: bool) -> tuple[dict[
     return wrapper, Effect(f'fused {kind}' if value else 'off')
 
 
-def fuse_for_loss_scale(optim_wrapper: Mapping[str, Any]) -> tuple[dict[str, Any], Effect | None]:
+def fuse_for_loss_scale(
+    optim_wrapper: Mapping[str, Any], device: ComputeDevice
+) -> tuple[dict[str, Any], Effect | None]:
     """Fuse an optimizer of fp16 on a GPU whose config does not say how it computes its step.
 
     torch's loss scaler leaves out a step with an infinite gradient. Only a fused kernel looks that up on the device;
@@ -50,6 +52,7 @@ def fuse_for_loss_scale(optim_wrapper: Mapping[str, Any]) -> tuple[dict[str, Any
 
     Args:
         optim_wrapper: The section of a lowered config; is not changed.
+        device: What the run computes on.
 
     Returns:
         The section to build, and what was done; None where nothing was.
@@ -62,7 +65,6 @@ def fuse_for_loss_scale(optim_wrapper: Mapping[str, Any]) -> tuple[dict[str, Any
     optimizer_class = _class_of(optimizer)
     if not getattr(optimizer_class, '__module__', '').startswith('torch.optim.'):
         return wrapper, None
-    device = this_device()
     if device.kind != 'cuda' or resolve_precision(wrapper, device) != 'fp16':
         return wrapper, None
     fused, effect = fuse_optimizer(wrapper, True)

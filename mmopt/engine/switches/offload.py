@@ -16,7 +16,9 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from mmopt.engine.switches.blocks import find_blocks, match_modules
 from mmopt.engine.switches.effect import Effect
+from mmopt.utils.memory import page_locked
 from mmopt.utils.mps import copies_in_order
+from mmopt.utils.placement import device_of
 
 __all__ = ['Offload', 'offload']
 
@@ -45,7 +47,7 @@ def offload(model: nn.Module, value: Any) -> Effect:
         if not modules:
             candidates = list(find_blocks(model)) or [name for name, _ in model.named_children()]
             return Effect(f'matched no module: patterns {patterns}, candidates {candidates[:8]}', is_effective=False)
-    device = next(model.parameters()).device
+    device = device_of(model)
     if device.type == 'cpu':
         return Effect('activations of a model on the CPU are in host memory already', is_effective=False)
     offload_modules(modules)
@@ -105,7 +107,8 @@ class Offload(saved_tensors_hooks):
         known = self._copies.get(key)
         if known is not None and not known[0].expired():  # an address may be given out again
             return known[1]
-        copy = torch.empty_like(tensor, device='cpu', pin_memory=tensor.is_cuda)
+        with page_locked(tensor.nbytes, 'Offload fewer modules (optimize.offload), or smaller parts of a batch.'):
+            copy = torch.empty_like(tensor, device='cpu', pin_memory=tensor.is_cuda)
         copy.copy_(tensor, non_blocking=copies_in_order(tensor.device))
         self.num_bytes += copy.nbytes
         packed = _OnHost(copy, tensor.device)

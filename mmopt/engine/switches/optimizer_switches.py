@@ -7,6 +7,7 @@ from mmopt.engine.switches.effect import Effect
 from mmopt.engine.switches.eight_bit import eight_bit
 from mmopt.engine.switches.fused_optimizer import fuse_for_loss_scale, fuse_optimizer
 from mmopt.engine.switches.scale_lr import lr_factor, scale_optimizer
+from mmopt.utils.precision import ComputeDevice, this_device
 
 __all__ = ['OPTIMIZER_SWITCHES', 'apply_to_optimizer']
 
@@ -18,7 +19,7 @@ OPTIMIZER_SWITCHES: dict[str, Callable[[Mapping[str, Any], Any], tuple[dict[str,
 
 
 def apply_to_optimizer(
-    optim_wrapper: Mapping[str, Any], cfg: Mapping[str, Any], world_size: int
+    optim_wrapper: Mapping[str, Any], cfg: Mapping[str, Any], world_size: int, device: ComputeDevice | None = None
 ) -> tuple[dict[str, Any], dict[str, Effect]]:
     """Apply the switches of a config to its optimizer.
 
@@ -26,6 +27,7 @@ def apply_to_optimizer(
         optim_wrapper: The section; is not changed.
         cfg: The whole lowered config.
         world_size: Processes of the run.
+        device: What it computes on; None: this machine's GPU, else its CPU.
 
     Returns:
         The section to build, and what each switch did, by key; on a GPU also what fp16 needs by itself.
@@ -36,7 +38,7 @@ def apply_to_optimizer(
         if optimize.get(name) is not None:
             wrapper, effects[name] = switch(wrapper, optimize[name])
     if optimize.get('fused_optimizer') is None:
-        wrapper, effect = fuse_for_loss_scale(wrapper)
+        wrapper, effect = fuse_for_loss_scale(wrapper, device or this_device())
         if effect is not None:
             effects['fused_optimizer'] = effect
     factor, reason = lr_factor(cfg, world_size)

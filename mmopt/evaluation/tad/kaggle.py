@@ -10,16 +10,26 @@ F1; actions are averaged within a laboratory, laboratories at last. Its fine pri
 """
 
 import csv
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from mmopt.ops.merge_events import resolve_overlaps
+from mmopt.structures.mice import mouse_name, target_name
 from mmopt.utils.errors import DataError
 
-__all__ = ['Event', 'kaggle_score', 'read_submission', 'resolve_overlaps', 'to_events', 'write_submission']
+__all__ = [
+    'Event',
+    'kaggle_score',
+    'read_submission',
+    'resolve_overlaps',
+    'short_names',
+    'to_events',
+    'write_submission',
+]
 
 COLUMNS = ('row_id', 'video_id', 'agent_id', 'target_id', 'action', 'start_frame', 'stop_frame')
 
@@ -129,36 +139,11 @@ def _count_video(
         count[2] += len(true - pred)
 
 
-def resolve_overlaps(events_N5: np.ndarray, scores_N: np.ndarray) -> np.ndarray:
-    """Give every frame of an agent-target pair to its best prediction.
-
-    Args:
-        events_N5: Start, stop, agent, target, action; whole frames.
-        scores_N: Scores; among equals the earlier wins.
-
-    Returns:
-        int64 events of the same columns without overlaps within a pair, ordered by pair and start. A prediction that a
-        better one divides becomes two.
-    """
-    events_N5 = events_N5.astype(np.int64)
-    resolved = []
-    for pair in sorted(set(map(tuple, events_N5[:, 2:4].tolist()))):
-        members = np.nonzero((events_N5[:, 2:4] == pair).all(1))[0]
-        action_T = np.full(events_N5[members, 1].max(), -1)
-        for n in members[np.argsort(-scores_N[members], kind='stable')][::-1]:
-            action_T[events_N5[n, 0] : events_N5[n, 1]] = events_N5[n, 4]
-        edges = np.nonzero(np.diff(action_T, prepend=-1, append=-1))[0]
-        resolved += [
-            (start, stop, *pair, action_T[start])
-            for start, stop in zip(edges[:-1], edges[1:], strict=True)
-            if action_T[start] >= 0
-        ]
-    return np.array(resolved, dtype=np.int64).reshape(-1, 5)
-
-
-def mouse_name(number: int) -> str:
-    """Return ``'mouse1'`` for 0; -1 is ``'all'``, a session annotated as a whole."""
-    return f'mouse{number + 1}' if number >= 0 else 'all'
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """Shorten ``laboratory/id`` to the id, which the competition's files have, where no two laboratories share it."""
+    ids = {name: name.rpartition('/')[2] for name in names}
+    num_videos = Counter(ids.values())
+    return {name: short if num_videos[short] == 1 else name for name, short in ids.items()}
 
 
 def to_events(video_id: str, events_N5: np.ndarray, classes: Sequence[str]) -> list[Event]:
@@ -175,7 +160,7 @@ def to_events(video_id: str, events_N5: np.ndarray, classes: Sequence[str]) -> l
         Event(
             video_id,
             mouse_name(agent),
-            'self' if agent == target >= 0 else mouse_name(target),
+            target_name(agent, target),
             classes[action],
             start,
             stop,

@@ -3,26 +3,25 @@
 Shape letters: N predictions, M true events; a row of five is start, stop, agent, target, action.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import cv2
 import numpy as np
-import torch
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.logging import print_log
 
 from mmopt.evaluation.class_names import class_names
 from mmopt.evaluation.tad.intervals import average_precision, count_frames, count_matches, f1, match_intervals
-from mmopt.evaluation.tad.kaggle import kaggle_score, mouse_name, resolve_overlaps, to_events, write_submission
-from mmopt.ops.segments import join_windows, segment_nms
+from mmopt.evaluation.tad.kaggle import kaggle_score, short_names, to_events, write_submission
+from mmopt.ops.merge_events import JOIN_MARGIN, NMS_IOU, SCORE_THRESHOLD, merge_windows, resolve_overlaps
 from mmopt.registry import METRICS
+from mmopt.structures.mice import mouse_name, target_name
 from mmopt.utils.timeline import draw_timeline
 
-__all__ = ['TemporalDetection', 'merge_windows']
+__all__ = ['TemporalDetection']
 
 
 @dataclass
@@ -39,59 +38,11 @@ class _Video:
     windows: list[np.ndarray] = field(default_factory=list)
 
 
-def merge_windows(
-    rows_N5: np.ndarray, scores_N: np.ndarray, windows_N2: np.ndarray, nms_iou: float, join_margin: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Turn the predictions of overlapping windows into those of a video.
-
-    Pieces that window borders cut are joined first: were duplicates removed before, a cut piece with the better score
-    could remove the whole event.
-
-    Args:
-        rows_N5: Predictions in frames of the video.
-        windows_N2: The window each comes from.
-        nms_iou: Overlap with a better prediction of the same triple above which a prediction is dropped.
-        join_margin: See :func:`mmopt.ops.segments.join_windows`.
-
-    Returns:
-        Predictions and scores, ordered by start; whole frames.
-    """
-    if not len(rows_N5):
-        return rows_N5.astype(np.int64).reshape(-1, 5), scores_N
-    triples, group_N = np.unique(rows_N5[:, 2:].astype(np.int64), axis=0, return_inverse=True)
-    joined, joined_scores, joined_groups = join_windows(
-        torch.from_numpy(rows_N5[:, :2].astype(np.float64)),
-        torch.from_numpy(scores_N),
-        torch.from_numpy(group_N.reshape(-1)),
-        torch.from_numpy(windows_N2.astype(np.float64)),
-        join_margin,
-    )
-    kept = segment_nms(joined, joined_scores, nms_iou, joined_groups)
-    segments, scores, groups = joined[kept].numpy(), joined_scores[kept].numpy(), joined_groups[kept].numpy()
-    start = np.round(segments[:, 0])
-    stop = np.maximum(np.round(segments[:, 1]), start + 1)
-    merged = np.concatenate((start[:, None], stop[:, None], triples[groups]), axis=1).astype(np.int64)
-    order = np.lexsort(merged.T[::-1])
-    return merged[order], scores[order]
-
-
 @METRICS.register_module()
 class TemporalDetection:
     """Score predicted intervals against whole videos.
 
-    ============================ ======================================================================================
-    ``F1``                       of intervals at IoU >= ``f1_iou``, counts pooled over videos and actions; likewise
-                                 ``precision`` and ``recall``; ``F1.<action>`` by action
-    ``F1_exclusive``             the same after :func:`~mmopt.evaluation.tad.kaggle.resolve_overlaps`
-    ``mAP``                      mean over actions that occur and over ``tious``; ``mAP.tIoU50`` and so on are its parts
-    ``kaggle_F``                 the competition's score, which is defined after ``resolve_overlaps``
-    ``frame_F1.<a>``             of the frames of an action, pooled over videos and pairs, after ``resolve_overlaps``
-    ``frame_F1_overlapping.<a>`` the same before it: of the frames of the intervals that ``F1`` counts
-    ============================ ======================================================================================
-
-    ``F1`` asks whether events were found one by one, ``frame_F1`` what a frame shows when it can show one action. Each
-    is there in both ways, and the tables' headers say which is which.
-
+    ============================ ===============================================================================
     Only rows of events are kept, no tensors; ranks exchange them at the end. Truth outside ``behaviors_labeled`` is
     not in the samples, and a model never predicts such a triple, so nothing there counts.
 
@@ -99,8 +50,8 @@ class TemporalDetection:
         score_threshold: Predictions below it count for mAP only.
         f1_iou: Least overlap of a right interval.
         tious: Overlaps of the mean average precision.
-        nms_iou: See :func:`merge_windows`.
-        join_margin: See :func:`merge_windows`; frames.
+        nms_iou: See :func:`~mmopt.ops.merge_events.merge_windows`.
+        join_margin: See :func:`~mmopt.ops.merge_events.merge_windows`; frames.
         out_dir: Folder for ``submission.csv`` and a timeline picture per video; None writes nothing.
         max_pictures: Timelines at most.
         prefix: Put before every key, with a slash.
@@ -116,11 +67,11 @@ class TemporalDetection:
 
     def __init__(
         self,
-        score_threshold: float = 0.5,
+        score_threshold: float = SCORE_THRESHOLD,
         f1_iou: float = 0.5,
         tious: Sequence[float] = (0.3, 0.4, 0.5, 0.6, 0.7),
-        nms_iou: float = 0.3,
-        join_margin: float = 8.0,
+        nms_iou: float = NMS_IOU,
+        join_margin: float = JOIN_MARGIN,
         out_dir: str | None = None,
         max_pictures: int = 16,
         prefix: str | None = None,
@@ -270,16 +221,13 @@ class TemporalDetection:
             return 0.0
         submission = [event for name, rows in resolved.items() for event in to_events(name, rows, classes)]
         labeled = {
-            name: {
-                f'{mouse_name(a)},{"self" if a == t >= 0 else mouse_name(t)},{classes[c]}'
-                for a, t, c in video.labeled.tolist()
-            }
+            name: {f'{mouse_name(a)},{target_name(a, t)},{classes[c]}' for a, t, c in video.labeled.tolist()}
             for name, video in videos.items()
         }
         return kaggle_score(solution, submission, labeled, {name: video.lab_id for name, video in videos.items()})
 
     def _write(self, folder: Path, videos: Mapping, truth: Mapping, resolved: Mapping, classes: Sequence[str]) -> None:
-        ids = _short_names(videos)
+        ids = short_names(videos)
         events = [event for name, rows in resolved.items() for event in to_events(ids[name], rows, classes)]
         write_submission(folder / 'submission.csv', events)
         for name, video in list(videos.items())[: self.max_pictures]:
@@ -287,10 +235,3 @@ class TemporalDetection:
             picture = draw_timeline(truth[name], resolved[name], (0, video.num_frames), classes, video.fps, title)
             cv2.imwrite(str(folder / f'timeline_{ids[name].replace("/", "_")}.png'), picture[..., ::-1])
         print_log(f'Wrote {len(events)} intervals to {folder / "submission.csv"} and timelines beside it.', 'current')
-
-
-def _short_names(names: Iterable[str]) -> dict[str, str]:
-    """Shorten ``laboratory/id`` to the id, which the competition's files have, where no two laboratories share it."""
-    ids = {name: name.rpartition('/')[2] for name in names}
-    num_videos = Counter(ids.values())
-    return {name: short if num_videos[short] == 1 else name for name, short in ids.items()}

@@ -9,6 +9,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from mmopt.mmcv1.registry import Registry
 from mmopt.mmcv1.standins.collate import scatter
+from mmopt.utils.placement import device_of
 
 __all__ = ['MODULE_WRAPPERS', 'MMDataParallel', 'MMDistributedDataParallel', 'is_module_wrapper']
 
@@ -67,7 +68,7 @@ class MMDistributedDataParallel(DistributedDataParallel):
     """torch's wrapper for batches with containers; a step goes through ``forward``, where gradients are reduced."""
 
     def _unwrapped(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        device: Any = next(self.module.parameters()).device
+        device: Any = device_of(self.module)
         return tuple(scatter(list(args), [device])[0]), scatter(kwargs, [device])[0]
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:

@@ -9,8 +9,10 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from mmopt.models.bev.complete import complete_bev
 from mmopt.models.bev.diffbev_weights import convert_diffbev
 from mmopt.models.bev.fixed_cameras import FixedCameras
+from mmopt.models.bev.inference import mean_probability
 from mmopt.models.bev.losses import (
     balanced_bce_sum,
     depth_bins,
@@ -20,6 +22,7 @@ from mmopt.models.bev.losses import (
 from mmopt.ops.bev_labels import decode_label_bits, encode_label_bits
 from mmopt.registry import MODELS
 from mmopt.structures import DataSample, require_samples
+from mmopt.structures.complete_graph import CompleteGraph
 
 __all__ = ['LSSSegmentor']
 
@@ -40,9 +43,14 @@ class LSSSegmentor(BaseModel):
         depth_weight: Weight of the depth supervision; above 0, samples must carry ``depth`` (float32 ``(H, W)`` at
             the neck's feature size, in meters, 0 where unknown).
         threshold: Probability above which a class is predicted.
+        eval_flip: Average the probabilities of the mirror image as well.
+
+    Raises:
+        ValueError: With ``eval_flip`` and a grid that does not reach as far to the left as to the right.
     """
 
     needs_all_classes = True
+    tta_options = dict(eval_flip=True)
     classes_remedy = 'the number of model.head.priors'
 
     def __init__(
@@ -55,6 +63,7 @@ class LSSSegmentor(BaseModel):
         uncertainty_weight: float = 0.001,
         depth_weight: float = 0.0,
         threshold: float = 0.5,
+        eval_flip: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         # Built here: MMEngine's base class would look the name up in its own registry unless a scope is set.
@@ -67,6 +76,12 @@ class LSSSegmentor(BaseModel):
         self.uncertainty_weight = uncertainty_weight
         self.depth_weight = depth_weight
         self.threshold = threshold
+        self.eval_flip = eval_flip
+        left, right, _ = self.neck.geometry.x_bound
+        if eval_flip and left != -right:
+            raise ValueError(f'LSSSegmentor: eval_flip mirrors the grid, whose x_bound {left, right} is not symmetric.')
+        self.keep_probabilities = False
+        """Whether predictions hold ``pred_probability`` as well: float16 (P, Z, X)."""
 
     def convert_weights(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Take the names of DiffBEV's checkpoints; see :mod:`mmopt.models.bev.diffbev_weights`."""
@@ -95,12 +110,12 @@ class LSSSegmentor(BaseModel):
         """
         if mode not in ('loss', 'predict', 'tensor'):
             raise ValueError(f"LSSSegmentor: mode must be 'loss', 'predict' or 'tensor', got {mode!r}.")
-        logits_BPZX, depth_logits_BDHW = self._logits(inputs, data_samples)
+        if mode == 'predict':
+            return self._predict(inputs, require_samples(data_samples, self, mode))
+        logits_BPZX, depth_logits_BDHW = self._logits(inputs, self._field(data_samples, 'intrinsics'))
         if mode == 'tensor':
             return logits_BPZX
         data_samples = require_samples(data_samples, self, mode)
-        if mode == 'predict':
-            return self._predictions(logits_BPZX, data_samples)
         if normalizers is None:
             normalizers = self.loss_normalizers(data_samples)
         return self._losses(logits_BPZX, depth_logits_BDHW, data_samples, normalizers)
@@ -116,6 +131,10 @@ class LSSSegmentor(BaseModel):
         """
         plan = self.neck.plan(self._field(data_samples, 'intrinsics'), self.head.priors_P.device)
         return FixedCameras(self.backbone, self.neck, self.head, plan)
+
+    def complete_graph(self, data_samples: Sequence[DataSample]) -> CompleteGraph:
+        """Return the model from images and cameras to the ground; see :mod:`mmopt.structures.complete_graph`."""
+        return complete_bev(self, data_samples)
 
     def loss_normalizers(self, data_samples: Sequence[DataSample]) -> dict[str, Tensor]:
         """Count what the losses are averaged over: *all* cells (valid or not), and pixels of known depth.
@@ -135,8 +154,7 @@ class LSSSegmentor(BaseModel):
             normalizers['num_depths'] = (bins_BHW >= 0).sum().clamp(min=1).float()
         return normalizers
 
-    def _logits(self, inputs: Tensor, data_samples: Sequence[DataSample] | None) -> tuple[Tensor, Tensor]:
-        intrinsics_B33 = self._field(data_samples, 'intrinsics')
+    def _logits(self, inputs: Tensor, intrinsics_B33: Tensor) -> tuple[Tensor, Tensor]:
         # Before the backbone: this reads the matrices on the host while the device is still free.
         plan = self.neck.plan(intrinsics_B33, inputs.device)
         lifted = self.neck(self.backbone(inputs), plan)
@@ -172,10 +190,17 @@ class LSSSegmentor(BaseModel):
                 losses['loss_depth'] = self.depth_weight * (total / normalizers['num_depths'].to(logits.device))
         return losses
 
-    def _predictions(self, logits_BPZX: Tensor, data_samples: Sequence[DataSample]) -> list[DataSample]:
-        bits_BZX = encode_label_bits(logits_BPZX.float().sigmoid() > self.threshold)
-        for sample, bits_ZX in zip(data_samples, bits_BZX, strict=True):
+    def _predict(self, inputs: Tensor, data_samples: Sequence[DataSample]) -> list[DataSample]:
+        def logits(images: Tensor, intrinsics_B33: Tensor) -> Tensor:
+            return self._logits(images, intrinsics_B33)[0]
+
+        intrinsics_B33 = self._field(data_samples, 'intrinsics')
+        probability_BPZX = mean_probability(logits, inputs, intrinsics_B33, flip=self.eval_flip)
+        bits_BZX = encode_label_bits(probability_BPZX > self.threshold)
+        for sample, bits_ZX, probability_PZX in zip(data_samples, bits_BZX, probability_BPZX, strict=True):
             sample.pred_bits = bits_ZX
+            if self.keep_probabilities:
+                sample.pred_probability = probability_PZX.half()
         return list(data_samples)
 
     def _field(self, data_samples: Sequence[DataSample] | None, name: str) -> Tensor:

@@ -15,6 +15,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmopt.models.common.norm import build_norm
+from mmopt.models.common.patch_transpose import PatchTranspose2d
 from mmopt.registry import MODELS
 
 __all__ = ['NUSCENES_PRIORS', 'PyramidHead']
@@ -52,7 +53,7 @@ class _Bottleneck(nn.Module):
         self.shortcut: nn.Module = nn.Identity()
         if upsample:
             self.shortcut = nn.Sequential()
-            self.shortcut.conv = nn.ConvTranspose2d(in_channels, out_channels, 2, stride=2, bias=False)
+            self.shortcut.conv = PatchTranspose2d(in_channels, out_channels, 2, bias=False)
             self.shortcut.norm = norm(out_channels)
         elif in_channels != out_channels:
             self.shortcut = nn.Sequential()

@@ -13,6 +13,8 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
+from mmopt.models.detection.complete import complete_detector
+from mmopt.models.detection.inference import gather_candidates
 from mmopt.models.detection.losses import (
     BOX_PREPROCESSOR,
     IOU_LOSSES,
@@ -24,6 +26,7 @@ from mmopt.models.detection.losses import (
 from mmopt.ops.nms import box_nms
 from mmopt.registry import MODELS
 from mmopt.structures import DataSample, require_samples
+from mmopt.structures.complete_graph import CompleteGraph
 
 __all__ = ['AnchorDetector']
 
@@ -50,13 +53,16 @@ class AnchorDetector(BaseModel):
         nms_iou: Overlap with a better prediction of the same class above which a prediction is dropped.
         max_candidates: Best predictions of an image that enter the suppression.
         max_predictions: Best ones that leave it.
+        eval_scales: Sizes in which predictions are looked for; suppression merges them.
+        eval_flip: Look in mirrored images as well.
         data_preprocessor: Config; the default only moves the batch to the device, without its boxes.
 
     Raises:
-        ValueError: If ``iou_loss`` is unknown, or there is not one weight per level.
+        ValueError: If ``iou_loss`` is unknown, there is not one weight per level, or a size is not positive.
     """
 
     classes_remedy = 'model.head.num_classes'
+    tta_options = dict(eval_scales=(0.83, 1.0, 1.2), eval_flip=True)
 
     def __init__(
         self,
@@ -73,12 +79,16 @@ class AnchorDetector(BaseModel):
         nms_iou: float = 0.5,
         max_candidates: int = 1000,
         max_predictions: int = 100,
+        eval_scales: Sequence[float] = (1.0,),
+        eval_flip: bool = False,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor or BOX_PREPROCESSOR, init_cfg)
         if iou_loss not in IOU_LOSSES:
             raise ValueError(f'AnchorDetector: iou_loss must be one of {sorted(IOU_LOSSES)}, got {iou_loss!r}.')
+        if not eval_scales or min(eval_scales) <= 0:
+            raise ValueError(f'AnchorDetector: eval_scales are positive and at least one, got {list(eval_scales)}.')
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(dict(neck, in_channels=self.backbone.out_channels))
         strides = self.backbone.strides
@@ -95,6 +105,7 @@ class AnchorDetector(BaseModel):
         self.nms_iou = nms_iou
         self.max_candidates = max_candidates
         self.max_predictions = max_predictions
+        self.eval_options: dict[str, Any] = dict(scales=tuple(eval_scales), flip=eval_flip)
 
     def forward(
         self,
@@ -125,13 +136,13 @@ class AnchorDetector(BaseModel):
                 f'AnchorDetector: the image is {inputs.shape[-2]}x{inputs.shape[-1]} (height x width); both must be '
                 f"multiples of {coarsest}: change the pipeline's Letterbox."
             )
+        if mode == 'predict':
+            return self._predict(*self.candidates(inputs), require_samples(data_samples, self, mode))
         outputs = self.head(self.neck(self.backbone(inputs)))
         if mode == 'tensor':
             return outputs
         data_samples = require_samples(data_samples, self, mode)
         with torch.autocast(inputs.device.type, enabled=False):
-            if mode == 'predict':
-                return self._predict(outputs, data_samples)
             truth = collect_boxes(data_samples)
             truth, positives = send_boxes(truth, find_positives(self.head, truth, self.max_ratio), inputs.device)
             if normalizers is None:
@@ -154,11 +165,30 @@ class AnchorDetector(BaseModel):
         positives_L = torch.stack([anchors_LA2.new_full((), max(len(level.box_N), 1)) for level in found])
         return dict(positives=positives_L, samples=anchors_LA2.new_full((), len(data_samples)))
 
-    def _predict(self, outputs: Sequence[Tensor], data_samples: Sequence[DataSample]) -> list[DataSample]:
-        boxes_BN4, scores_BNK = self.head.decode(outputs)
+    def complete_graph(self, data_samples: Sequence[DataSample]) -> CompleteGraph:
+        """Return the model from uint8 images to boxes; see :mod:`mmopt.structures.complete_graph`."""
+        del data_samples  # nothing depends on them
+        return complete_detector(self)
+
+    def candidates(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the boxes (B, N, 4) of all anchors, cells and views of the evaluation, and their scores (B, N, K)."""
+
+        def decode(images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+            outputs = self.head(self.neck(self.backbone(images_BCHW)))
+            with torch.autocast(inputs.device.type, enabled=False):
+                return self.head.decode(outputs)
+
+        return gather_candidates(decode, inputs, **self.eval_options, divisor=max(self.head.strides))
+
+    @property
+    def num_candidates(self) -> int:
+        """Best candidates of an image that enter the suppression: so many of every view."""
+        return self.max_candidates * len(self.eval_options['scales']) * (2 if self.eval_options['flip'] else 1)
+
+    def _predict(self, boxes_BN4: Tensor, scores_BNK: Tensor, data_samples: Sequence[DataSample]) -> list[DataSample]:
         best_BN, label_BN = scores_BNK.max(dim=-1)
         for sample, boxes_N4, best_N, label_N in zip(data_samples, boxes_BN4, best_BN, label_BN, strict=True):
-            top_N = best_N.topk(min(self.max_candidates, len(best_N))).indices
+            top_N = best_N.topk(min(self.num_candidates, len(best_N))).indices
             top_N = top_N[best_N[top_N] > self.score_threshold]
             height, width = sample.img_shape
             limit_4 = boxes_N4.new_tensor([width, height, width, height])

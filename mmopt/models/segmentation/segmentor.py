@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmopt.models.segmentation.bisenetv2 import BilateralFeatures
+from mmopt.models.segmentation.complete import complete_segmentor
 from mmopt.models.segmentation.inference import average_probabilities
 from mmopt.models.segmentation.losses import (
     EDGE_BIT,
@@ -27,6 +28,7 @@ from mmopt.models.segmentation.losses import (
 from mmopt.models.segmentation.point_head import labels_at
 from mmopt.registry import MODELS
 from mmopt.structures import DataSample, require_samples
+from mmopt.structures.complete_graph import CompleteGraph
 
 __all__ = ['BoundarySegmentor']
 
@@ -70,6 +72,7 @@ class BoundarySegmentor(BaseModel):
     """
 
     needs_all_classes = True
+    tta_options = dict(eval_scales=(0.75, 1.0, 1.25), eval_flip=True)
     classes_remedy = 'num_classes of head, auxiliary_heads and point_head'
 
     def __init__(
@@ -131,6 +134,8 @@ class BoundarySegmentor(BaseModel):
         self.eval_options: dict[str, Any] = dict(
             scales=tuple(eval_scales), flip=eval_flip, window=eval_window, stride=eval_stride
         )
+        self.keep_probabilities = False
+        """Whether predictions hold ``pred_probability`` as well: float16 (K, H, W) in the size of the file."""
         self._whole_batch: int | None = None
         self._said_inexact = False
 
@@ -174,6 +179,10 @@ class BoundarySegmentor(BaseModel):
                 'give all training images one size (RandomScaleCropFlip), a multiple of pad_size_divisor.'
             )
         return self._losses(self.backbone(inputs), data_samples, normalizers)
+
+    def complete_graph(self, data_samples: Sequence[DataSample]) -> CompleteGraph:
+        """Return the model from uint8 images to classes; see :mod:`mmopt.structures.complete_graph`."""
+        return complete_segmentor(self, data_samples)
 
     @property
     def needs_regions(self) -> bool:
@@ -290,6 +299,8 @@ class BoundarySegmentor(BaseModel):
             if size != (height, width):
                 probability_KHW = F.interpolate(probability_KHW[None], size, mode='bilinear', align_corners=False)[0]
             sample.pred_label = probability_KHW.argmax(dim=0).to(torch.uint8)
+            if self.keep_probabilities:
+                sample.pred_probability = probability_KHW.half()
         return samples
 
     def _field(self, data_samples: Sequence[DataSample] | None, name: str) -> Tensor:

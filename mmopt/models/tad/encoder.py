@@ -99,8 +99,3 @@ class ConvBiLSTM(nn.Module):
             with torch.autocast('cpu', enabled=False):
                 return self.lstm(x_BPC.float())[0]
         return self.lstm(x_BPC)[0]
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """Return where a model lives."""
-    return next(model.parameters()).device

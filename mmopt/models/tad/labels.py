@@ -13,12 +13,14 @@ from torch import Tensor
 from mmopt.structures import DataSample
 from mmopt.utils.transfer import send
 
-__all__ = ['LABEL_PREPROCESSOR', 'BatchLabels', 'best_triples', 'collect_labels', 'masked_log_softmax']
+__all__ = ['LABEL_PREPROCESSOR', 'TTA_REASON', 'BatchLabels', 'best_triples', 'collect_labels', 'masked_log_softmax']
 
 LABEL_PREPROCESSOR = dict(
     type='mmopt.DevicePreprocessor', host_fields=('segments', 'agents', 'targets', 'actions', 'labeled')
 )
 """Config of what moves a batch to the device: labels stay on the host, where :func:`collect_labels` reads them."""
+
+TTA_REASON = 'a mirrored arena has other features, which the pipeline computes from the tracks'
 
 _FORBIDDEN = -1e4  # a logit that leaves no probability, yet keeps sums finite
 

@@ -3,14 +3,18 @@
 Shape letters: B batch, T frames, C channels, A actions (class A is background), G events, N intervals, M mice.
 """
 
+from collections.abc import Sequence
+
 import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from mmopt.models.tad.encoder import device_of
-from mmopt.models.tad.labels import LABEL_PREPROCESSOR, best_triples, collect_labels, masked_log_softmax
+from mmopt.models.tad.complete import complete_frames
+from mmopt.models.tad.labels import LABEL_PREPROCESSOR, TTA_REASON, best_triples, collect_labels, masked_log_softmax
 from mmopt.registry import MODELS
 from mmopt.structures import DataSample, require_samples
+from mmopt.structures.complete_graph import CompleteGraph
+from mmopt.utils.placement import device_of
 
 __all__ = ['FrameClassifier', 'find_runs']
 
@@ -53,6 +57,8 @@ class FrameClassifier(BaseModel):
     Raises:
         ValueError: If the encoder shortens the time axis, or ``smooth`` is even.
     """
+
+    tta_reason = TTA_REASON
 
     def __init__(
         self,
@@ -117,6 +123,11 @@ class FrameClassifier(BaseModel):
                 normalizers = self.loss_normalizers(data_samples) if normalizers is None else normalizers
                 return self._loss(outputs, data_samples, normalizers)
             return self._predict(outputs, data_samples)
+
+    def complete_graph(self, data_samples: Sequence[DataSample]) -> CompleteGraph:
+        """Return the model from the features of a window to intervals; see :mod:`mmopt.structures.complete_graph`."""
+        del data_samples  # nothing depends on them
+        return complete_frames(self)
 
     def _frame_triples(self, data_samples: list[DataSample], num_frames: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Return agent, target and action of every frame, (B, T, 3); -1 is no loss. Second: which are allowed."""

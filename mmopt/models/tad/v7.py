@@ -14,11 +14,20 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from mmopt.models.tad.encoder import device_of
-from mmopt.models.tad.labels import LABEL_PREPROCESSOR, BatchLabels, best_triples, collect_labels, masked_log_softmax
+from mmopt.models.tad.complete import complete_intervals
+from mmopt.models.tad.labels import (
+    LABEL_PREPROCESSOR,
+    TTA_REASON,
+    BatchLabels,
+    best_triples,
+    collect_labels,
+    masked_log_softmax,
+)
 from mmopt.ops.segments import IGNORED, decode_segments, make_anchors, match_anchors, segment_iou, segment_nms
 from mmopt.registry import MODELS
 from mmopt.structures import DataSample, require_samples
+from mmopt.structures.complete_graph import CompleteGraph
+from mmopt.utils.placement import device_of
 
 __all__ = ['IntervalDetector', 'focal_loss']
 
@@ -59,6 +68,8 @@ class IntervalDetector(BaseModel):
     Raises:
         ValueError: If ``window`` is not a multiple of the encoder's stride, or an anchor has no length.
     """
+
+    tta_reason = TTA_REASON
 
     def __init__(
         self,
@@ -153,6 +164,11 @@ class IntervalDetector(BaseModel):
                 normalizers = self.loss_normalizers(data_samples) if normalizers is None else normalizers
                 return self._loss(outputs, data_samples, normalizers)
             return self._predict(outputs, data_samples)
+
+    def complete_graph(self, data_samples: Sequence[DataSample]) -> CompleteGraph:
+        """Return the model from the features of a window to intervals; see :mod:`mmopt.structures.complete_graph`."""
+        del data_samples  # nothing depends on them
+        return complete_intervals(self)
 
     def _match(self, data_samples: list[DataSample]) -> tuple[BatchLabels, Tensor, Tensor]:
         """Return labels, the match of every anchor (B, A), and the triple of its event, -1 where there is none."""

@@ -11,8 +11,11 @@ from mmengine.model import BaseModel, ModuleList
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmopt.models.video.complete import complete_recognizer
 from mmopt.registry import MODELS
 from mmopt.structures import DataSample, require_samples
+from mmopt.structures.complete_graph import CompleteGraph
+from mmopt.utils.placement import device_of
 
 __all__ = ['MultiViewRecognizer']
 
@@ -53,6 +56,8 @@ class MultiViewRecognizer(BaseModel):
     Raises:
         ValueError: If there is neither encoder, or an option cannot work with the others.
     """
+
+    tta_reason = 'left and right mean something to drivers, views and keypoints'
 
     def __init__(
         self,
@@ -111,7 +116,7 @@ class MultiViewRecognizer(BaseModel):
                 streams.append(self.encoders[0].encode(self.early(videos)))
             elif len(self.encoders) == 1:
                 # One pass over all views: fewer, larger kernels.
-                streams += self.encoders[0](torch.cat(videos)).chunk(len(videos))
+                streams += self.encoders[0](torch.cat(videos)).unflatten(0, (len(videos), -1)).unbind()
             else:
                 streams += [encoder(video) for encoder, video in zip(self.encoders, videos, strict=True)]
         if self.keypoint_encoder is not None:
@@ -151,6 +156,11 @@ class MultiViewRecognizer(BaseModel):
                 sample.pred_label = scores_K.argmax()
             return data_samples
 
+    def complete_graph(self, data_samples: Sequence[DataSample]) -> CompleteGraph:
+        """Return the model from uint8 clips to scores; see :mod:`mmopt.structures.complete_graph`."""
+        del data_samples  # nothing depends on them
+        return complete_recognizer(self)
+
     def loss_normalizers(self, data_samples: list[DataSample]) -> dict[str, Tensor]:
         """Count the samples with a label, over the whole batch.
 
@@ -163,7 +173,7 @@ class MultiViewRecognizer(BaseModel):
         return dict(samples=(self._labels(data_samples) >= 0).sum().clamp(min=1).float())
 
     def _labels(self, data_samples: list[DataSample]) -> Tensor:
-        device = next(self.parameters()).device
+        device = device_of(self)
         return torch.stack([sample.label for sample in data_samples]).to(device)
 
     def _loss(

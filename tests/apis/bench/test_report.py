@@ -234,7 +234,7 @@ TABLES = REPO / 'benchmarks' / 'tables'
 
 @pytest.mark.parametrize('name', table_names(TABLES))
 def test_every_row_of_a_shipped_table_is_a_config_that_can_be_run(name):
-    table = load_table(TABLES / f'{name}.py', root=REPO, demo=True)
+    table = load_table(TABLES / f'{name}.py', demo=True)
     assert any(setting.claimed for setting in table.settings)
     assert len({setting.name for setting in table.settings}) == len(table.settings)
     lowered = [setting.load().to_dict() for setting in table.settings]

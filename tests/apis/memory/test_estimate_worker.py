@@ -32,7 +32,7 @@ def test_a_batch_that_batch_statistics_refuse_is_named_with_the_smallest_one():
 
 
 def test_the_search_takes_it_as_too_large_and_finds_nothing():
-    asked = dict(batch_size=2, precision='fp32', checkpointing='none', reserved=1000)
+    asked = dict(batch_size=2, precision='fp32', checkpointing='none', reserved=1000, num_events=9)
     assert session(REFUSAL).largest(asked, capacity=900, slack=0.1)['batch_size'] == 0
 
 

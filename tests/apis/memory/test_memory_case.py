@@ -1,5 +1,7 @@
 """What is estimated comes from the data where it is asked to: the samples with the most labels, and what lacks."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -42,3 +44,22 @@ def test_without_a_gpu_an_automatic_precision_is_estimated_as_on_those_that_have
     assert load_case(CONFIG).precision == 'bf16'
     assert load_case(CONFIG, precision='auto').precision == 'bf16'
     assert load_case(CONFIG, precision='fp32').precision == 'fp32'
+
+
+@pytest.mark.parametrize(('device', 'fused'), [('simgpu', True), ('cpu', None)])
+def test_fp16_is_estimated_with_the_optimizer_that_a_gpu_gets(monkeypatch, device, fused):
+    case = load_case(CONFIG, precision='fp16', optimizer='AdamW')
+    monkeypatch.setattr('mmopt.apis.memory.case.device_of', lambda model: SimpleNamespace(type=device))
+    wrapper = case.build_optim_wrapper(torch.nn.Linear(2, 2))
+    assert wrapper.optimizer.defaults['fused'] is fused
+
+
+def test_a_run_with_workers_copies_ahead_unless_it_is_told_not_to():
+    case = load_case(CONFIG)
+    case.cfg.train_dataloader.num_workers = 2
+    assert case.prefetches
+    case.cfg.train_cfg.device_prefetch = False
+    assert not case.prefetches
+    case.cfg.train_cfg.device_prefetch = True
+    case.cfg.train_dataloader.num_workers = 0
+    assert not case.prefetches

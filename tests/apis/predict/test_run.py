@@ -15,7 +15,9 @@ from mmopt.apis import Predictor, evaluate, load_config
 from mmopt.apis.predict.run import predict_into
 from mmopt.apis.predict.writers import choose_formats
 from mmopt.apis.run.facts import build_dataset
+from mmopt.datasets.common.predict import Result
 from mmopt.datasets.detection.coco_file import read_coco
+from mmopt.datasets.detection.result import DetectionResult
 from mmopt.evaluation.detection.coco_scores import ImageBoxes, coco_scores
 from mmopt.registry import METRICS
 from mmopt.structures import DataSample
@@ -169,8 +171,8 @@ def _stop_after(predictor: Predictor, num_batches: int, log: list[str]) -> None:
     """Let a predictor note what it predicts, and fail behind so many batches."""
     predict = predictor.predict_batches
 
-    def limited(batches, *, skip=None):
-        for number, batch in enumerate(predict(batches, skip=skip)):
+    def limited(batches, **kwargs):
+        for number, batch in enumerate(predict(batches, **kwargs)):
             if number == num_batches:
                 raise _Stopped
             log.extend(item.file for item, _ in batch)
@@ -279,6 +281,40 @@ def test_one_process_at_a_time_predicts_into_a_folder(detector, pictures, tmp_pa
 
 
 def test_an_unknown_format_is_refused_with_those_that_there_are():
-    with pytest.raises(UserError, match='--format mp4: detection has json, coco, csv, yolo, png'):
-        choose_formats('detection', ['csv', 'mp4'])
-    assert choose_formats('another', None) == ['json']
+    with pytest.raises(UserError, match='--format npz: detection has json, coco, csv, yolo, png, mp4'):
+        choose_formats(DetectionResult, ['csv', 'npz'])
+    assert choose_formats(type('Another', (Result,), dict(task='another')), None) == ['json']
+
+
+def test_probabilities_are_written_on_request(segmentor, tmp_path):
+    predictor = Predictor(segmentor.checkpoint)
+    predict_into(predictor, segmentor.pictures[:2], tmp_path)
+    assert not (tmp_path / 'probabilities').exists()
+    predict_into(predictor, segmentor.pictures[:2], tmp_path, formats=['npz', 'png'])
+    name = Path(segmentor.pictures[0]).stem
+    with np.load(tmp_path / 'probabilities' / f'{name}.npz') as arrays:
+        probabilities_KHW, classes = arrays['probabilities'], arrays['classes'].tolist()
+    label = cv2.imread(str(tmp_path / 'labels' / f'{name}.png'), cv2.IMREAD_UNCHANGED)
+    assert tuple(classes) == predictor.classes
+    assert probabilities_KHW.shape == (len(classes), 64, 96)
+    assert np.allclose(probabilities_KHW.astype(np.float32).sum(axis=0), 1, atol=5e-3)
+    # Halves round, so that nearly equal probabilities may change places.
+    best = np.take_along_axis(probabilities_KHW, label[None].astype(np.int64), axis=0)[0]
+    assert (best >= probabilities_KHW.max(axis=0) - np.float16(1e-3)).all()
+
+
+def test_every_nth_picture_is_drawn(segmentor, tmp_path):
+    predict_into(Predictor(segmentor.checkpoint), segmentor.pictures, tmp_path, show_every=3)
+    stems = [Path(path).stem for path in segmentor.pictures]
+    assert sorted(path.stem for path in (tmp_path / 'pictures').iterdir()) == sorted(stems[::3])
+    assert sorted(path.stem for path in (tmp_path / 'labels').iterdir()) == sorted(stems)
+
+
+def test_overwriting_removes_what_was_predicted_and_nothing_else(detector, pictures, tmp_path):
+    out = tmp_path / 'out'
+    predict_into(Predictor(detector.checkpoint), pictures, out)
+    (out / 'labels' / 'mine.txt').write_text('mine')
+    predict_into(Predictor(detector.checkpoint), pictures[:1], out, formats=['yolo'], confidence=0.3, overwrite=True)
+    assert sorted(path.name for path in (out / 'labels').iterdir()) == ['größe 0.txt', 'mine.txt']
+    assert not list((out / 'pictures').iterdir())
+    assert len((out / 'records.jsonl').read_bytes().splitlines()) == 1

@@ -89,7 +89,8 @@ def test_arrays_have_numbers_for_names():
         ('empty', 'neither the folder nor its subfolders hold a picture'),
         ('empty/*.png', 'no picture .* has such a name'),
         ('empty.txt', 'the list names no picture'),
-        ('film.mp4', 'is a film, which cannot be predicted yet'),
+        ('missing/%06d.png', 'folder of the source .*missing does not exist'),
+        ('empty/%06d.png', 'no file has such a name with a number'),
         ('latin.txt', 'a list is a text in UTF-8'),
         ('no_such.jpg', 'source .*no_such.jpg does not exist'),
         (None, 'There is no source'),
@@ -98,7 +99,6 @@ def test_arrays_have_numbers_for_names():
 def test_an_empty_or_wrong_source_is_one_line(tmp_path, source, match):
     (tmp_path / 'empty').mkdir()
     (tmp_path / 'empty.txt').write_text('\n\n')
-    (tmp_path / 'film.mp4').write_bytes(b'x')
     (tmp_path / 'latin.txt').write_bytes('größe.png'.encode('latin-1'))
     with pytest.raises(UserError, match=match) as caught:
         list_items([] if source is None else [str(tmp_path / source)])

@@ -27,7 +27,7 @@ class Trained:
     pictures: list[str]
 
 
-def _save(name: str, options: list[str], folder: Path, pictures: list[Path]) -> Trained:
+def _save(name: str, options: list[str], folder: Path, pictures: list[Path], channels: int = 3) -> Trained:
     config = str(REPO / 'configs' / 'demo' / f'{name}.py')
     torch.manual_seed(0)
     cfg = load_config(config, options=options)
@@ -35,7 +35,7 @@ def _save(name: str, options: list[str], folder: Path, pictures: list[Path]) -> 
     model = MODELS.build(model_config(cfg))
     with torch.no_grad():  # scores and classes that differ from place to place
         for _ in range(20):
-            model(torch.randn(4, 3, 64, 96), mode='tensor')  # statistics for the normalization
+            model(torch.randn(4, channels, 64, 96), mode='tensor')  # statistics for the normalization
         for name_of, parameter in model.named_parameters():
             if 'head' in name_of and name_of.endswith('bias'):
                 parameter.zero_()
@@ -69,3 +69,15 @@ def make_segmentor(folder: Path) -> Trained:
     ]  # fmt: skip
     pictures = sorted((root / 'leftImg8bit' / 'val').rglob('*_leftImg8bit.*'))
     return _save('bisenetv2_cityscapes', options, folder, pictures)
+
+
+def make_fusion(folder: Path) -> Trained:
+    """Make a detector of pairs: a picture and the event frame of the same moment, as FRED has them."""
+    root = make_fred(folder / 'fred', 8, 8, (90, 160)).out
+    branch = dict(type='CSPDarknet', depth=0.33, width=0.125)
+    options = [
+        f'data.data_root={root}', f'model.backbone.backbones=[{branch!r},{branch!r}]', 'model.score_threshold=0.0',
+        'data.test_dataloader.samples_per_gpu=4', 'data.workers_per_gpu=0',
+    ]  # fmt: skip
+    listed = json.loads((root / 'annotations' / 'fusion_val.json').read_text())['images']
+    return _save('yolov5_fred_fusion', options, folder, [root / image['file_name'] for image in listed], channels=6)

@@ -48,7 +48,7 @@ def test_more_classes_in_the_data_than_in_the_model_are_refused_for_every_task(t
     model = outline(cfg)
     outputs = model.num_classes
     assert outputs >= 1
-    assert check_model(cfg, Named(outputs)) == ()
+    assert check_model(cfg, Named(outputs)).notes == ()
     remedy = model.classes_remedy if hasattr(model, 'classes_remedy') else 'model.num_classes'
     for extra in (1, 20):
         with pytest.raises(
@@ -130,7 +130,7 @@ class BaseBackbone(BaseModule):
 
 def notes(tmp_path, model: dict | None = None, **changes) -> str:
     cfg = toy_config(tmp_path, by_epoch=True, model=dict(type='FrozenToyModel') | (model or {}), **changes)
-    return '\n'.join(check_model(Config(cfg), None))
+    return '\n'.join(check_model(Config(cfg), None).notes)
 
 
 def test_frozen_weights_that_nothing_filled_are_named_with_the_remedy(tmp_path):
@@ -166,7 +166,7 @@ def test_frozen_weights_that_a_checkpoint_fills_are_fine(tmp_path):
 
 def test_the_published_drone_config_says_that_its_backbone_is_frozen_and_random():
     cfg = Config(lower(Config.fromfile(REPO / 'configs' / 'baseline' / 'yolov5m_fred_rgb.py').to_dict()))
-    (note,) = check_model(cfg, None)
+    (note,) = check_model(cfg, None).notes
     assert note.startswith('backbone (')
     assert 'frozen until epoch' in note
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmopt.apis.run.check_model import ModelFacts
 from mmopt.apis.run.facts import Facts, Start, collect_facts, data_folders, world_size_of
 from mmopt.apis.run.preflight import describe_run
 from mmopt.utils.precision import cpu_device, cuda_device, mps_device
@@ -57,6 +58,21 @@ def entries(cfg=CFG, facts=FACTS) -> dict[str, str]:
 
 def warnings(cfg=CFG, facts=FACTS) -> str:
     return '\n'.join(describe_run(cfg, facts).warnings)
+
+
+@pytest.mark.parametrize(
+    ('model', 'text'),
+    [
+        (ModelFacts((), 'V7', 3_176_139), 'V7, 3,176,139 parameters (12.1 MiB in fp32)'),
+        (
+            ModelFacts((), 'YOLOv5', 21_172_173, 7_000_000),
+            'YOLOv5, 21,172,173 parameters, 7,000,000 of them frozen (80.8 MiB in fp32)',
+        ),
+        (ModelFacts((), 'Lazy'), 'Lazy, its parameters are counted with the first batch'),
+    ],
+)
+def test_the_model_is_named_with_its_parameters(model, text):
+    assert entries(facts=replace(FACTS, model=model))['model'] == text
 
 
 def test_a_sound_run_is_described_without_a_warning():

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from mmopt.datasets.bev import NuScenesBEVDataset, draw_bev_map
+from mmopt.datasets.bev.pictures import draw_bev_sample
 from mmopt.datasets.common.pictures import contact_sheet, to_uint8_image
 from mmopt.structures import DataSample
 
@@ -46,6 +47,19 @@ def test_a_data_set_draws_its_samples_with_and_without_prediction(make_nuscenes)
     # A perfect prediction looks like the truth: the last two panels (600 wide, 18 apart) agree.
     rows = slice(90, 670)
     assert np.array_equal(both[rows, -618:-18], both[rows, -1236:-636])
+
+
+def test_a_map_has_a_scale_and_a_prediction_alone_has_no_other_panel():
+    picture = draw_bev_map(np.zeros((2, 196, 200), bool), np.ones((196, 200), bool), PALETTE)
+    # 10 m are 40 cells of 3 pixels.
+    assert (picture[588 - 12, :600] == (232, 234, 238)).all(axis=-1).sum() == 120
+    pred = np.zeros((2, 196, 200), bool)
+    pred[0, :50] = True
+    image = np.zeros((90, 160, 3), np.uint8)
+    known = dict(title='a', classes=('road', 'car'), palette=PALETTE)
+    alone = draw_bev_sample(image, None, None, pred, **known)
+    both = draw_bev_sample(image, pred, np.ones((196, 200), bool), pred, **known)
+    assert both.shape[1] == alone.shape[1] + 618
 
 
 def test_a_normalized_image_is_shown_as_it_was():

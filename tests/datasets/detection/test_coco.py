@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mmopt.datasets.detection import CocoDataset
-from mmopt.datasets.detection.pictures import PREDICTION, TRUTH, draw_boxes
+from mmopt.datasets.detection.pictures import PREDICTION, TRUTH, class_color, draw_boxes
 from mmopt.structures import DataSample
 from mmopt.utils.errors import DataError, DataNotFoundError
 from tests.datasets.detection.conftest import LOAD
@@ -82,7 +82,7 @@ def test_pictures_show_boxes_predictions_and_pairs(coco_root):
     assert not (plain == PREDICTION).all(axis=-1).any()
     sample.pred_boxes, sample.pred_scores = torch.tensor([[5.0, 30.0, 40.0, 60.0]]), torch.tensor([0.9])
     sample.pred_labels = torch.tensor([1])
-    assert (dataset.draw(sample, packed['inputs']) == PREDICTION).all(axis=-1).any()
+    assert (dataset.draw(sample, packed['inputs']) == class_color(1)).all(axis=-1).any()
     pipeline = [dict(type='LoadImagePair'), dict(type='Letterbox', size=64), dict(type='PackDetection')]
     pair = build(coco_root, pipeline=pipeline)
     packed = pair[2]
@@ -203,3 +203,45 @@ def test_a_file_of_another_size_than_the_json_says_is_named(coco_root, change_js
     change_json(lambda coco: coco['images'][1].update(height=30, width=40))
     with pytest.raises(DataError, match=r'images/1.png: the file is 60x80 \(height x width\), the json says 30x40'):
         build(coco_root)[1]
+
+
+def test_truth_and_prediction_are_told_apart_without_colors():
+    """The truth's frame is interrupted on every side, the prediction's on none; where both agree, both show."""
+
+    def rows(truth: bool, prediction: bool) -> np.ndarray:
+        sample = DataSample()
+        box = torch.tensor([[100.0, 100, 300, 200]])
+        sample.boxes = box if truth else box[:0]
+        sample.labels = torch.zeros(int(truth), dtype=torch.int64)
+        if prediction:
+            sample.pred_boxes, sample.pred_scores = box, torch.tensor([0.9])
+            sample.pred_labels = torch.tensor([0])
+        return draw_boxes(np.full((600, 600, 3), 200, np.uint8), sample, ('drone', 'bird'))
+
+    sides = [(slice(100, 101), slice(110, 290)), (slice(200, 201), slice(110, 290))]
+    sides += [(slice(110, 190), slice(100, 101)), (slice(110, 190), slice(300, 301))]
+    for rows_of, columns in sides:
+        truth, prediction, both = (rows(*shown)[rows_of, columns] for shown in ((1, 0), (0, 1), (1, 1)))
+        assert 0.3 < (truth == TRUTH).all(axis=-1).mean() < 0.8
+        assert (prediction == PREDICTION).all(axis=-1).mean() == 1
+        assert (both == TRUTH).all(axis=-1).any()
+        assert (both == PREDICTION).all(axis=-1).any()
+
+
+def test_the_truth_has_its_class_names():
+    sample = DataSample()
+    sample.boxes = torch.tensor([[100.0, 100, 300, 200]])
+    empty = np.zeros((600, 600, 3), np.uint8)
+    unnamed = draw_boxes(empty, sample, ('drone', 'bird'))
+    sample.labels = torch.tensor([1])
+    named = draw_boxes(empty, sample, ('drone', 'bird'))
+    below = slice(204, 220), slice(100, 140)
+    assert not unnamed[below].any()
+    assert (named[below].max(axis=-1) > 100).sum() > 20
+
+
+def test_classes_have_light_colors_of_their_own():
+    colors = [class_color(label) for label in range(8)]
+    assert len(set(colors)) == 8
+    assert TRUTH not in colors
+    assert all(0.2126 * red + 0.7152 * green + 0.0722 * blue > 110 for red, green, blue in colors)

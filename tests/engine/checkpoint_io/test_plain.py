@@ -11,11 +11,8 @@ from mmengine.logging import MessageHub
 from torch import nn
 
 from mmopt.engine import checkpoint_io
-from mmopt.engine.checkpoint_io import (
-    load,
-    save,
-    to_plain,
-)
+from mmopt.engine.checkpoint_io import load, save, to_plain
+from mmopt.engine.checkpoint_io.plain import from_device
 
 
 class Mode(IntEnum):
@@ -64,6 +61,39 @@ def test_tied_weights_stay_tied_and_views_do_not_drag_their_storage_along(tmp_pa
     weights = load(tmp_path / 'a.pth')['state_dict']
     assert weights['a'].data_ptr() == weights['b'].data_ptr()
     assert (tmp_path / 'a.pth').stat().st_size < 20_000
+
+
+class OnGpu(torch.Tensor):
+    """A tensor that says it lies on a GPU, and counts how often it is copied from there."""
+
+    num_copies = 0
+
+    @property
+    def device(self):
+        return torch.device('cuda', 0)
+
+    def detach(self):
+        return self
+
+    def to(self, device):
+        assert device == 'cpu'
+        OnGpu.num_copies += 1
+        return self.as_subclass(torch.Tensor).clone()
+
+
+def test_what_came_from_a_gpu_is_copied_once_although_training_goes_on(monkeypatch):
+    monkeypatch.setattr(OnGpu, 'num_copies', 0)
+    weight = torch.ones(3).as_subclass(OnGpu)
+    on_host = torch.ones(2)
+    state = from_device(dict(weight=weight, tied=[weight], moment=on_host, betas=(0.9, 0.99)))
+    assert OnGpu.num_copies == 1
+    plain = to_plain(state, copy=True)
+    assert plain['weight'].data_ptr() == plain['tied'][0].data_ptr() == state['weight'].data_ptr()
+    assert plain['moment'].data_ptr() != on_host.data_ptr(), 'the training writes to it'
+    assert plain['betas'] == (0.9, 0.99)
+    # Who puts something else in its place, as the hooks of averages do, gets that copied.
+    state['weight'] = torch.zeros(3)
+    assert to_plain(state, copy=True)['weight'].data_ptr() != state['weight'].data_ptr()
 
 
 def test_memory_format_survives(tmp_path):

@@ -14,7 +14,7 @@ from torch import nn
 
 from mmopt.engine.hooks import LoggerHook, MemorySnapshotHook, PeakMemoryHook, PlateauHook, peak_memory_hook
 from mmopt.engine.hooks.plateau_hook import Plateau
-from mmopt.engine.hooks.resource_warnings import memory_warning, retry_warning, waiting_warning
+from mmopt.engine.hooks.resource_warnings import memory_warning, retry_warning, room_hint, waiting_warning
 from mmopt.utils import core_utilization
 from mmopt.utils.core_utilization import CoreUtilization
 from mmopt.utils.memory import PeakMemory, workers_gib
@@ -78,6 +78,22 @@ def test_a_full_card_is_warned_of_once_and_each_new_retry_again(runner, fake_car
     assert len(full) == 1
     assert "optimize.micro_batch='auto'" in full[0]
     assert [text.split(' time')[0] for text in retries] == ['The allocator ran full 1', 'The allocator ran full 2']
+
+
+def test_a_half_empty_card_is_told_of_once_when_the_peak_is_known(runner, fake_card, caplog):
+    caplog.set_level('INFO')
+    fake_card([PeakMemory(1.0, gib, 0) for gib in (9.0, 3.0, 4.0, 4.0)])
+    run_iterations(PeakMemoryHook(), runner, 8)
+    assert not [record for record in caplog.records if 'empty' in record.message]  # the first line had a peak of 9
+    fake_card([PeakMemory(1.0, gib, 0) for gib in (2.0, 4.0, 3.0, 3.0)])
+    run_iterations(PeakMemoryHook(), runner, 8)
+    (record,) = [record for record in caplog.records if 'empty' in record.message]
+    assert record.message.startswith('The card is 60% empty (peak 4.0 of 10.0 GiB): raise data.samples_per_gpu (now ')
+
+
+@pytest.mark.parametrize(('reserved', 'says'), [(4.9, True), (5.0, False), (9.9, False)])
+def test_the_hint_about_room_ends_at_half_of_the_card(reserved, says):
+    assert (room_hint(reserved, 10.0, 4) is not None) == says
 
 
 def test_an_idle_card_whose_loader_is_late_is_warned_of(runner, fake_card, caplog):

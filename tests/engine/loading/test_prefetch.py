@@ -115,3 +115,24 @@ def test_on_a_gpu_batches_arrive_whole_while_kernels_run():
         sums.append(batch.sum())
         batches.advance()
     assert [value.item() for value in sums] == [float(i) * 64 * (1 << 18) for i in range(4)]
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_the_next_batch_arrives_before_the_kernels_are_done_that_were_launched_before_it():
+    device = torch.device('cuda')
+    host = [torch.full((64, 1 << 18), float(i)).pin_memory() for i in range(2)]
+    streams = CudaStreams(device)
+    batches = PrefetchedBatches(iter(host), lambda batch: batch.to(device, non_blocking=True), streams)
+    square = torch.randn(8192, 8192, device=device)
+    square @ square  # makes the library's workspace
+    batches.take()
+    torch.cuda.synchronize()
+    for _ in range(200):  # seconds, where 64 MiB take some milliseconds
+        square = (square @ square).clamp(-1, 1)
+    launched = torch.cuda.Event()
+    launched.record()
+    batches.advance()
+    copied = batches._next[1]
+    copied.synchronize()
+    assert not launched.query()
+    torch.cuda.synchronize()

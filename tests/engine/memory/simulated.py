@@ -1,5 +1,6 @@
 """Everything that needs the simulated GPU, run in a process of its own: prints its findings as one line of JSON."""
 
+import dataclasses
 import json
 import sys
 import time
@@ -9,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mmopt.engine.memory.estimate import estimate
-from mmopt.engine.memory.kernels import choose_attention
+from mmopt.engine.memory.kernels import _attention, choose_attention
 from mmopt.engine.memory.measure import measure_on_cpu
 from mmopt.engine.memory.simulate import Simulator
 from mmopt.engine.memory.trace import Recorder
@@ -86,7 +87,13 @@ def attention() -> dict:
             half_with_bias=choose_attention(query(torch.float16), bias),
             single=choose_attention(query(torch.float32), None),
             odd_head=choose_attention(query(torch.float32, 30), None),
-            turing=choose_attention(query(torch.float16), None, has_flash=False),
+            turing=choose_attention(query(torch.float16), None, (7, 5)),
+            hopper=choose_attention(query(torch.float16), None, (9, 0)),
+            hopper_with_bias=choose_attention(query(torch.bfloat16), bias, (9, 0)),
+            hopper_with_trained_bias=choose_attention(query(torch.float16), bias.clone().requires_grad_(), (9, 0)),
+            hopper_single=choose_attention(query(torch.float32), None, (9, 0)),
+            hopper_odd_head=choose_attention(query(torch.float16, 36), None, (9, 0)),
+            workstation=choose_attention(query(torch.float16), None, (12, 0)),
         )
         recorder = Recorder('simgpu')
         leaf = [query(torch.float16).requires_grad_() for _ in range(3)]
@@ -94,6 +101,13 @@ def attention() -> dict:
         with recorder:
             F.scaled_dot_product_attention(*leaf, attn_mask=trained_bias).sum().backward()
         out['operators'] = sorted({a.operator for a in recorder.trace.allocations if 'scaled_dot' in a.operator})
+        with recorder:
+            leaf = [query(torch.bfloat16).requires_grad_() for _ in range(3)]
+            _attention((9, 0), *leaf, bias > 0).sum().backward()
+        out['hopper_operators'] = sorted(
+            {a.operator for a in recorder.trace.allocations if 'cudnn_attention' in a.operator}
+        )
+        out['hopper_gradients'] = all(t.grad is not None and t.grad.shape == t.shape for t in leaf)
         # 49 columns are padded to 56, so that rows begin at multiples of 16 bytes.
         out['padded_bias'] = any(a.size == 2 * 3 * 49 * 56 * 2 for a in recorder.trace.allocations)
         out['has_gradients'] = all(t.grad is not None and t.grad.shape == t.shape for t in [*leaf, trained_bias])
@@ -253,6 +267,11 @@ def training() -> dict:
             peak=trace.peak()[0],
         )
     out['parameters'] = num_bytes
+    out['prefetch'] = [
+        dataclasses.asdict(estimate(SIMULATOR.trace(Net, adamw, make, prefetches=make is batch)[0]))
+        for make in (on_gpu, batch)
+    ]
+    out['batch'] = [tensor.nbytes for tensor in batch().values()]
     both = [estimate(SIMULATOR.trace(Net, amp, on_gpu, num_steps=steps)[0]) for steps in (1, 2)]
     out['repeated'] = [[found.allocated, found.reserved, found.num_events] for found in both]
     # Twice the batch: activations grow in proportion, weights do not.

@@ -1,8 +1,8 @@
-"""Reading estimates off traces, cards, the search for the largest batch, and host memory: pure functions."""
+"""Reading estimates off traces, cards, and host memory: pure functions."""
 
 import pytest
 
-from mmopt.engine.memory.estimate import estimate, largest_batch, scaled_workspace
+from mmopt.engine.memory.estimate import estimate, scaled_workspace
 from mmopt.engine.memory.gpus import GPUS, parse_bytes, parse_gpu
 from mmopt.engine.memory.host import chunk_frames, estimate_host, most_workers
 from mmopt.engine.memory.trace import Allocation, Trace
@@ -50,26 +50,6 @@ def test_the_range_comes_from_the_workspace_of_convolutions():
     assert [size for number, size in scaled_workspace(a_trace(), 2.0) if number == 2] == [24 * MIB, -1]
     found = estimate(a_trace())
     assert (found.reserved_low, found.reserved_high) == (180 * MIB, 204 * MIB)
-
-
-@pytest.mark.parametrize(('capacity', 'batch'), [(1500, 10), (1499, 9), (599, 0), (600, 1), (10**9, 4096)])
-def test_the_search_finds_the_largest_batch_in_few_steps(capacity, batch):
-    asked = []
-
-    def need(size: int) -> int:
-        asked.append(size)
-        return 500 + 100 * size
-
-    assert largest_batch(need, capacity, 4) == batch
-    assert len(asked) <= 5
-    assert len(asked) == len(set(asked))
-
-
-def test_the_search_also_ends_where_memory_grows_in_steps():
-    def need(size: int) -> int:
-        return 100 * (size // 8) + size**2 // 50
-
-    assert largest_batch(need, 1000, 1) == max(size for size in range(1, 4097) if need(size) <= 1000)
 
 
 def test_cards_are_known_by_the_names_people_write():

@@ -77,6 +77,20 @@ def test_a_trained_attention_bias_gets_its_gradient_and_is_padded(found):
     assert found['attention']['has_gradients']
 
 
+def test_hopper_asks_cudnn_for_attention_in_halves_unless_the_bias_learns(found):
+    kinds = {key: value for key, value in found['attention'].items() if key.startswith(('hopper', 'workstation'))}
+    assert kinds == dict(
+        hopper='cudnn',
+        hopper_with_bias='cudnn',
+        hopper_with_trained_bias='efficient',
+        hopper_single='efficient',
+        hopper_odd_head='flash',
+        workstation='flash',
+        hopper_operators=['_scaled_dot_product_cudnn_attention', '_scaled_dot_product_cudnn_attention_backward'],
+        hopper_gradients=True,
+    )
+
+
 def test_recurrent_layers_are_one_operator_with_a_reserve(found):
     assert found['recurrent']['out'] == [[4, 10, 64], 'torch.float16']
     assert found['recurrent']['hidden'] == found['recurrent']['cell'] == [4, 4, 32]
@@ -164,6 +178,19 @@ def test_a_repeated_step_takes_what_a_second_step_takes(found):
     repeated, run = found['training']['repeated']
     assert repeated[:2] == run[:2]
     assert repeated[2] == pytest.approx(run[2], rel=0.02)
+
+
+def test_the_next_batch_takes_blocks_of_its_own_stream(found):
+    without, prefetched = found['training']['prefetch']
+    # Images of 192 KiB and labels of 32 bytes: a segment of 2 MiB holds those of both batches.
+    assert found['training']['batch'] == [4 * 3 * 64 * 64 * 4, 4 * 8]
+    assert without['prefetched'] == 0
+    assert prefetched['prefetched'] == 2 * 1024**2 - (4 * 3 * 64 * 64 * 4 + 512)
+    assert prefetched['parts']['inputs'] == sum(found['training']['batch'])
+    # The batch in use leaves the blocks of what is computed.
+    assert prefetched['allocated'] == without['allocated']
+    assert prefetched['reserved'] > without['reserved']
+    assert prefetched['reserved_low'] <= prefetched['reserved'] <= prefetched['reserved_high']
 
 
 def test_activations_carry_the_names_of_their_modules(found):

@@ -82,29 +82,25 @@ def test_a_run_with_a_fused_optimizer_learns_what_the_plain_one_learns(tmp_path)
     assert malloc_effect(True) in log or malloc_effect(False) in log
 
 
-@pytest.fixture
-def turing(monkeypatch):
-    """A GPU that multiplies fp16 and not bf16."""
-    monkeypatch.setattr('mmopt.engine.switches.fused_optimizer.this_device', lambda: cuda_device((7, 5)))
+TURING = cuda_device((7, 5))
+"""A GPU that multiplies fp16 and not bf16."""
 
 
 def section(optimizer: dict, dtype: str = 'float16') -> dict:
     return dict(type='AmpOptimWrapper', dtype=dtype, optimizer=optimizer)
 
 
-@pytest.mark.usefixtures('turing')
 @pytest.mark.parametrize('kind', ['AdamW', 'Adam', 'SGD', torch.optim.AdamW])
 @pytest.mark.parametrize('dtype', ['float16', 'auto'])
 def test_fp16_on_a_gpu_fuses_by_itself_so_that_the_loss_scale_waits_for_nothing(kind, dtype):
     given = section(dict(type=kind, lr=1e-3), dtype)
-    built, effects = apply_to_optimizer(given, {}, 1)
+    built, effects = apply_to_optimizer(given, {}, 1, TURING)
     assert built['optimizer'] == dict(type=kind, lr=1e-3, fused=True)
     assert 'fused' not in given['optimizer']
     assert 'no step waits for the check of the loss scale' in effects['fused_optimizer'].text
     assert effects['fused_optimizer'].is_effective
 
 
-@pytest.mark.usefixtures('turing')
 @pytest.mark.parametrize(
     ('wrapper', 'optimize'),
     [
@@ -118,12 +114,11 @@ def test_fp16_on_a_gpu_fuses_by_itself_so_that_the_loss_scale_waits_for_nothing(
     ],
 )
 def test_what_was_said_and_what_has_no_loss_scale_or_no_kernel_is_not_fused(wrapper, optimize):
-    built, _ = apply_to_optimizer(wrapper, dict(optimize=optimize), 1)
+    built, _ = apply_to_optimizer(wrapper, dict(optimize=optimize), 1, TURING)
     assert not (built.get('optimizer') or {}).get('fused')
 
 
-def test_on_a_cpu_fp16_is_not_fused_by_itself(monkeypatch):
-    monkeypatch.setattr('mmopt.engine.switches.fused_optimizer.this_device', lambda: this_device('cpu'))
-    built, effects = apply_to_optimizer(section(dict(type='AdamW')), {}, 1)
+def test_on_a_cpu_fp16_is_not_fused_by_itself():
+    built, effects = apply_to_optimizer(section(dict(type='AdamW')), {}, 1, this_device('cpu'))
     assert built['optimizer'] == dict(type='AdamW')
     assert effects == {}

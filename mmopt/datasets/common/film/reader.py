@@ -44,6 +44,7 @@ class VideoReader:
         self._scaler = self._av.video.reformatter.VideoReformatter()
         self._frames: Iterator | None = None
         self._shown_pts: int | None = None  # of the last frame that was decoded
+        self._is_damaged = False
 
     def __len__(self) -> int:
         return len(self.index.pts_N)
@@ -94,13 +95,16 @@ class VideoReader:
             self._seek(max(key, 0))
         found = self._walk(pts)
         # A container may seek to a later place than asked for, and frames before a key frame may need the one before
-        # it: an earlier start is always right.
-        while found is None and key > 0 and not goes_on:
+        # it: an earlier start is always right. Of a file that is known to be damaged one is tried: else every frame
+        # behind a gap would be looked for from the beginning on.
+        last = max(key - 1, 0) if self._is_damaged else 0
+        while found is None and key > last and not goes_on:
             key -= 1
             self._seek(key)
             found = self._walk(pts)
         if found is None:
             self._frames = self._shown_pts = None
+            self._is_damaged = self._is_damaged or not goes_on
             raise DataError(
                 f'{self.path}: frame {frame} of {len(self)} cannot be decoded; the file is damaged or truncated. Copy '
                 'it again or leave it out.'

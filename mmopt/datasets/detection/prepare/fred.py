@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmopt.datasets.detection.fred import FOLDERS, frame_times, match_labels, nearest, read_labels
+from mmopt.datasets.detection.fred import FOLDERS, PAIR_S, frame_times, match_labels, nearest, read_labels
 from mmopt.datasets.detection.prepare.coco_json import CocoJson
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError
 from mmopt.utils.parallel import run_jobs
@@ -23,7 +23,6 @@ from mmopt.utils.whole_file import write_whole
 __all__ = ['FredOptions', 'prepare_fred', 'split_sequences', 'summarize_fred']
 
 SPLITS = ('train', 'val', 'test')
-_PAIR_S = 1 / 60  # half a frame: the cameras run at 30 frames per second each
 
 
 @dataclass(frozen=True)
@@ -256,7 +255,7 @@ def _rows(result: dict, kind: str) -> list[list]:
     pairs = []
     for row in frames['rgb']:
         other = frames['event'][nearest(times, row[1])]
-        if abs(other[1] - row[1]) <= _PAIR_S:
+        if abs(other[1] - row[1]) <= PAIR_S:
             pairs.append([*row, other[0]])
     return pairs
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from mmopt.utils.errors import DataError, DataNotFoundError
 
-__all__ = ['check_widths', 'read_rows', 'read_text', 'to_number']
+__all__ = ['check_widths', 'read_head', 'read_rows', 'read_text', 'to_number']
 
 _MARKS = {codecs.BOM_UTF8: 'utf-8-sig', codecs.BOM_UTF16_LE: 'utf-16', codecs.BOM_UTF16_BE: 'utf-16'}
 _DELIMITERS = ',;\t'
+_HEAD = 8  # rows that tell what a table is
 _DECIMAL_COMMA = re.compile(r'[+-]?\d*,\d+(?:[eE][+-]?\d+)?')
 _EMPTY = {'', 'na', 'n/a', 'none', 'null', '-'}
 
@@ -46,6 +47,26 @@ def read_text(path: str | Path) -> str:
     if '\0' in text:
         raise DataError(f'{path}: this is no text (or UTF-16 without its mark). Save it again as UTF-8.')
     return text.replace('\r\n', '\n').replace('\r', '\n')
+
+
+def read_head(path: str | Path, num_bytes: int = 1 << 16) -> list[list[str]]:
+    """Read the whole lines among the first bytes of a table as texts, to tell what it is.
+
+    Returns:
+        The cells, row by row; no row of an empty file.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    with Path(path).open('rb') as file:
+        content = file.read(num_bytes)
+    text = content.decode(
+        'utf-16' if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else 'utf-8-sig', 'replace'
+    )
+    lines = text.splitlines()
+    lines = lines[:-1] if len(content) == num_bytes else lines
+    delimiter = max(_DELIMITERS, key=lines[0].count) if lines else ','
+    return [[cell.strip() for cell in row] for row in csv.reader(lines[:_HEAD], delimiter=delimiter)]
 
 
 def read_rows(path: str | Path) -> list[list[str]]:

@@ -1,0 +1,7 @@
+"""``python -m mmopt TOOL``: the command ``mmopt``, for launchers that start a module."""
+
+import sys
+
+from mmopt.apis.commands import main
+
+sys.exit(main())

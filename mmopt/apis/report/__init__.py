@@ -1,0 +1,1 @@
+"""Reports of runs: one HTML file that opens offline, from what runs wrote into their work dirs."""

@@ -1,0 +1,1 @@
+"""Prediction of behaviors in recordings that belong to no data set."""

@@ -1,0 +1,1 @@
+"""Prediction of actions in recordings that belong to no data set."""
