@@ -63,11 +63,11 @@ class Summary:
         next_command: What to try next; empty for nothing.
         expectations: Bounds and whether they hold.
         time: Lines about where the time went, by label.
-        notes: What tables of metrics are about, by their names.
         config: The config file as the user named it.
         resume_command: What trains on, for more iterations.
         changes: What options and flags made another than the config file says: key -> the file's value, the run's.
         environment: Machine and versions.
+        notes: What tables of metrics are about, by their names.
     """
 
     metrics: Mapping[str, float]
@@ -81,11 +81,11 @@ class Summary:
     next_command: str = ''
     expectations: Sequence[Expectation] = ()
     time: Mapping[str, str] = field(default_factory=dict)
-    notes: Mapping[str, str] = field(default_factory=dict)
     config: str = ''
     resume_command: str = ''
     changes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:

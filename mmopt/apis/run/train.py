@@ -1,6 +1,7 @@
 """A training from a lowered config, with what stands before and after it: what ``tools/train.py`` calls."""
 
 import os
+import shlex
 import sys
 import time
 import warnings
@@ -162,11 +163,11 @@ def _finish(
         wall_s=wall_s,
         peak_memory=run_optional('peak memory', tell, _peak_memory, runner.message_hub.log_scalars),
         places=_checkpoint_and_log(work_dir),
-        notes=table_notes(cfg.get('val_evaluator')),
         config=str(cfg.filename or ''),
         resume_command=resume_command(sys.argv, os.environ),
         changes=run_optional('changes of the config', tell, changes_of, cfg) or {},
         environment=run_optional('environment', tell, describe_machine) or {},
+        notes=table_notes(cfg.get('val_evaluator')),
     )
     log.main = main or ''
     if is_main_process():
@@ -238,6 +239,8 @@ def _checkpoint_and_log(work_dir: Path) -> dict[str, str]:
         places['checkpoint'] = str(checkpoint)
     if (work_dir / 'latest.log').exists():
         places['log'] = str(work_dir / 'latest.log')
+    if any(work_dir.glob('*/vis_data/events.out.tfevents.*')):
+        places['tensorboard'] = shlex.join(['tensorboard', '--logdir', str(work_dir)])
     return places
 
 

@@ -69,9 +69,9 @@ class NuScenesBEVDataset(SeededDataset):
         DataError: If images, labels and calibration do not belong together, or the calibration file is broken.
     """
 
-    TARGETS = 'share of the cells that count'
     result_type = BEVResult
     predict_options = OPTIONS
+    TARGETS = 'share of the cells that count'
     METAINFO: dict[str, Any] = dict(
         classes=(
             'drivable_area',

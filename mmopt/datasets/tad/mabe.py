@@ -63,9 +63,9 @@ class MABeDataset(SeededDataset):
     """
 
     METAINFO = dict(task='temporal action detection')
-    TARGETS = 'intervals'
     result_type = BehaviorResult
     predict_options = OPTIONS
+    TARGETS = 'intervals'
 
     def __init__(
         self,

@@ -65,10 +65,10 @@ class DriverActionDataset(SeededDataset):
     """
 
     METAINFO = dict(task='driver action recognition', classes=DRIVER_ACTIONS)
-    TARGETS = 'segments'
     result_type = ActionResult
     predict_options = OPTIONS
     reads_in_order = True
+    TARGETS = 'segments'
 
     def __init__(
         self,

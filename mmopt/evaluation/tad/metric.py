@@ -42,7 +42,19 @@ class _Video:
 class TemporalDetection:
     """Score predicted intervals against whole videos.
 
-    ============================ ===============================================================================
+    ============================ ======================================================================================
+    ``F1``                       of intervals at IoU >= ``f1_iou``, counts pooled over videos and actions; likewise
+                                 ``precision`` and ``recall``; ``F1.<action>`` by action
+    ``F1_exclusive``             the same after :func:`~mmopt.ops.merge_events.resolve_overlaps`
+    ``mAP``                      mean over actions that occur and over ``tious``; ``mAP.tIoU50`` and so on are its parts
+    ``kaggle_F``                 the competition's score, which is defined after ``resolve_overlaps``
+    ``frame_F1.<a>``             of the frames of an action, pooled over videos and pairs, after ``resolve_overlaps``
+    ``frame_F1_overlapping.<a>`` the same before it: of the frames of the intervals that ``F1`` counts
+    ============================ ======================================================================================
+
+    ``F1`` asks whether events were found one by one, ``frame_F1`` what a frame shows when it can show one action. Each
+    is there in both ways, and the tables' headers say which is which.
+
     Only rows of events are kept, no tensors; ranks exchange them at the end. Truth outside ``behaviors_labeled`` is
     not in the samples, and a model never predicts such a triple, so nothing there counts.
 
