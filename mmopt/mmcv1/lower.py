@@ -4,15 +4,12 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_CONSTRUCTORS
-
 from mmopt.config import is_native, lower, replace_data_root
 from mmopt.mmcv1.adapt.find import find_hook, find_lr_hook, find_runner
 from mmopt.mmcv1.recognize import Repository
 from mmopt.mmcv1.standins.hooks import DRIVEN
 from mmopt.mmcv1.standins.optimizers import OPTIMIZER_BUILDERS
 from mmopt.mmcv1.standins.runners import IterBasedRunner
-from mmopt.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 __all__ = ['lower_repository', 'part_to_train']
 
@@ -68,7 +65,7 @@ def lower_repository(source: Mapping[str, Any], repository: Repository) -> dict[
     if optimizers is not None:
         lowered['optim_wrapper'] = dict(constructor='MMCV1OptimizersConstructor', optimizers=optimizers)
     elif lowered.get('optim_wrapper'):
-        _adapt_constructor(lowered['optim_wrapper'])
+        _adapt_constructor(lowered['optim_wrapper'], (plain.get('optimizer') or {}).get('constructor'))
     for section in ('val_evaluator', 'test_evaluator'):
         _adapt_evaluator(lowered.get(section), plain.get('evaluation') or {})
     lowered['custom_hooks'] = hooks + [_adapt_hook(hook) for hook in lowered.get('custom_hooks') or []]
@@ -185,11 +182,12 @@ def _for_batches(source: dict[str, Any]) -> dict[str, Any]:
     return source
 
 
-def _adapt_constructor(wrapper: dict[str, Any]) -> None:
-    name = wrapper.get('constructor')
-    known = OPTIM_WRAPPER_CONSTRUCTORS.get(name) or ROOT_CONSTRUCTORS.get(name) if isinstance(name, str) else True
-    if known is None and name in OPTIMIZER_BUILDERS.module_dict:
-        wrapper |= dict(constructor='MMCV1RepositoryConstructor', repository_constructor=name)
+def _adapt_constructor(wrapper: dict[str, Any], name: Any) -> None:
+    """Let the repository's constructor make the groups, also where mmopt has one of the same name."""
+    found = OPTIMIZER_BUILDERS.module_dict.get(name) if isinstance(name, str) else None
+    if found is not None and not found.__module__.startswith('mmopt.'):
+        own = dict(constructor=name, paramwise_cfg=wrapper.get('paramwise_cfg'))
+        wrapper |= dict(constructor='MMCV1RepositoryConstructor', paramwise_cfg=own)
 
 
 def _adapt_evaluator(evaluator: Any, evaluation: Mapping[str, Any]) -> None:

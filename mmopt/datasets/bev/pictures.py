@@ -60,7 +60,9 @@ def _draw_ranges(painted: np.ndarray, cell_px: int) -> None:
         if not 0 < row < height:
             continue
         painted[row] = painted[row] * 0.75 + np.multiply(TEXT, 0.25)
-        write_text(painted, f'{depth_m} m', 5, row + 2, size=11, color=FAINT)
+        field = painted[row + 2 : row + 18, : text_size(f'{depth_m} m', 11)[0] + 10]
+        field[:] = field * 0.35  # readable on any ground
+        write_text(painted, f'{depth_m} m', 5, row + 2, size=11, color=TEXT)
     # The camera stands 1 m below the lowest row, in the middle.
     middle, half = width // 2, 3 * cell_px
     arrow = np.array([[middle, height - 4 * cell_px], [middle - half, height - 1], [middle + half, height - 1]])

@@ -83,7 +83,7 @@ def name_regions(picture_HW3: np.ndarray, label_HW: np.ndarray, classes: Sequenc
 
 def _draw_borders(picture_HW3: np.ndarray, label_HW: np.ndarray, line: int) -> None:
     """Darken the pixels at which a class ends: classes of like colors are told apart."""
-    border_HW = np.zeros(label_HW.shape, np.uint8)
+    border_HW: np.ndarray = np.zeros(label_HW.shape, np.uint8)
     border_HW[:, 1:] |= label_HW[:, 1:] != label_HW[:, :-1]
     border_HW[1:] |= label_HW[1:] != label_HW[:-1]
     if line > 1:

@@ -194,6 +194,7 @@ def test_a_wrong_source_or_option_is_one_line(actions, skeletons, drive, tmp_pat
         ({}, str(drive / 'front.mp4'), 'a recording is a folder with front.mp4, left.mp4, right.mp4; name it, or'),
         (dict(view=['front=a.mp4']), [], "The view 'left' is not named: the model sees front, left, right"),
         (dict(view=['top=a.mp4']), [], "There is no view 'top': the model sees front, left, right"),
+        (dict(view=dict.fromkeys(('front', 'left', 'right'), tmp_path / 'no.mp4')), [], 'there is no such file'),
         (dict(view='front'), [], '--view front: write VIEW=FILE'),
         (dict(view=['front=a.mp4']), str(drive), '--view names the files of the recording already'),
         (dict(window_s=-1), str(drive), '--window-s -1: must be more than 0'),
@@ -205,6 +206,8 @@ def test_a_wrong_source_or_option_is_one_line(actions, skeletons, drive, tmp_pat
         with pytest.raises(UserError, match=match) as caught:
             list(predict(actions, **said)(source))
         assert '\n' not in str(caught.value)
+    with pytest.raises(UserError, match='--start, --end and --step are for films of single pictures'):
+        write_into(predict(actions), [str(drive)], tmp_path / 'out', start=3)
     with pytest.raises(UserError, match='The model sees no videos'):
         list(predict(skeletons, view=['front=a.mp4'])([]))
 

@@ -139,6 +139,26 @@ def test_a_nuscenes_folder_gives_its_key_frames_with_their_matrices(maps, make_r
     assert np.allclose(first(predict(maps), str(picture)).intrinsics, np.diag([0.5, 0.5, 1]) @ np.array(K))
 
 
+def test_a_key_frame_gives_its_cameras_with_their_matrices(maps, tmp_path):
+    cameras = {}
+    for number, name in enumerate(('CAM_FRONT', 'CAM_BACK')):
+        cv2.imwrite(str(tmp_path / f'{name}.jpg'), np.full((450, 800, 3), 90, np.uint8))
+        matrix = np.array(K) + np.diag([number, number, 0])
+        cameras[name] = dict(file=f'{name}.jpg', width=1600, height=900, cam2img=matrix.tolist())
+    cv2.imwrite(str(tmp_path / 'drivable.png'), np.zeros((9, 9), np.uint8))
+    (tmp_path / 'keyframe.json').write_text(json.dumps(dict(cameras=cameras)))
+    predictor = predict(maps)
+    assert [item.name for item in predictor.list_items([str(tmp_path)])] == ['CAM_FRONT', 'CAM_BACK']
+    front, back = predictor([str(tmp_path)])
+    assert (front.intrinsics[0, 0], back.intrinsics[0, 0]) == (400, 400.5)
+    (only,) = predict(maps, camera='CAM_BACK')(str(tmp_path))
+    assert np.array_equal(only.bits, back.bits)
+    del cameras['CAM_BACK']['cam2img']
+    (tmp_path / 'keyframe.json').write_text(json.dumps(dict(cameras=cameras)))
+    with pytest.raises(DataError, match='each camera needs file, width, height and cam2img'):
+        predict(maps).list_items([str(tmp_path)])
+
+
 def test_every_file_is_read_back(maps, predictor, tmp_path):
     out = tmp_path / 'out'
     done = write_into(predictor, maps.pictures[:1], out)

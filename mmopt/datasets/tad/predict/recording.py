@@ -18,7 +18,7 @@ from mmopt.datasets.tad.predict.behaviors import expand_rules
 from mmopt.datasets.tad.predict.result import BehaviorResult
 from mmopt.datasets.tad.prepare.poses import read_poses
 from mmopt.datasets.tad.prepare.tracks import PoseTracks
-from mmopt.datasets.tad.tables import read_tracks
+from mmopt.datasets.tad.tables import list_body_parts, read_tracks
 from mmopt.ops.merge_events import JOIN_MARGIN, NMS_IOU, SCORE_THRESHOLD, merge_windows
 from mmopt.structures import DataSample
 from mmopt.utils.errors import DataError, UserError
@@ -121,10 +121,7 @@ class TrackRecording(CutSource):
         if self.path.suffix.lower() != '.parquet':
             tracks = read_poses(self.path, least or 0.0)
         else:
-            if self.listed is not None:
-                names = list(self.listed.body_parts)
-            else:
-                names = _names_in(self.path, self.facts.body_parts, self._names())
+            names = list_body_parts(self.path) if self.listed is None else list(self.listed.body_parts)
             position_TMP2 = read_tracks(self.path, names)
             mice = tuple(f'mouse{number + 1}' for number in range(position_TMP2.shape[1]))
             tracks = PoseTracks(position_TMP2, mice, tuple(names))
@@ -264,14 +261,6 @@ class TrackRecording(CutSource):
 
 def _corner(position_TMP2: np.ndarray) -> np.ndarray:
     return np.floor(np.nanmin(position_TMP2, axis=(0, 1, 2)))
-
-
-def _names_in(path: Path, wanted: Sequence[str] | None, named: Mapping[str, str]) -> list[str]:
-    """Return the names to read from a parquet file that no list of videos describes."""
-    if wanted is None:
-        raise UserError(f'{path}: the pipeline names no body parts (MotionFeatures), and no train.csv lists the file.')
-    back = {model: file for file, model in named.items()}
-    return [back.get(part, part) for part in wanted]
 
 
 def _listed(path: Path) -> Video | None:

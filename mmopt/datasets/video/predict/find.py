@@ -100,12 +100,14 @@ def drive_of_files(videos: Mapping[str, Path], views: Sequence[str], keypoints: 
         The recording.
 
     Raises:
-        UserError: If a view is unknown or missing.
+        UserError: If a view is unknown or missing, or a file is not there.
     """
     if unknown := [view for view in videos if view not in views]:
         raise UserError(f'There is no view {unknown[0]!r}: the model sees {", ".join(views)}.')
     if missing := [view for view in views if view not in videos]:
         raise UserError(f'The view {missing[0]!r} is not named: the model sees {", ".join(views)}.')
+    if absent := [f'{view}={file}' for view, file in videos.items() if not file.is_file()]:
+        raise UserError(f'--view {absent[0]}: there is no such file.')
     first = videos[views[0]]
     return _found(FilmedDrive(first, first.stem, videos, keypoints=keypoints), first.name)
 
