@@ -129,6 +129,9 @@ def dataset_takes(dataset: Mapping[str, Any], name: str) -> bool:
     Args:
         dataset: Its part of a config.
         name: The argument.
+
+    Returns:
+        True if the constructor has an argument of this name.
     """
     kind = dataset.get('type')
     found = DATASETS.get(kind) if isinstance(kind, str) else kind
