@@ -264,8 +264,9 @@ class Bench:
         found = self.folder / 'found'
         results = json.loads((found / 'results.json').read_text(encoding='utf-8'))
         fields = ', '.join(name for name in results[0]['sample'] if name.startswith('pred_'))
-        endings = sorted({path.suffix[1:] for path in found.rglob('*') if path.is_file()} - {'jsonl'})
-        return f'{len(results)} pictures, {fields} as {", ".join(endings)}'
+        formats = json.loads((found / 'predictions.json').read_text(encoding='utf-8'))['formats']
+        formats = [name for name in formats if name != 'mp4']  # of films
+        return f'{len(results)} pictures, {fields} as {", ".join(formats)}'
 
     def export(self) -> str:
         return self.tool('export', self.whole or '', '--out', 'model.onnx').strip().splitlines()[-1]
