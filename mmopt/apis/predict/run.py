@@ -292,7 +292,7 @@ def _describe(predictor: Predictor, sources: Sequence[str], formats: Sequence[st
         batch=predictor.batch_size.size if predictor.batch_size.is_fixed else 'auto',
         confidence=options.confidence,
         film={key: getattr(options, key) for key in ('start', 'end', 'step', 'fps')},
-        source_options=json.loads(json.dumps(plain(predictor.source_options), default=str)),
+        source_options={name: _told(value) for name, value in predictor.source_options.items()},
         formats=list(formats),
         sources=[str(source) for source in sources],
         versions=dict(
@@ -304,6 +304,13 @@ def _describe(predictor: Predictor, sources: Sequence[str], formats: Sequence[st
             python=platform.python_version(),
         ),
     )
+
+
+def _told(value: Any) -> Any:
+    """Return what the manifest says of an option; of a file its content, too: another one gives other predictions."""
+    if isinstance(value, str | Path) and Path(value).is_file():
+        return f'{value} (SHA-256 {_digest(str(value))})'
+    return json.loads(json.dumps(plain(value), default=str))
 
 
 def _digest(checkpoint: str) -> str:
