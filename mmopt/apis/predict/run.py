@@ -108,6 +108,9 @@ def predict_into(
     out, options = Path(out), options or Options(**more)
     if options.confidence is not None and not 0 <= options.confidence <= 1:
         raise UserError(f'--conf must be between 0 and 1, got {options.confidence:g}.')
+    kind = predictor.dataset.result_type
+    if options.confidence is not None and kind.above is Result.above:
+        raise UserError(f'--conf {options.confidence:g}: nothing of {kind.task} is left out by its confidence.')
     if options.fps is not None and options.fps <= 0:
         raise UserError(f'--fps must be above 0, got {options.fps:g}.')
     plan = Plan(predictor.dataset.result_type, options.formats, options.show_every)
