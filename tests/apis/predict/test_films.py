@@ -309,8 +309,33 @@ def test_a_film_that_was_cut_off_gives_what_is_there_and_says_so(segmentor, tmp_
     assert sum(entry['file'] == str(whole) for entry in entries) == 5
     assert str(useless) in [file for file, _ in done.skipped]
     assert sorted(file.name for file in (tmp_path / 'out' / 'films').iterdir()) == ['cut.mp4', 'whole.mp4']
+    assert not any('cut.mkv' in reason and 'promises' in reason for _, reason in done.skipped)  # Matroska counts none
     with pytest.raises(DataError, match=r'useless\.mp4: not a readable video'):
         predict_into(predictor, [str(useless)], tmp_path / 'strict', strict=True)
+
+
+def test_a_film_that_lacks_promised_frames_is_named_once(segmentor, tmp_path):
+    import av
+
+    source, path = write_video(tmp_path / 'whole.mp4', 120), tmp_path / 'cut.mp4'
+    with av.open(str(source)) as whole, av.open(str(path), 'w', options=dict(movflags='+faststart')) as made:
+        stream = made.add_stream_from_template(whole.streams.video[0])
+        for packet in whole.demux(whole.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                made.mux(packet)
+    content = path.read_bytes()
+    path.write_bytes(content[: 7 * len(content) // 10])
+    done = predict_into(Predictor(segmentor.checkpoint, batch_size=8), [str(path)], tmp_path / 'out', formats=['json'])
+    ((file, reason),) = done.skipped
+    frames = [entry['frame'] for entry in _read(tmp_path / 'out' / 'results.json')]
+    assert file == str(path)
+    assert 'of the frames that its head promises are not there' in reason
+    assert frames == list(range(len(frames)))
+    assert 30 < len(frames) < 110
+    (entry,) = _read(tmp_path / 'out' / 'predictions.json')['skipped']
+    # The last ones lack what they refer to.
+    assert [gap.partition('-')[0] for gap in entry['frames']] == [str(len(frames))]
 
 
 def test_every_nth_frame_is_drawn(detector, video, tmp_path):
