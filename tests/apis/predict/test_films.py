@@ -142,6 +142,8 @@ def test_a_film_is_predicted_with_frame_numbers_and_times(detector, video, tmp_p
     assert float(rows[-1]['time_s']) == pytest.approx(int(rows[-1]['frame']) * 1001 / 30000, abs=1e-6)
     assert {entry['frame'] for entry in _read(tmp_path / 'coco_results.json')} <= set(range(0, 70, 10))
     assert not (tmp_path / 'pictures').exists()  # a file per frame only for those who ask
+    written = {Path(file).relative_to(tmp_path).parts[0] for file in done.files}
+    assert written == {'results.json', 'coco_results.json', 'boxes.csv', 'films'}
 
 
 def test_the_film_that_is_written_has_every_frame_at_its_time(segmentor, video, tmp_path):
