@@ -138,6 +138,15 @@ def test_a_data_root_a_list_and_a_pattern_name_all_recordings(actions, root, tmp
         assert [item.name for item in predictor.list_items([source])] == names[1:]
 
 
+def test_a_recording_of_a_data_root_is_known_from_inside_of_it(actions, skeletons, root, monkeypatch):
+    monkeypatch.chdir(actions.pictures[0])
+    (item,) = predict(actions).list_items(['.'])
+    assert item.name == 'person_101/day_high'
+    assert item.source.source.keypoints == root / 'keypoints' / 'person_101' / 'day_high'
+    monkeypatch.chdir(root)
+    assert first(predict(skeletons), 'keypoints/person_101/day_high').fps == pytest.approx(10)
+
+
 def test_keypoints_alone_are_predicted(skeletons, root, tmp_path):
     expected = first(predict(skeletons), skeletons.pictures[0])
     assert len(expected.segments) > 10
