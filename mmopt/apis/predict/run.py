@@ -123,6 +123,7 @@ def predict_into(
     manifest = _describe(predictor, sources, plan.names, options)
     with ExitStack() as stack:
         how = predictor.how(cut, options.fps, options.events)
+        stack.callback(how.open_film.close)
         items = predictor.list_items(sources, without=out, how=how)
         if items.live is not None:
             stack.callback(items.live.close)

@@ -289,6 +289,15 @@ def test_another_cut_of_a_film_is_another_prediction(segmentor, video, tmp_path)
     assert (tmp_path / 'notes.txt').exists()
 
 
+def test_no_file_of_a_film_stays_open(segmentor, video, tmp_path, monkeypatch):
+    readers, start = [], VideoReader.__init__
+    monkeypatch.setattr(VideoReader, '__init__', lambda self, *args: (readers.append(self), start(self, *args))[1])
+    predict_into(Predictor(segmentor.checkpoint, batch_size=8), [video], tmp_path, step=20)
+    assert len(readers) == 1
+    with pytest.raises(AssertionError, match='not open'):  # PyAV's
+        readers[0].read([3])
+
+
 def test_a_film_of_one_frame_is_a_film(detector, tmp_path):
     path = write_video(tmp_path / 'one.mp4', 1)
     done = predict_into(Predictor(detector.checkpoint), [str(path)], tmp_path / 'out')
