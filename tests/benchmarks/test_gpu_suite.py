@@ -150,11 +150,16 @@ def test_the_steps_take_no_more_than_the_minutes_that_they_are_given():
         assert (REPO / f'benchmarks/gpu_suite/steps/{step.name}.py').is_file()
 
 
-def test_there_are_forty_points_of_memory_and_both_optimizers_meet_both_precisions():
+def test_there_are_forty_points_of_memory_and_both_optimizers_meet_all_else():
     found = list(points.all_points(tiny=False))
     assert len(found) == 40
     assert len({points.point_key(point) for point in found}) == 40
-    assert {(point['precision'], point['optimizer']) for point in found} >= {('fp32', 'SGD'), ('fp16', 'AdamW')}
+    for name in ('precision', 'checkpointing'):
+        pairs = {(point[name], point['optimizer']) for point in found}
+        assert len(pairs) == 2 * len({point[name] for point in found})
+    for task in plan.FIVE:
+        batches = {(point['batch_size'], point['optimizer']) for point in points.memory_points(task, tiny=False)}
+        assert len(batches) == 4
 
 
 def test_every_row_of_the_guides_is_one_of_its_table_and_its_full_size_config_loads():
