@@ -23,6 +23,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from mmopt.config import lower
 from mmopt.engine.switches.process import tf32
 from mmopt.models.common.patch_transpose import PatchTranspose2d
 from mmopt.registry import MODELS
@@ -69,7 +70,7 @@ def make_batch(batch_size: int) -> dict:
 
 def make_step(batch_size: int, dtype: torch.dtype, with_cp: bool, device: torch.device) -> Callable[[], None]:
     torch.manual_seed(0)
-    cfg = Config.fromfile(str(CONFIG)).model
+    cfg = Config(lower(Config.fromfile(str(CONFIG)).to_dict())).model
     cfg.backbone.with_cp = with_cp
     model = MODELS.build(cfg).train().to(device)
     # Past the first step, in which the classifier's weight is zero and zeros may run faster.

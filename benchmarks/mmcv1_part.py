@@ -8,14 +8,17 @@ import json
 import os
 import pkgutil
 import random
+import signal
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmcv1_cases import cut_config, literal_lr
+from mmcv1_speed import measure as measure_speed
 from mmcv1_steps import step_all, without_downloads
 from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
@@ -105,6 +108,10 @@ def train(case: str, packages: Path, work: Path) -> dict[str, Any]:
         resumed_bit_equal=resumed == run[3:] and all(torch.equal(first[key], second[key]) for key in first),
         keys_equal=set(keys) == set(first),
     )
+    killed, third = killed_and_resumed(plain, runs / 'killed')
+    facts['killed_and_resumed_bit_equal'] = killed[-2:] == run[-2:] and all(
+        torch.equal(first[key], third[key]) for key in first
+    )
     whole = run_tool('train.py', exact, '--work-dir', runs / 'exact')
     parts = run_tool('train.py', exact, '--work-dir', runs / 'micro', '--options', 'optimize.micro_batch=2')
     facts['micro_batch_difference'] = f'{difference(parts, whole):.1e}'
@@ -157,6 +164,19 @@ def run_tool(tool: str, config: Path, *arguments: Any, processes: int = 1) -> li
     return [found[step] for step in sorted(found)]
 
 
+def killed_and_resumed(config: Path, work_dir: Path) -> tuple[list[float], dict[str, torch.Tensor]]:
+    """Kill a training with SIGKILL after its third iteration and go on; returns the losses and the last weights."""
+    command = [sys.executable, ROOT / 'tools/train.py', config, '--work-dir', work_dir]
+    with subprocess.Popen(command, cwd=config.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and not (work_dir / 'last_checkpoint').exists():
+            time.sleep(0.005)
+        process.kill()
+    if process.returncode != -signal.SIGKILL:
+        raise RuntimeError(f'{config.name}: the training to be killed ended by itself with {process.returncode}')
+    losses = run_tool('train.py', config, '--work-dir', work_dir, '--auto-resume')
+    return losses, torch.load(work_dir / 'iter_5.pth')['state_dict']
+
+
 def _runs(tool: str, *arguments: Any) -> str:
     try:
         run_tool(tool, *arguments)
@@ -207,6 +227,10 @@ def main() -> None:
         install(name)
         importlib.import_module(f'{name}.models')
         content = step_all(name, Path(packages))
+    elif part == 'speed':
+        install(name)
+        importlib.import_module(f'{name}.models')
+        content = measure_speed(Path(packages))
     else:
         content = train(name, Path(packages), Path(work))
     Path(result).write_text(json.dumps(content), encoding='utf-8')

@@ -10,6 +10,7 @@ finds a class of MMEngine itself and mmopt has one of the same name, mmopt's is 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from mmengine.config.utils import MODULE2PACKAGE
@@ -33,6 +34,7 @@ from mmengine.registry import VISBACKENDS as _ROOT_VISBACKENDS
 from mmengine.registry import VISUALIZERS as _ROOT_VISUALIZERS
 from mmengine.registry import WEIGHT_INITIALIZERS as _ROOT_WEIGHT_INITIALIZERS
 from mmengine.registry import DefaultScope, Registry
+from mmengine.registry import root as _root
 
 __all__ = [
     'DATASETS',
@@ -55,6 +57,7 @@ __all__ = [
     'VISUALIZERS',
     'WEIGHT_INITIALIZERS',
     'Node',
+    'is_known_scope',
 ]
 
 SCOPE = 'mmopt'
@@ -141,6 +144,21 @@ class Node(Registry):
                 return registry.module_dict[name]
             registry = registry.parent
         return None
+
+
+def is_known_scope(scope: str) -> bool:
+    """Tell whether a scope is a package that can be imported, or something is registered for it already."""
+    if scope in (SCOPE, 'mmengine') or _is_module(scope):
+        return True
+    roots = [registry for registry in vars(_root).values() if isinstance(registry, Registry)]
+    return any(registry._search_child(scope) is not None for registry in roots)
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except (ModuleNotFoundError, ValueError):  # a part of it is missing; what runs as a script says nothing of itself
+        return False
 
 
 def _node(root: Registry, location: str) -> Node:

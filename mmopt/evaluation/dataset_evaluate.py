@@ -76,7 +76,7 @@ class DatasetEvaluateMetric:
         # Rank r evaluated samples r, r + W, r + 2 W, ...
         ordered = chain.from_iterable(zip_longest(*parts, fillvalue=_MISSING))
         results = [result for result in ordered if result is not _MISSING][:size]
-        measured = self.dataset.evaluate(results, logger=MMLogger.get_current_instance(), **self.arguments)
+        measured = self._measure(results)
         if not isinstance(measured, Mapping):
             raise UserError(
                 f'{type(self.dataset).__name__}.evaluate gave {measured!r}: it must return a dict of numbers, such as '
@@ -84,6 +84,9 @@ class DatasetEvaluateMetric:
             )
         plain = {key: single(value) for key, value in measured.items()}
         return {key: float(value) for key, value in plain.items() if isinstance(value, Real)}
+
+    def _measure(self, results: list) -> Any:
+        return self.dataset.evaluate(results, logger=MMLogger.get_current_instance(), **self.arguments)
 
 
 def _to_cpu(part: Any) -> Any:

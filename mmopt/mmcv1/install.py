@@ -16,7 +16,9 @@ from mmopt.mmcv1.extension import install_extension
 from mmopt.mmcv1.namespace import declared_range, install_names, report_version, version_for
 from mmopt.mmcv1.namespace.finder import add_names
 from mmopt.mmcv1.namespace.numpy_names import install_numpy_names
+from mmopt.mmcv1.namespace.python_names import install_python_names
 from mmopt.mmcv1.namespace.versions import VersionFinder, source_of
+from mmopt.mmcv1.standins.activations import ReLU
 from mmopt.utils.errors import UserError
 
 __all__ = ['check_installed', 'install', 'is_installed']
@@ -71,9 +73,11 @@ def install(package: str | None = None, version: str | None = None) -> str:
     add_names('mmcv.ops')
     # Its constructor asks for a process group; torch's own is the same and mmopt makes it plain for one process.
     MODELS.register_module('MMSyncBN', module=nn.SyncBatchNorm, force=True)
+    MODELS.register_module('ReLU', module=ReLU, force=True)
     # MMEngine's FileClient says at every start that there is something newer; the code that calls it stays as it is.
     setattr(importlib.import_module('mmengine.fileio.file_client'), 'print_log', _say_nothing)  # noqa: B010 - of a module
     install_numpy_names()
+    install_python_names()
     allow_harmless_types()
     warnings.filterwarnings('ignore', message='torch.meshgrid: in an upcoming release')
     init_file: Path | None = None if package is None else source_of(package)

@@ -1,10 +1,9 @@
 """A config of mmcv 1.x's code: what is the repository's goes to the adapters, the rest is lowered as always."""
 
 import copy
+import warnings
 from collections.abc import Mapping
 from typing import Any
-
-from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_CONSTRUCTORS
 
 from mmopt.config import is_native, lower, replace_data_root
 from mmopt.mmcv1.adapt.find import find_hook, find_lr_hook, find_runner
@@ -12,10 +11,11 @@ from mmopt.mmcv1.recognize import Repository
 from mmopt.mmcv1.standins.hooks import DRIVEN
 from mmopt.mmcv1.standins.optimizers import OPTIMIZER_BUILDERS
 from mmopt.mmcv1.standins.runners import IterBasedRunner
-from mmopt.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from mmopt.utils.errors import ConfigWarning
 
 __all__ = ['lower_repository', 'part_to_train']
 
+_OF_A_RUNNER = {'load_checkpoint', 'resume', 'run', 'run_iter', 'save_checkpoint', 'train', 'val'}
 _SPLITS = ('train', 'val', 'test')
 _PLACEHOLDER = dict(type='SGD', lr=0.0)
 _OPTIMIZER_HOOKS = ('OptimizerHook', *(name for name in DRIVEN if name.endswith('OptimizerHook')))
@@ -68,7 +68,7 @@ def lower_repository(source: Mapping[str, Any], repository: Repository) -> dict[
     if optimizers is not None:
         lowered['optim_wrapper'] = dict(constructor='MMCV1OptimizersConstructor', optimizers=optimizers)
     elif lowered.get('optim_wrapper'):
-        _adapt_constructor(lowered['optim_wrapper'])
+        _adapt_constructor(lowered['optim_wrapper'], (plain.get('optimizer') or {}).get('constructor'))
     for section in ('val_evaluator', 'test_evaluator'):
         _adapt_evaluator(lowered.get(section), plain.get('evaluation') or {})
     lowered['custom_hooks'] = hooks + [_adapt_hook(hook) for hook in lowered.get('custom_hooks') or []]
@@ -142,12 +142,20 @@ def _take_optimizers(cfg: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _name_runner(cfg: dict[str, Any]) -> None:
-    """Let a repository's runner be the one of the two that it derives from."""
+    """Let a repository's runner be the one of the two that it derives from, and say what of its own is not run."""
     section: Any = cfg.get('runner')
     found = find_runner(section.get('type')) if isinstance(section, Mapping) else None
-    if found is not None:
-        kind = 'IterBasedRunner' if issubclass(found, IterBasedRunner) else 'EpochBasedRunner'
-        cfg['runner'] = dict(section, type=kind)
+    if found is None:
+        return
+    cfg['runner'] = dict(section, type='IterBasedRunner' if issubclass(found, IterBasedRunner) else 'EpochBasedRunner')
+    own = {name for base in found.__mro__ if not base.__module__.startswith('mmopt.') for name in vars(base)}
+    if not_run := sorted(own & _OF_A_RUNNER):
+        warnings.warn(
+            f'runner.type={section["type"]!r}: mmopt drives the training and does not run what this runner has of its '
+            f'own: {", ".join(not_run)}.',
+            ConfigWarning,
+            stacklevel=3,
+        )
 
 
 def _adapt_loader(loader: dict[str, Any], split: str, dataset: Any, data: Mapping[str, Any]) -> None:
@@ -185,11 +193,12 @@ def _for_batches(source: dict[str, Any]) -> dict[str, Any]:
     return source
 
 
-def _adapt_constructor(wrapper: dict[str, Any]) -> None:
-    name = wrapper.get('constructor')
-    known = OPTIM_WRAPPER_CONSTRUCTORS.get(name) or ROOT_CONSTRUCTORS.get(name) if isinstance(name, str) else True
-    if known is None and name in OPTIMIZER_BUILDERS.module_dict:
-        wrapper |= dict(constructor='MMCV1RepositoryConstructor', repository_constructor=name)
+def _adapt_constructor(wrapper: dict[str, Any], name: Any) -> None:
+    """Let the repository's constructor make the groups, also where mmopt has one of the same name."""
+    found = OPTIMIZER_BUILDERS.module_dict.get(name) if isinstance(name, str) else None
+    if found is not None and not found.__module__.startswith('mmopt.'):
+        own = dict(constructor=name, paramwise_cfg=wrapper.get('paramwise_cfg'))
+        wrapper |= dict(constructor='MMCV1RepositoryConstructor', paramwise_cfg=own)
 
 
 def _adapt_evaluator(evaluator: Any, evaluation: Mapping[str, Any]) -> None:

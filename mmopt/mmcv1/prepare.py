@@ -60,10 +60,12 @@ def import_repository(repository: Repository) -> None:
     for name in repository.imports:
         try:
             importlib.import_module(name)
-        except ModuleNotFoundError as error:
+        except ImportError as error:
             if name in repository.optional:
                 continue
-            raise _explained(name, error) from error
+            if isinstance(error, ModuleNotFoundError):
+                raise _explained(name, error) from error
+            raise
     line = (
         f'mmcv 1.x code: {repository.reason}; the layer for it is on, and mmcv reports '
         f'{importlib.import_module("mmcv").__version__}.'
@@ -84,5 +86,5 @@ def _explained(name: str, error: ModuleNotFoundError) -> UserError:
             f'{name} imports {missing}, which mmopt does not have: report it (docs/migrating_from_mmcv1.md says how).'
         )
     return UserError(
-        f'{name} needs the package {missing}, which is neither part of mmcv nor of mmopt: pip install {missing}.'
+        f'{name} needs {missing}, which is neither part of mmcv nor of mmopt: pip install {missing.split(".")[0]}.'
     )

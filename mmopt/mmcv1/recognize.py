@@ -1,7 +1,8 @@
 """Which configs need the layer: those that name code written for mmcv 1.x."""
 
 import re
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +26,8 @@ _ONLY_IN_1 = re.compile(
     re.MULTILINE,
 )
 _MAX_FILES = 600
+_PARTS = ('models', 'datasets', 'core')
+_SCRIPTS = ('utils', 'apis')  # what training scripts import: some have hooks and runners, many need more packages
 _SAID = 'the config says so (mmcv1)'
 
 
@@ -53,7 +56,8 @@ class Repository:
 
     def as_config(self) -> dict[str, Any]:
         """Return the section of a lowered config from which the same is recognized."""
-        section: dict[str, Any] = dict(package=list(self.imports), root=[str(root) for root in self.roots])
+        imported = [name for name in self.imports if name in sys.modules or name not in self.optional]
+        section: dict[str, Any] = dict(package=imported, root=[str(root) for root in self.roots])
         return section if self.version is None else section | dict(version=self.version)
 
 
@@ -206,21 +210,21 @@ def recognize(cfg: Mapping[str, Any], config_path: str | Path) -> Repository | N
                 break
     if not reason and 'mmcv1' not in cfg:
         return None
-    modules = [part for name in named for part in (name, *_submodules(name, needed))]
+    modules = [part for name in named for part in (name, *_submodules(name, needed, _PARTS))]
+    scripts = [part for name in named for part in _submodules(name, needed, _SCRIPTS)]
     return Repository(
-        tuple(dict.fromkeys([*modules, *imports])),
+        tuple(dict.fromkeys([*modules, *imports, *scripts])),
         asked.get('version'),
         tuple(dict.fromkeys(needed)),
         reason or _SAID,
-        tuple(_listed(custom.get('imports'))) if custom.get('allow_failed_imports') else (),
+        (*scripts, *(_listed(custom.get('imports')) if custom.get('allow_failed_imports') else ())),
     )
 
 
-def _submodules(package: str, roots: list[Path]) -> list[str]:
+def _submodules(package: str, roots: list[Path], names: Sequence[str]) -> list[str]:
     """Return the parts of a package that register classes, which importing the package alone need not run."""
     found = _folder_of(package, roots)
     folder = None if found is None else found[0]
     if folder is None or not folder.is_dir():
         folder = None if folder is None else folder.parent
-    names = ('models', 'datasets', 'core')
     return [f'{package}.{name}' for name in names if folder is not None and (folder / name / '__init__.py').is_file()]

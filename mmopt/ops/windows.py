@@ -50,7 +50,7 @@ def window_layout(
     """Return the layout for maps of one size; cached, so that no step rebuilds it.
 
     Args:
-        batch_size: Images.
+        batch_size: Images; 1 while a graph is exported, whose batch is open.
         height: Rows of the map.
         width: Columns of the map.
         window: Side of a window; N is its square.
@@ -124,13 +124,23 @@ def _gather(rows: Tensor, index: Tensor, zeros: Tensor | None) -> Tensor:
     return out if zeros is None else out.index_fill_(0, zeros, 0.0)
 
 
+def _gather_each(rows: Tensor, index: Tensor, zeros: Tensor | None, rows_per_image: int) -> Tensor:
+    """Gather image by image, by the layout of one: in a graph whose batch is open."""
+    out = rows.unflatten(0, (-1, rows_per_image)).index_select(1, index)
+    return (out if zeros is None else out.index_fill(1, zeros, 0.0)).flatten(0, 1)
+
+
 def partition_windows(tokens_TC: Tensor, layout: WindowLayout) -> Tensor:
     """Bring tokens from map order into window order, ``(K N, C)``, zeros at padding."""
+    if torch.compiler.is_exporting():
+        return _gather_each(tokens_TC, layout.token, layout.padding, len(layout.place))
     return _Gather.apply(tokens_TC, layout.token, layout.padding, layout.place, None)
 
 
 def merge_windows(windows_KNC: Tensor, layout: WindowLayout) -> Tensor:
     """Bring tokens from window order ``(K N, C)`` back into map order ``(T, C)``, padding left out."""
+    if torch.compiler.is_exporting():
+        return _gather_each(windows_KNC, layout.place, None, len(layout.token))
     return _Gather.apply(windows_KNC, layout.place, None, layout.token, layout.padding)
 
 

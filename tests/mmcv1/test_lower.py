@@ -33,7 +33,9 @@ def test_packages_for_mmcv_1_are_told_by_their_range_or_their_imports(tmp_path):
 def test_a_config_is_recognized_by_its_neighbor_its_imports_its_plugin_or_its_word():
     model = dict(type='TinySegmentor')
     found = recognize(dict(model=model), CONFIG)
-    assert found.imports == ('tinynet', 'tinynet.models', 'tinynet.datasets', 'tinynet.core')
+    parts = ('models', 'datasets', 'core', 'utils', 'apis')
+    assert found.imports == ('tinynet', *(f'tinynet.{part}' for part in parts))
+    assert found.optional == ('tinynet.utils', 'tinynet.apis')
     assert found.roots == (TINY,)
     assert recognize(dict(model=model, mmcv1=False), CONFIG) is None
     assert recognize(dict(model=dict(type='NoSuchModel')), CONFIG) is None
@@ -54,7 +56,7 @@ def test_a_config_that_names_no_such_code_leaves_the_layer_off(tmp_path):
     assert recognize(dict(train_dataloader={}, optim_wrapper={}), config) is None
     with pytest.raises(UserError, match="mmcv1.package='nowhere': there is no such package"):
         recognize(dict(mmcv1=dict(package='nowhere')), config)
-    with pytest.raises(ConfigError, match='mmcv1.pakage: did you mean package'):
+    with pytest.raises(ConfigError, match='mmcv1.pakage is unknown; did you mean package'):
         recognize(dict(mmcv1=dict(pakage='x')), config)
 
 

@@ -93,6 +93,7 @@ def test_the_data_set_of_the_repository_measures_and_its_hook_logs(trained):
     rows = [json.loads(line) for line in next(trained[0].glob('*/vis_data/scalars.json')).read_text().splitlines()]
     assert [row['brightness'] for row in rows if 'brightness' in row]
     assert [row['noted'] for row in rows if 'noted' in row] == [1.0] * 6
+    assert [row['third'] for row in rows if 'third' in row] == pytest.approx([step / 6 for step in range(6)])
 
 
 @pytest.fixture(scope='module')
@@ -206,6 +207,7 @@ def _look_at_hooks() -> None:
     assert NoteHook.seen[0] == ('run', 'TinySegmentor', 6, 0)
     assert [seen[0] for seen in NoteHook.seen[1:-1]] == list(range(6))
     assert NoteHook.seen[-1][0] == 'end'
+    assert NoteHook.seen[-1][2] == [0.9] * 6
 
 
 def test_hooks_see_the_attributes_of_a_runner_of_mmcv_1(tmp_path):
@@ -229,7 +231,7 @@ def _look_at_missing_parts() -> None:
         _ = RunnerView(None).no_such
     with pytest.raises(UserError, match="mmcv1.package='no_such': there is no such package"):
         load_config(CONFIG, options=["mmcv1={'package':'no_such'}"])
-    with pytest.raises(UserError, match='mmcv1.packages: did you mean package'):
+    with pytest.raises(UserError, match='mmcv1.packages is unknown; did you mean package'):
         load_config(CONFIG, options=["mmcv1={'packages':'x'}"])
     assert 'mmcv1' not in load_config(CONFIG, options=['mmcv1=False', 'data.val=None', 'evaluation=None']).model
 
@@ -247,7 +249,7 @@ def _first_look() -> None:
 
 def test_a_first_look_prints_what_a_script_lacks(tmp_path):
     text = run(tmp_path, _first_look)
-    assert 'tinynet: 4 modules' in text
+    assert 'tinynet: 6 modules' in text
     assert 'missing: package some_missing_package is missing (first in ' in text
     assert 'not available, refused when it is used: mmcv.onnx.register_extra_symbolics' in text
     assert 'error: no/such/script.py does not exist' in text

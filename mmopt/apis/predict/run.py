@@ -6,6 +6,7 @@ Beside the formats the folder holds ``predictions.json`` (with what, from what, 
 
 import hashlib
 import json
+import math
 import platform
 import sys
 from collections.abc import Sequence
@@ -191,13 +192,26 @@ class _Run:
         def skip(item: Item, error: Exception) -> None:
             if self.skipped.add(item, error):
                 tqdm.write(f'skipped: {" ".join(str(error).split())}', file=sys.stderr)
-            bar.update()
+            finish_one() if self.predictor.is_cutting else bar.update()
 
         def note(item: Item, result: Result) -> None:
             records.add(item, result)
             self.num_noted += 1
-            bar.update()
+            if not self.predictor.is_cutting:
+                bar.update()
 
+        def finish_one() -> None:
+            bar.n = math.floor(bar.n) + 1
+            bar.refresh()
+
+        def tell(share: float) -> None:
+            if share >= 1:
+                finish_one()
+            elif (shown := math.floor(bar.n) + math.floor(100 * share) / 100) != bar.n:
+                bar.n = shown
+                bar.refresh()
+
+        self.predictor.tell = tell
         append = self._append if self.films else None
         size = self.predictor.batch_size
         if self.predictor.is_cutting:

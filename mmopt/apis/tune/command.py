@@ -17,7 +17,7 @@ from mmopt.apis.cli.outputs import check_file
 from mmopt.apis.config import load_config, read_config, samples_per_step
 from mmopt.apis.doctor.machine import look_at_machine
 from mmopt.apis.run.facts import model_skeleton
-from mmopt.apis.tune.edits import as_options, make_edits
+from mmopt.apis.tune.edits import Edit, as_options, make_edits
 from mmopt.apis.tune.knobs import Situation, make_space
 from mmopt.apis.tune.memory import make_fits
 from mmopt.apis.tune.write import render_tuned
@@ -68,7 +68,8 @@ class _Tuner:
         self.config, self.options, self.settings, self.trial = config, options, settings, trial
         self.folder, self.say, self.run = folder, say, run
         self.cfg = load_config(config, options=options)
-        own_effective = samples_per_step(self.cfg.to_dict())
+        self.lowered = self.cfg.to_dict()
+        own_effective = samples_per_step(self.lowered)
         if own_effective is None:
             raise UserError(f'{config}: the config trains nothing, so there is nothing to tune.')
         self.source = read_config(config, options).to_dict()
@@ -80,8 +81,13 @@ class _Tuner:
 
     def setting(self, point: Point, name: str) -> Setting:
         """Return a point as a setting of the benchmark."""
-        edits = make_edits(self.source, point, effective=self.effective, lr_rule=self.settings.lr_rule)
-        return Setting(name, self.config, (*self.options, *as_options(edits)))
+        return Setting(name, self.config, (*self.options, *as_options(self.edits(point))))
+
+    def edits(self, point: Point) -> list[Edit]:
+        """Return a point as edits of the config."""
+        return make_edits(
+            self.source, point, effective=self.effective, lr_rule=self.settings.lr_rule, lowered=self.lowered
+        )
 
     def measure(self, point: dict[str, Any]) -> Outcome:
         """Run one trial and judge it."""
@@ -208,7 +214,7 @@ def _confirm(tuner: _Tuner, found: Search, rounds: int) -> Spread:
 
 
 def _write(tuner: _Tuner, found: Search, speed: Spread, base: Path, out: Path, command: str) -> None:
-    edits = make_edits(tuner.source, found.best, effective=tuner.effective, lr_rule=tuner.settings.lr_rule)
+    edits = tuner.edits(found.best)
     trial = tuner.trials[tuple(found.best.items())]
     machine = trial['machine']
     spread = '' if speed.low == speed.high else f' ({speed.low:.2f} - {speed.high:.2f})'

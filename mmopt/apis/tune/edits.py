@@ -57,7 +57,14 @@ def scaled_lr(lr: float, effective: int, base_effective: int, rule: str) -> floa
     return lr if ratio == 1 else lr * (ratio if rule == 'linear' else math.sqrt(ratio))
 
 
-def make_edits(source: Mapping[str, Any], point: Point, *, effective: int, lr_rule: str = 'linear') -> list[Edit]:
+def make_edits(
+    source: Mapping[str, Any],
+    point: Point,
+    *,
+    effective: int,
+    lr_rule: str = 'linear',
+    lowered: Mapping[str, Any] | None = None,
+) -> list[Edit]:
     """Turn a point into edits of a config.
 
     Args:
@@ -65,11 +72,12 @@ def make_edits(source: Mapping[str, Any], point: Point, *, effective: int, lr_ru
         point: Knobs and values.
         effective: Samples per step that the tuned config has.
         lr_rule: How the learning rate follows where ``effective`` is not the config's own.
+        lowered: ``source`` lowered; None lowers it here, which fails where it names a repository's own schedule.
 
     Returns:
         The edits, those that change nothing left out.
     """
-    lowered = lower(source)
+    lowered = lower(source) if lowered is None else lowered
     native = is_native(source)
     edits = [*_batch_edits(source, lowered, point['batch'], effective, native=native)]
     base_effective = lowered['train_dataloader'].get('batch_size', 1)

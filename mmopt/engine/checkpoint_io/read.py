@@ -157,7 +157,9 @@ def _read(path: Path, map_location: Any, allow_pickle: bool) -> Any:
     try:
         if allow_pickle:
             return torch.load(path, map_location=map_location, weights_only=False)
-        with torch.serialization.safe_globals(_SAFE_TYPES):
+        # Leaving the context takes back all that it names, what others have allowed before, too.
+        new = [item for item in _SAFE_TYPES if item not in torch.serialization.get_safe_globals()]
+        with torch.serialization.safe_globals(new):
             return torch.load(path, map_location=map_location, weights_only=True)
     except (ImportError, *_BROKEN) as error:
         unsafe = _UNSAFE.search(str(error))

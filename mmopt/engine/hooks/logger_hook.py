@@ -63,7 +63,8 @@ class LoggerHook(_LoggerHook):
         count = batch_idx + 1 if self.by_epoch else iters
         if count % self.interval == 0:
             return True
-        if getattr(runner.train_loop, 'unit', 'iter') != 'epoch':
+        # A loop of a library does not say what it counts; MMEngine logs where an epoch would end in any.
+        if getattr(runner.train_loop, 'unit', 'epoch') == 'iter':
             return False
         # mmcv logs nothing of an epoch that is shorter than its interval, so nothing at all until the run's end.
         loader = runner.train_dataloader

@@ -90,6 +90,7 @@ class TrainStep:
         """Checks the losses before the optimizer's step; without one, NaN is trained on."""
         # Asked once: a module that lacks an attribute takes long to say so.
         self._has_normalizers = hasattr(self.module, 'loss_normalizers')
+        self._see_parts = getattr(self.module, 'see_parts', None)
         # GANs and the like drive several optimizers themselves; MMEngine's BaseModel.train_step is what we replace.
         self._is_checked = False  # whether all parameters got a gradient, in the first iteration that exchanged them
         own_step = getattr(type(self.module), 'train_step', None)
@@ -146,6 +147,9 @@ class TrainStep:
         if size is None:
             return self._run_part(batch, normalizers, 1, reduces=reduces)
         parts, weights = self._split(batch, size, exact=normalizers is not None)
+        if self._see_parts is not None and len(parts) > 1:
+            with self.optim_wrapper.autocast(self._device_type):
+                self._see_parts(parts, weights)
         log: dict[str, Tensor] = {}
         for number, (part, weight) in enumerate(zip(parts, weights, strict=True), start=1):
             scalars = self._run_part(part, normalizers, weight, reduces=reduces and number == len(parts))

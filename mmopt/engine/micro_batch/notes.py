@@ -22,7 +22,12 @@ def inexact_parts(module: nn.Module) -> list[str]:
             f'BatchNorm ({len(norms)} layers, e.g. {norms[0]}) takes its statistics from each micro-batch, not from '
             'the whole batch; GroupNorm or frozen statistics do not depend on its size.'
         )
-    if not hasattr(module, 'loss_normalizers'):
+    if hasattr(module, 'see_parts'):
+        notes.append(
+            f'{type(module).__name__}: what its losses divide by is added up over the whole batch, in a forward pass '
+            'of its own; losses that are plain means are weighted by the number of samples.'
+        )
+    elif not hasattr(module, 'loss_normalizers'):
         notes.append(
             f'{type(module).__name__} has no loss_normalizers: micro-batches are weighted by their number of samples, '
             'which is exact only where every sample counts alike in the loss.'

@@ -14,11 +14,13 @@ from torch.utils.data import Dataset
 from mmopt.mmcv1.adapt.find import find_build_dataset
 from mmopt.mmcv1.standins.collate import mmcv1_collate
 from mmopt.registry import DATASETS, FUNCTIONS
+from mmopt.utils.errors import UserError
 from mmopt.utils.seeding import global_generators_of
 
 __all__ = ['MMCV1Dataset']
 
 FUNCTIONS.register_module(name='mmcv1_collate', module=mmcv1_collate)
+_PLACES = ('data_root', 'ann_file', 'img_prefix', 'data_prefix', 'img_dir', 'ann_dir', 'split')
 
 
 @DATASETS.register_module()
@@ -28,6 +30,9 @@ class MMCV1Dataset(Dataset):
     Args:
         source: Its config, as the repository has it: a dict, or a list of them.
         test_mode: Build it for an evaluation.
+
+    Raises:
+        UserError: If it has no samples.
     """
 
     def __init__(self, source: Mapping[str, Any] | Sequence[Mapping[str, Any]], test_mode: bool = False) -> None:
@@ -38,6 +43,12 @@ class MMCV1Dataset(Dataset):
             self.inner: Any = build(config, default_args=dict(test_mode=True))
         else:
             self.inner = build(config)
+        if hasattr(self.inner, '__len__') and not len(self.inner):
+            places = {key: first[key] for key in _PLACES if first.get(key)}
+            raise UserError(
+                f'{type(self.inner).__name__} of {type(self.inner).__module__} has no samples: it was built with '
+                f'{places or "no files"}; check the files that it looks for there (their endings, too).'
+            )
 
     def __len__(self) -> int:
         return len(self.inner)

@@ -8,9 +8,11 @@ drives its optimizers itself keeps its ``train_step``.
 
 import dis
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import ConfigDict
 from mmengine.model import BaseModel
@@ -18,9 +20,10 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from mmopt.engine.loops.step import sum_losses
+from mmopt.mmcv1.adapt.averages import LossAverages
 from mmopt.mmcv1.adapt.find import not_registered, registry_of
 from mmopt.mmcv1.adapt.own_step import OwnStep
-from mmopt.mmcv1.adapt.results import arrays_of_halves, results_of, takes_rescale
+from mmopt.mmcv1.adapt.results import arguments_of_a_test, arrays_of_halves, results_of
 from mmopt.mmcv1.standins.collate import to_device
 from mmopt.mmcv1.standins.precision import wrap_fp16_model
 from mmopt.registry import MODELS
@@ -53,9 +56,10 @@ class ModelAdapter:
     PALETTE: Any
     train_step = BaseModel.train_step
     data_preprocessor: 'BatchMover'
+    _mmcv1_averages: LossAverages | None = None
     _mmcv1_half = False
     _mmcv1_losses: tuple[Tensor, dict] | None = None
-    _mmcv1_takes_rescale = False
+    _mmcv1_test_arguments: Mapping[str, bool] = MappingProxyType({})
     _mmcv1_train_step: Callable | None = None
 
     def forward(self, *args: Any, mode: str | None = None, **kwargs: Any) -> Any:
@@ -76,8 +80,7 @@ class ModelAdapter:
         if mode == 'loss':
             return self._run_losses(forward, kwargs)
         if mode == 'predict':
-            extra = dict(rescale=True) if self._mmcv1_takes_rescale else {}
-            return results_of(forward(*args, return_loss=False, **extra, **kwargs))
+            return results_of(forward(*args, **self._mmcv1_test_arguments, **kwargs))
         dummy: Callable | None = getattr(self, 'forward_dummy', None)
         return forward(*args, **kwargs) if dummy is None else dummy(*args, **kwargs)
 
@@ -96,7 +99,17 @@ class ModelAdapter:
             wrap_fp16_model(model, is_half)
             self._mmcv1_half = is_half
 
+    def see_parts(self, parts: Sequence[dict], weights: Sequence[float]) -> None:
+        """Be told of all micro-batches of a batch, before the first is trained on: losses divide by the whole."""
+        model: Any = self
+        if self._mmcv1_averages is None:
+            model.__dict__['_mmcv1_averages'] = LossAverages(model)
+        assert self._mmcv1_averages is not None, 'it was just made'
+        self._mmcv1_averages.measure(lambda part: self.forward(mode='loss', **part), parts, weights)
+
     def _run_losses(self, forward: Callable, batch: dict) -> dict:
+        if self._mmcv1_averages is not None:
+            self._mmcv1_averages.begin_part()
         step = self._mmcv1_train_step
         if step is None:
             return _flat(forward(return_loss=True, **batch))
@@ -117,13 +130,13 @@ class ModelAdapter:
 
 
 def _flat(losses: Mapping[str, Any]) -> dict[str, Any]:
-    """Take dicts inside apart: classifiers return their accuracies in one."""
+    """Take dicts inside apart and make tensors of numbers: classifiers and pose estimators return accuracies so."""
     flat: dict[str, Any] = {}
     for name, value in losses.items():
         if isinstance(value, Mapping):
             flat |= {key: torch.as_tensor(item) for key, item in value.items()}
         else:
-            flat[name] = value
+            flat[name] = torch.as_tensor(value) if isinstance(value, int | float | np.number) else value
     return flat
 
 
@@ -172,18 +185,21 @@ def adapt_model(model: nn.Module, *, optimizer_hook: Any = None) -> nn.Module:
     if optimizer_hook is not None or (train_step is not None and drives_optimizers(train_step)):
         bases = (OwnStep, *bases)
         members |= dict(_mmcv1_optimizer_hook=optimizer_hook)
-        members |= {name: getattr(own, name) for name in ('_parse_losses', 'parse_losses') if hasattr(own, name)}
+        # As it is defined: what getattr gives is no static method any more.
+        members |= {
+            name: inspect.getattr_static(own, name) for name in ('_parse_losses', 'parse_losses') if hasattr(own, name)
+        }
     else:
         # One that defines it again means something by it.
         for name in ('_parse_losses', 'parse_losses'):
             if _definers(own, name) > 1:
-                members[name] = vars(next(base for base in own.__mro__ if name in vars(base)))[name]
+                members[name] = inspect.getattr_static(own, name)
             elif hasattr(own, name):
                 members[name] = ModelAdapter._parse_losses
     model.__class__ = type(own.__name__, bases, members)
     adapted: Any = model
     adapted.__dict__['data_preprocessor'] = BatchMover(model)
-    adapted.__dict__['_mmcv1_takes_rescale'] = takes_rescale(own)
+    adapted.__dict__['_mmcv1_test_arguments'] = arguments_of_a_test(own)
     adapted.__dict__['_mmcv1_train_step'] = train_step
     return adapted
 

@@ -49,15 +49,14 @@ class MMCV1RepositoryConstructor:
     """Let a constructor of the repository make the parameter groups.
 
     Args:
-        optim_wrapper_cfg: mmopt's section, with the constructor's name as ``repository_constructor``.
-        paramwise_cfg: For that constructor.
+        optim_wrapper_cfg: mmopt's section.
+        paramwise_cfg: The name of that ``constructor``, and the ``paramwise_cfg`` that it takes.
     """
 
     def __init__(self, optim_wrapper_cfg: Mapping[str, Any], paramwise_cfg: Mapping[str, Any] | None = None) -> None:
         self.cfg = dict(optim_wrapper_cfg)
-        self.constructor = self.cfg.pop('repository_constructor')
         self.optimizer = dict(self.cfg.pop('optimizer'))
-        self.paramwise_cfg = paramwise_cfg
+        self.own = dict(paramwise_cfg or {})
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimizer and mmopt's wrapper around it.
@@ -70,6 +69,5 @@ class MMCV1RepositoryConstructor:
         """
         from mmopt.registry import OPTIM_WRAPPERS
 
-        cfg = self.optimizer | dict(constructor=self.constructor, paramwise_cfg=self.paramwise_cfg)
-        optimizer = build_optimizer(getattr(model, 'module', model), cfg)
+        optimizer = build_optimizer(getattr(model, 'module', model), self.optimizer | self.own)
         return OPTIM_WRAPPERS.build({'type': 'OptimWrapper', **self.cfg, 'optimizer': optimizer})

@@ -1,6 +1,9 @@
 """What a model of mmcv 1.x predicts, as one result per sample."""
 
+import functools
+import importlib
 import inspect
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -9,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-__all__ = ['arrays_of_halves', 'results_of', 'takes_rescale']
+__all__ = ['arguments_of_a_test', 'arrays_of_halves', 'find_mask_encoder', 'results_of', 'with_encoded_masks']
 
 
 class _Float32Arrays(TorchFunctionMode):
@@ -30,17 +33,22 @@ def arrays_of_halves() -> AbstractContextManager:
     return _Float32Arrays() if is_bf16 else nullcontext()
 
 
-def takes_rescale(model_class: type) -> bool:
-    """Tell whether a model is asked for its results in the size of the original image.
+def arguments_of_a_test(model_class: type) -> dict[str, bool]:
+    """Return what a repository's own test loop passes to ``forward`` beside the batch.
 
     Args:
         model_class: The repository's class.
 
     Returns:
-        Whether its ``simple_test`` has the argument; where it has not, the repository's own test loop does not pass it.
+        ``test_mode=True`` as MMEditing has it, else ``return_loss=False``; with ``rescale=True`` where its
+        ``simple_test`` has that argument: results in the size of the original image.
     """
+    taken = inspect.signature(model_class.forward).parameters
+    if 'test_mode' in taken and 'return_loss' not in taken:
+        return dict(test_mode=True)
     simple_test = getattr(model_class, 'simple_test', None)
-    return simple_test is not None and 'rescale' in inspect.signature(simple_test).parameters
+    has_rescale = simple_test is not None and 'rescale' in inspect.signature(simple_test).parameters
+    return dict(return_loss=False, rescale=True) if has_rescale else dict(return_loss=False)
 
 
 def results_of(predicted: Any) -> list:
@@ -54,3 +62,46 @@ def results_of(predicted: Any) -> list:
         The list, of one entry where the batch has one object.
     """
     return list(predicted) if isinstance(predicted, list | tuple | np.ndarray | Tensor) else [predicted]
+
+
+@functools.cache
+def find_mask_encoder(kind: type) -> Callable | None:
+    """Return the function by which a library packs the masks of its results for ``dataset.evaluate``.
+
+    Args:
+        kind: A class of the library: of the data set.
+
+    Returns:
+        ``encode_mask_results`` of the class's package, or of one that it is built on; None where none has it.
+    """
+    roots = dict.fromkeys(base.__module__.partition('.')[0] for base in kind.__mro__)
+    for root in roots:
+        try:
+            found = getattr(importlib.import_module(f'{root}.core'), 'encode_mask_results', None)
+        except ImportError:
+            continue
+        if found is not None:
+            return found
+    return None
+
+
+def with_encoded_masks(results: Sequence, encode: Callable) -> list:
+    """Pack masks, as the test loops of MMDetection 2 do between a model and ``dataset.evaluate``.
+
+    Args:
+        results: One entry per sample: pairs of boxes and masks, or dicts with such a pair as ``ins_results``; others
+            stay.
+        encode: From :func:`find_mask_encoder`.
+
+    Returns:
+        The results.
+    """
+    encoded: list[Any] = []
+    for result in results:
+        if isinstance(result, tuple) and len(result) == 2:
+            result = (result[0], encode(result[1]))
+        elif isinstance(result, dict) and isinstance(result.get('ins_results'), tuple):
+            boxes, masks = result['ins_results']
+            result = dict(result, ins_results=(boxes, encode(masks)))
+        encoded.append(result)
+    return encoded

@@ -2,13 +2,28 @@
 
 from typing import Any
 
+import numpy as np
 from mmengine.dist import get_rank, get_world_size
+from torch import Tensor
 
 from mmopt.mmcv1.adapt.own_step import optimizer_of
 from mmopt.mmcv1.standins.parallel import MMDataParallel, is_module_wrapper
 from mmopt.utils.errors import UserError
 
 __all__ = ['LogView', 'RunnerView']
+
+
+class _Output(dict):
+    """Values by name; numbers that a hook sets go to mmopt's log."""
+
+    def __init__(self, runner: Any) -> None:
+        super().__init__()
+        self._runner = runner
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(name, value)
+        if isinstance(value, int | float | np.number) or (isinstance(value, Tensor) and value.numel() == 1):
+            self._runner.message_hub.update_scalar(f'train/{name}', float(value))
 
 
 class LogView:
@@ -19,8 +34,7 @@ class LogView:
     """
 
     def __init__(self, runner: Any) -> None:
-        self._runner = runner
-        self.output: dict[str, Any] = {}
+        self.output: dict[str, Any] = _Output(runner)
         self.ready = False
 
     def update(self, vars: dict, count: int = 1) -> None:
@@ -31,9 +45,8 @@ class LogView:
             count: No difference: log lines average over iterations.
         """
         del count  # mmcv's signature
-        self.output.update(vars)
         for name, value in vars.items():
-            self._runner.message_hub.update_scalar(f'train/{name}', float(value))
+            self.output[name] = value
 
     def clear(self) -> None:
         """Forget the values; those that were logged stay."""
@@ -60,6 +73,7 @@ class RunnerView:
         self.mode = 'train'
         self._wrapped: Any = None
         self._inner_iter = 0
+        self._meta: dict[str, Any] | None = None
 
     def __getattr__(self, name: str) -> Any:
         raise UserError(
@@ -96,6 +110,10 @@ class RunnerView:
         """Running iteration, from 0."""
         return self._runner.iter
 
+    # Hooks of that time read these, too.
+    _epoch = epoch
+    _iter = iter
+
     @property
     def inner_iter(self) -> int:
         """Iteration within its epoch."""
@@ -110,6 +128,9 @@ class RunnerView:
     def max_iters(self) -> int:
         """Iterations of the run."""
         return self._runner.max_iters
+
+    _max_epochs = max_epochs
+    _max_iters = max_iters
 
     @property
     def data_loader(self) -> Any:
@@ -128,8 +149,11 @@ class RunnerView:
 
     @property
     def meta(self) -> dict[str, Any]:
-        """Facts that mmcv 1.x's scripts put there: seed and config."""
-        return dict(seed=self._runner.seed, exp_name=self._runner.experiment_name, config=self._runner.text_of_config())
+        """Facts that mmcv 1.x's scripts put there, seed and config, and what hooks add; it is not saved."""
+        if self._meta is None:
+            name, text = self._runner.experiment_name, self._runner.text_of_config()
+            self._meta = dict(seed=self._runner.seed, exp_name=name, config=text)
+        return self._meta
 
     @property
     def rank(self) -> int:
@@ -162,6 +186,17 @@ class RunnerView:
         if isinstance(optimizer, dict):
             return {name: [group['lr'] for group in item.param_groups] for name, item in optimizer.items()}
         return [group['lr'] for group in optimizer.param_groups]
+
+    def current_momentum(self) -> Any:
+        """Return the momentum of each group: of Adam's kind the first of its two."""
+
+        def of(optimizer: Any) -> list:
+            return [group.get('momentum', (group.get('betas') or (0,))[0]) for group in optimizer.param_groups]
+
+        optimizer = self.optimizer
+        if isinstance(optimizer, dict):
+            return {name: of(item) for name, item in optimizer.items()}
+        return of(optimizer)
 
     def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         """Save the run now, under mmopt's own name; arguments make no difference."""

@@ -129,7 +129,8 @@ class _Block(nn.Module):
         self.mlp = _Mlp(channels, int(channels * mlp_ratio), act_cfg=act_cfg, drop_rate=drop_rate)
 
     def forward(self, tokens_TC: Tensor, size: tuple[int, int, int]) -> Tensor:
-        layout = window_layout(*size, self.window_size, self.shift, tokens_TC.device)
+        batch_size = 1 if torch.compiler.is_exporting() else size[0]
+        layout = window_layout(batch_size, *size[1:], self.window_size, self.shift, tokens_TC.device)
         tokens_TC = tokens_TC + self.drop_path(self.attn(self.norm1(tokens_TC), layout), size[0])
         return tokens_TC + self.drop_path(self.mlp(self.norm2(tokens_TC)), size[0])
 

@@ -138,6 +138,15 @@ def test_a_data_root_a_list_and_a_pattern_name_all_recordings(actions, root, tmp
         assert [item.name for item in predictor.list_items([source])] == names[1:]
 
 
+def test_a_recording_of_a_data_root_is_known_from_inside_of_it(actions, skeletons, root, monkeypatch):
+    monkeypatch.chdir(actions.pictures[0])
+    (item,) = predict(actions).list_items(['.'])
+    assert item.name == 'person_101/day_high'
+    assert item.source.source.keypoints == root / 'keypoints' / 'person_101' / 'day_high'
+    monkeypatch.chdir(root)
+    assert first(predict(skeletons), 'keypoints/person_101/day_high').fps == pytest.approx(10)
+
+
 def test_keypoints_alone_are_predicted(skeletons, root, tmp_path):
     expected = first(predict(skeletons), skeletons.pictures[0])
     assert len(expected.segments) > 10
@@ -194,6 +203,7 @@ def test_a_wrong_source_or_option_is_one_line(actions, skeletons, drive, tmp_pat
         ({}, str(drive / 'front.mp4'), 'a recording is a folder with front.mp4, left.mp4, right.mp4; name it, or'),
         (dict(view=['front=a.mp4']), [], "The view 'left' is not named: the model sees front, left, right"),
         (dict(view=['top=a.mp4']), [], "There is no view 'top': the model sees front, left, right"),
+        (dict(view=dict.fromkeys(('front', 'left', 'right'), tmp_path / 'no.mp4')), [], 'there is no such file'),
         (dict(view='front'), [], '--view front: write VIEW=FILE'),
         (dict(view=['front=a.mp4']), str(drive), '--view names the files of the recording already'),
         (dict(window_s=-1), str(drive), '--window-s -1: must be more than 0'),
@@ -205,6 +215,8 @@ def test_a_wrong_source_or_option_is_one_line(actions, skeletons, drive, tmp_pat
         with pytest.raises(UserError, match=match) as caught:
             list(predict(actions, **said)(source))
         assert '\n' not in str(caught.value)
+    with pytest.raises(UserError, match='--start, --end and --step are for films of single pictures'):
+        write_into(predict(actions), [str(drive)], tmp_path / 'out', start=3)
     with pytest.raises(UserError, match='The model sees no videos'):
         list(predict(skeletons, view=['front=a.mp4'])([]))
 

@@ -4,8 +4,11 @@ import csv
 import io
 import json
 import shutil
+import tracemalloc
+import weakref
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -16,6 +19,7 @@ from mmopt.apis import Predictor
 from mmopt.apis.predict import film
 from mmopt.apis.predict.film.cut import Cut
 from mmopt.apis.predict.film.live import FilmEndedError
+from mmopt.apis.predict.records import Records
 from mmopt.apis.predict.run import predict_into
 from mmopt.apis.predict.sources import Sources, list_items
 from mmopt.datasets.common.film.reader import VideoReader
@@ -221,6 +225,46 @@ def _never_at_the_end(pause):
             pause(self)
 
     return killed
+
+
+def test_no_more_frames_are_in_memory_than_a_few_batches(segmentor, tmp_path, monkeypatch):
+    path = write_video(tmp_path / 'long.mp4', 300)
+    read, alive, most = film.video.OpenFilm.read, weakref.WeakSet(), []
+
+    class Counted(np.ndarray):
+        """Arrays themselves are not hashable."""
+
+        __hash__ = object.__hash__
+
+    def counted(self, *args):
+        image = read(self, *args).view(Counted)
+        alive.add(image)
+        most.append(len(alive))
+        return image
+
+    monkeypatch.setattr(film.video.OpenFilm, 'read', counted)
+    done = predict_into(Predictor(segmentor.checkpoint, batch_size=4), [str(path)], tmp_path / 'out')
+    assert done.num_new == 300
+    # One batch that is read ahead, one in the model, one that is written, and one that was just handed over.
+    assert 4 <= max(most) <= 20
+
+
+def test_listing_a_film_and_its_records_takes_a_few_bytes_per_frame(tmp_path):
+    path, num_frames = write_video(tmp_path / 'long.mp4', 3000), 3000
+    (tmp_path / 'out').mkdir()
+    result = SimpleNamespace(frame=0, time_s=0.0, to_json=lambda: dict(boxes=[[0.5] * 4] * 20))
+    tracemalloc.start()
+    try:
+        items = list_items([str(path)])
+        with Records(tmp_path / 'out', lambda item: []) as records:
+            for item in items:
+                result.frame = item.frame
+                records.add(item, result)
+            used, _ = tracemalloc.get_traced_memory()
+            assert all(map(records.has, items))
+    finally:
+        tracemalloc.stop()
+    assert used < 100 * num_frames
 
 
 def test_a_changed_film_is_predicted_anew(segmentor, video, tmp_path):

@@ -1,4 +1,5 @@
 import os
+import pickle
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 
 from mmopt.engine.checkpoint_io import (
     UnsafeCheckpointError,
+    allow_harmless_types,
     load,
 )
 from mmopt.utils.errors import UserError
@@ -57,3 +59,19 @@ def test_a_pickled_type_of_a_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(UserError, match=r"need a package that is not installed: No module named 'gone'"):
         load(tmp_path / 'a.pth', allow_pickle=True)
+
+
+def test_reading_a_checkpoint_takes_back_nothing_that_was_allowed_before(tmp_path):
+    path = tmp_path / 'numbers.pth'
+    torch.save(dict(state_dict=dict(weight=torch.ones(1)), meta=dict(seed=np.int64(3))), path)
+    before = torch.serialization.get_safe_globals()
+    allow_harmless_types()
+    try:
+        assert load(path)['meta']['seed'] == 3
+        assert torch.load(path)['meta']['seed'] == 3
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)
+    load(path)
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(path)

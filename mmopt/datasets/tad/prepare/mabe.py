@@ -12,6 +12,7 @@ from mmopt.datasets.tad.layout import Video, read_videos
 from mmopt.datasets.tad.tables import count_frames, read_annotation, read_tracks, video_length
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError
 from mmopt.utils.parallel import run_jobs
+from mmopt.utils.whole_file import write_whole
 
 __all__ = ['Report', 'prepare']
 
@@ -133,11 +134,10 @@ def prepare(root: str | Path, val_share: float = 0.2, *, skip_missing: bool = Fa
         num_val = min(max(round(len(group) * val_share), 1), len(group) - 1)
         report.splits['val'] += [video.name for video in group[:num_val]]
         report.splits['train'] += [video.name for video in group[num_val:]]
-    (root / 'splits').mkdir(exist_ok=True)
     for split, names in report.splits.items():
-        (root / 'splits' / f'{split}.txt').write_text(''.join(f'{n}\n' for n in sorted(names)), encoding='utf-8')
+        write_whole(root / 'splits' / f'{split}.txt', ''.join(f'{name}\n' for name in sorted(names)))
     index = dict(classes=classes, num_frames=report.num_frames, events=dict(report.per_action))
-    (root / 'index.json').write_text(json.dumps(index, indent=1) + '\n', encoding='utf-8')
+    write_whole(root / 'index.json', json.dumps(index, indent=1) + '\n')
     return report
 
 

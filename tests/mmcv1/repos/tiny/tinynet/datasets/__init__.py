@@ -52,9 +52,10 @@ class TinyDataset(Dataset):
     CLASSES = ('dark', 'bright')
     PALETTE = [[0, 0, 0], [255, 255, 255]]
 
-    def __init__(self, pipeline, num=12, with_flag=False, test_mode=False):
+    def __init__(self, pipeline, num=12, with_flag=False, test_mode=False, upright=False):
         self.num = num
         self.test_mode = test_mode
+        self.upright = upright
         self.pipeline = [build_from_cfg(step, PIPELINES) for step in pipeline]
         if with_flag:
             self.flag = np.array([index % 3 == 0 for index in range(num)]).astype(np.uint8)
@@ -63,7 +64,7 @@ class TinyDataset(Dataset):
         return self.num
 
     def __getitem__(self, index):
-        size = (8, 12) if index % 3 == 0 else (12, 8)
+        size = (8, 12) if index % 3 == 0 and not self.upright else (12, 8)
         img = np.random.RandomState(index).randint(0, 256, (*size, 3)).astype(np.float32)
         results = dict(img=img, index=index)
         for step in self.pipeline:
@@ -75,6 +76,13 @@ class TinyDataset(Dataset):
         assert len(results) == len(self)
         print_log(f'evaluate {metric}', logger)
         return {metric: float(np.mean([result.mean() for result in results]))}
+
+    def pre_eval(self, results, indices):
+        return [(index, result.mean()) for index, result in zip(indices, results, strict=True)]
+
+    def format_results(self, results, prefix, indices=None):
+        for index, result in enumerate(results):
+            mmcv.dump(result.tolist(), f'{prefix}/{index}.json')
 
 
 def build_dataset(cfg, default_args=None):

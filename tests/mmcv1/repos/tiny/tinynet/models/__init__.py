@@ -64,7 +64,9 @@ class TinySegmentor(BaseModule):
     def losses(self, logits, gt):
         TinySegmentor.dtypes[1] = logits.dtype
         return dict(
-            loss_ce=self.criterion(logits, gt.squeeze(1)), acc=(logits.argmax(1) == gt.squeeze(1)).float().mean()
+            loss_ce=self.criterion(logits, gt.squeeze(1)),
+            acc=(logits.argmax(1) == gt.squeeze(1)).float().mean(),
+            share=float(gt.float().mean()),  # a plain number, as pose estimators return their accuracy
         )
 
     def simple_test(self, img, img_metas, rescale=False):
@@ -81,7 +83,7 @@ class TinySegmentor(BaseModule):
 
     def _parse_losses(self, losses):
         loss = sum(value for key, value in losses.items() if 'loss' in key)
-        return loss, {key: value.item() for key, value in dict(losses, loss=loss).items()}
+        return loss, {key: float(value) for key, value in dict(losses, loss=loss).items()}
 
 
 @MODELS.register_module()
@@ -98,7 +100,7 @@ class TinyGAN(BaseModule):
 
     def train_step(self, data_batch, optimizer):
         score = self.discriminator(self.generator(data_batch['img']).detach()).mean()
-        loss_d = nn.functional.softplus(score)
+        loss_d, log_vars = self._parse_losses(dict(loss_d=nn.functional.softplus(score)))
         optimizer['discriminator'].zero_grad()
         loss_d.backward()
         optimizer['discriminator'].step()
@@ -106,8 +108,12 @@ class TinyGAN(BaseModule):
         optimizer['generator'].zero_grad()
         loss_g.backward()
         optimizer['generator'].step()
-        log_vars = dict(loss_d=loss_d.item(), loss_g=loss_g.item())
+        log_vars['loss_g'] = loss_g.item()
         return dict(log_vars=log_vars, num_samples=len(data_batch['img']))
+
+    @staticmethod
+    def _parse_losses(losses):
+        return sum(losses.values()), {key: value.item() for key, value in losses.items()}
 
 
 @HOOKS.register_module()
