@@ -30,7 +30,7 @@ if step == 'bad':
     sys.exit('this step is broken')
 if step == 'slow':
     print(json.dumps(dict(before='the end')), flush=True)
-    open(os.path.join(sys.argv[sys.argv.index('--scratch') + 1], 'pid'), 'w').write(str(os.getpid()))
+    print(json.dumps(dict(pid=os.getpid())), flush=True)
     time.sleep(60)
 """
 
@@ -70,14 +70,43 @@ def test_steps_fail_hang_and_are_left_out_and_the_others_stay(suite, tmp_path, c
     rows = sorted(entries['good']['rows'], key=lambda row: row['part'])
     assert rows == [dict(step='good', part=part, threads='4') for part in ('a', 'b c')]
     assert 'this step is broken' in entries['bad']['error']
-    assert entries['slow']['rows'][-1] == dict(before='the end')
+    assert entries['slow']['rows'][1] == dict(before='the end')
     assert entries['slow']['seconds'] < 20
     with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / 'scratch/pid').read_text()), 0)
+        os.kill(entries['slow']['rows'][2]['pid'], 0)
     report = capsys.readouterr().out
     assert '## slow: timed out' in report
     with tarfile.open(tmp_path / 'out/logs.tar.gz') as archive:
         assert sorted(archive.getnames()) == ['bad.log', 'good-a.log', 'good-b_c.log', 'slow.log']
+
+
+def test_a_suite_that_is_told_to_end_takes_its_steps_along_and_keeps_what_it_has(suite, tmp_path):
+    runner = suite()
+    script = tmp_path / 'main.py'
+    script.write_text(
+        f"""
+import sys
+sys.path.insert(0, {str(REPO / 'benchmarks')!r})
+from gpu_suite import parent, plan
+parent.STEPS = plan.STEPS = (plan.PlannedStep('slow', 60, 1, 'Is it slow?'),)
+from pathlib import Path
+sys.exit(parent.main(['--out', {str(tmp_path / 'out')!r}], script=Path({str(runner.script)!r})))
+"""
+    )
+    report, found = tmp_path / 'out/suite.json', []
+    with subprocess.Popen([sys.executable, str(script)]) as begun:
+        try:
+            until = time.monotonic() + 60
+            while not found and time.monotonic() < until:
+                time.sleep(0.1)
+                steps = json.loads(report.read_text())['steps'] if report.is_file() else []
+                found = [row for entry in steps for row in entry['rows'] if 'pid' in row]
+        finally:
+            begun.terminate()
+        assert begun.wait(30) == 128 + 15
+    with pytest.raises(ProcessLookupError):
+        os.kill(found[0]['pid'], 0)
+    assert '| the end |' in (tmp_path / 'out/suite.md').read_text()
 
 
 def test_every_row_is_on_the_disk_at_once(suite, tmp_path):
