@@ -2,7 +2,7 @@
 """Measure the memory that predicting a long recording of three views takes, beside that of a short one.
 
 python benchmarks/long_recordings.py
-python benchmarks/long_recordings.py --minutes 2 60
+python benchmarks/long_recordings.py --minutes 2 120
 
 The films are made up (64x64 pixels, 10 frames per second), the model is the demo's SlowOnly with random weights. Each
 length is predicted in a process of its own, whose peak of resident memory is given, and the minutes of film per minute.
@@ -72,7 +72,7 @@ def predict(checkpoint: str, folder: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--minutes', type=float, nargs='+', default=[2.0, 20.0], help='default: 2 20')
+    parser.add_argument('--minutes', type=float, nargs='+', default=[1.0, 20.0], help='default: 1 20')
     parser.add_argument('--child', nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:

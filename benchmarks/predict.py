@@ -7,12 +7,13 @@ In every round, one after the other in one process, for each task:
 
 bare            the model's test_step on batches that lie ready in memory
 results         predict_into with json and csv: read, predict, write
-pictures        predict_into with all default formats: drawn pictures as well
+pictures        predict_into with what the inferencer writes: json, drawn pictures, labels of segmentations and maps
 inferencer      one picture at a time, as MMEngine's BaseInferencer: the test pipeline, a batch of one, drawing with
-                MMEngine's Visualizer, writing the drawn picture and a json. Drawing is at its cheapest: boxes and their
-                texts for detection; for segmentation colors blended in NumPy, without the names that MMSegmentation
-                writes
+                MMEngine's Visualizer, writing the drawn picture (JPEG, where mmopt writes PNG) and a json. Boxes have
+                texts; a segmentation has colors that NumPy blends and names in the middle of the widest row of a class;
+                a map is drawn as mmopt draws it
 
+The models are those of the demos. With a heavier one all ways come closer to each other: the model is most of them.
 Pictures are made up: scenes with texture, as JPEG. Weights are random; a threshold leaves five boxes per picture. A
 ratio is of the same round, its median and its range are shown. Exit code 1: a must is missed.
 """
@@ -48,6 +49,8 @@ from mmopt.utils.machine import describe_machine
 REPO = Path(__file__).resolve().parents[1]
 MUSTS = dict(bare=0.85, inferencer=1.5)
 AIMS = dict(bare=0.95, inferencer=2.5)
+WRITTEN = dict(detection=['json', 'png'], segmentation=['json', 'png', 'overlay'], bev=['json', 'png', 'overlay'])
+"""What an inferencer writes of a task, as formats."""
 _BOXES = 5
 
 
@@ -60,12 +63,14 @@ class Case:
         options: What is changed of it.
         size: Height and width of the pictures.
         title: For the table.
+        said: What is said of the sources.
     """
 
     config: str
     options: tuple[str, ...]
     size: tuple[int, int]
     title: str
+    said: tuple[tuple[str, str], ...] = ()
 
 
 _NETWORK = [
@@ -76,15 +81,22 @@ _NETWORK = [
 CASES = dict(
     detection=Case(
         'demo/yolov5_fred_rgb.py',
-        ('model.backbone.width=0.5', f'data.test.pipeline={_NETWORK!r}'),
+        (f'data.test.pipeline={_NETWORK!r}',),
         (720, 1280),
-        'YOLOv5s at 384x640, pictures of 720x1280',
+        'YOLOv5n at 384x640, pictures of 720x1280',
     ),
     segmentation=Case(
         'demo/bisenetv2_cityscapes.py',
         ('model.eval_flip=False',),
-        (512, 1024),
-        'BiSeNetV2 at half width, pictures of 512x1024',
+        (216, 384),
+        'BiSeNetV2 at half width, pictures of 216x384',
+    ),
+    bev=Case(
+        'demo/lss_swin_nuscenes.py',
+        (),
+        (900, 1600),
+        'Lift-Splat-Shoot of the demo, pictures of 900x1600',
+        (('intrinsics', '1266,1266,816,491'),),
     ),
 )
 
@@ -112,7 +124,8 @@ def save_model(case: Case, path: Path) -> None:
     model = MODELS.build(model_config(cfg))
     with torch.no_grad():
         for _ in range(4):
-            model(torch.randn(2, 3, 128, 256), mode='tensor')  # statistics for the normalization
+            if 'lss' not in case.config:  # it asks for camera matrices, and normalizes over channels
+                model(torch.randn(2, 3, 128, 256), mode='tensor')  # statistics for the normalization
     meta = dict(iter=1, epoch=1, mmopt_version='', precision='fp32', cfg=cfg.pretty_text)
     meta['dataset_meta'] = dict(classes=['drone']) if 'yolo' in case.config else None
     checkpoint_io.save(path, dict(meta=meta, state_dict=model.state_dict()))
@@ -142,15 +155,18 @@ class Inferencer:
         shutil.rmtree(self.out, ignore_errors=True)
         for folder in ('vis', 'preds'):
             (self.out / folder).mkdir(parents=True)
-        for path in paths:
-            sample = predict_sample(self.predictor.dataset, path)
+        for item in self.predictor.list_items(paths):
+            path = item.file
+            sample = predict_sample(self.predictor.dataset, item.source)
             predicted = self.predictor._predict([sample])[0]
             image = cv2.cvtColor(cv2.imread(path), cv2.COLOR_BGR2RGB)  # they read it again for the drawing
-            result = self.predictor.dataset.to_result(predicted.cpu(), image)
-            drawn = self._boxes(image, result) if self.task == 'detection' else self._colors(image, result)
+            source = item.source if self.task == 'bev' else image
+            result = self.predictor.dataset.to_result(predicted.cpu(), source)
+            drawn = dict(detection=self._boxes, segmentation=self._colors, bev=self._map)[self.task](image, result)
             cv2.imwrite(str(self.out / 'vis' / Path(path).name), cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
-            if self.task == 'segmentation':
-                cv2.imwrite(str(self.out / 'preds' / f'{Path(path).stem}.png'), result.label)
+            if self.task != 'detection':
+                label = result.label if self.task == 'segmentation' else result.bits
+                cv2.imwrite(str(self.out / 'preds' / f'{Path(path).stem}.png'), label)
             (self.out / 'preds' / f'{Path(path).stem}.json').write_text(json.dumps(result.to_json()))
 
     def _boxes(self, image: np.ndarray, result: Any) -> np.ndarray:
@@ -166,14 +182,30 @@ class Inferencer:
         mask = np.zeros_like(image)
         for label in np.unique(result.label):
             mask[result.label == label] = result.palette[label]
+        scale = min(image.shape[:2]) / 500
+        for label in np.unique(result.label):
+            places = np.argwhere(result.label == label)
+            rows, counts = np.unique(places[:, 0], return_counts=True)
+            row = int(rows[counts.argmax()])
+            columns = places[places[:, 0] == row, 1]
+            left, name = int(columns[len(columns) // 2]), result.classes[label]
+            (width, height), below = cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+            corner = left + width + below, row + height + below
+            cv2.rectangle(mask, (left, row), corner, result.palette[label], -1)
+            cv2.rectangle(mask, (left, row), corner, (0, 0, 0), 1)
+            cv2.putText(mask, name, (left, row + height), cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1)
         blended = (image * 0.2 + mask * 0.8).astype(np.uint8)
         self.visualizer.set_image(blended)
+        return self.visualizer.get_image()
+
+    def _map(self, image: np.ndarray, result: Any) -> np.ndarray:
+        self.visualizer.set_image(result.draw())  # MMEngine draws no maps
         return self.visualizer.get_image()
 
 
 def ready_batches(predictor: Predictor, paths: list[str], size: int) -> list[Any]:
     """Return collated batches in memory."""
-    samples = [predict_sample(predictor.dataset, path) for path in paths]
+    samples = [predict_sample(predictor.dataset, item.source) for item in predictor.list_items(paths)]
     return [predictor._collate(samples[start : start + size]) for start in range(0, len(samples), size)]
 
 
@@ -198,7 +230,7 @@ def ways_of(predictor: Predictor, task: str, paths: list[str], folder: Path) -> 
     return dict(
         bare=bare,
         results=ours(['json', 'csv']),
-        pictures=ours(None),
+        pictures=ours(WRITTEN[task]),
         inferencer=lambda: inferencer(paths),
     )
 
@@ -210,7 +242,9 @@ def measure(task: str, count: int, rounds: int, batch: int, say: Callable[[str],
         folder = Path(folder_name)
         paths = write_pictures(folder / 'in', count, case.size)
         save_model(case, folder / 'model.pth')
-        predictor = Predictor(folder / 'model.pth', device='cpu', precision='fp32', batch_size=batch)
+        predictor = Predictor(
+            folder / 'model.pth', device='cpu', precision='fp32', batch_size=batch, source_options=dict(case.said)
+        )
         few_boxes(predictor, paths)
         ways = ways_of(predictor, task, paths, folder)
         rates: dict[str, list[float]] = {name: [] for name in ways}

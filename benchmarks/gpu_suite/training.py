@@ -12,6 +12,7 @@ from mmopt.apis.memory.case import MemoryCase, load_case
 from mmopt.engine.bench import step_flops
 from mmopt.engine.loops.step import TrainStep
 from mmopt.engine.optim import OptimWrapper
+from mmopt.engine.switches import apply_to_model
 from mmopt.utils.machine import reachable_flop_per_s
 from mmopt.utils.precision import DTYPES
 
@@ -73,6 +74,8 @@ def build(gpu: Gpu, config: str, options: Sequence[str] = (), *, seed: int = 0, 
     model.train()
     model.to(gpu.device)
     case.change_model(model)
+    if case.optimize.get('compile'):  # which an estimate leaves out
+        apply_to_model(model, dict(compile=case.optimize['compile']))
     wrapper: OptimWrapper = case.build_optim_wrapper(model)
     wrapper.initialize_count_status(model, 0, 10**6)
     step = TrainStep(model, wrapper, case.micro_batch)

@@ -1,6 +1,7 @@
 """A config of mmcv 1.x's code: what is the repository's goes to the adapters, the rest is lowered as always."""
 
 import copy
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,9 +11,11 @@ from mmopt.mmcv1.recognize import Repository
 from mmopt.mmcv1.standins.hooks import DRIVEN
 from mmopt.mmcv1.standins.optimizers import OPTIMIZER_BUILDERS
 from mmopt.mmcv1.standins.runners import IterBasedRunner
+from mmopt.utils.errors import ConfigWarning
 
 __all__ = ['lower_repository', 'part_to_train']
 
+_OF_A_RUNNER = {'load_checkpoint', 'resume', 'run', 'run_iter', 'save_checkpoint', 'train', 'val'}
 _SPLITS = ('train', 'val', 'test')
 _PLACEHOLDER = dict(type='SGD', lr=0.0)
 _OPTIMIZER_HOOKS = ('OptimizerHook', *(name for name in DRIVEN if name.endswith('OptimizerHook')))
@@ -139,12 +142,20 @@ def _take_optimizers(cfg: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _name_runner(cfg: dict[str, Any]) -> None:
-    """Let a repository's runner be the one of the two that it derives from."""
+    """Let a repository's runner be the one of the two that it derives from, and say what of its own is not run."""
     section: Any = cfg.get('runner')
     found = find_runner(section.get('type')) if isinstance(section, Mapping) else None
-    if found is not None:
-        kind = 'IterBasedRunner' if issubclass(found, IterBasedRunner) else 'EpochBasedRunner'
-        cfg['runner'] = dict(section, type=kind)
+    if found is None:
+        return
+    cfg['runner'] = dict(section, type='IterBasedRunner' if issubclass(found, IterBasedRunner) else 'EpochBasedRunner')
+    own = {name for base in found.__mro__ if not base.__module__.startswith('mmopt.') for name in vars(base)}
+    if not_run := sorted(own & _OF_A_RUNNER):
+        warnings.warn(
+            f'runner.type={section["type"]!r}: mmopt drives the training and does not run what this runner has of its '
+            f'own: {", ".join(not_run)}.',
+            ConfigWarning,
+            stacklevel=3,
+        )
 
 
 def _adapt_loader(loader: dict[str, Any], split: str, dataset: Any, data: Mapping[str, Any]) -> None:

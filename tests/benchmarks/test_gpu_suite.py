@@ -157,6 +157,31 @@ def test_there_are_forty_points_of_memory_and_both_optimizers_meet_both_precisio
     assert {(point['precision'], point['optimizer']) for point in found} >= {('fp32', 'SGD'), ('fp16', 'AdamW')}
 
 
+def test_every_row_of_the_guides_is_one_of_its_table_and_its_full_size_config_loads():
+    from gpu_suite.steps import guides
+
+    from mmopt.apis.bench.tables import load_table
+    from mmopt.apis.memory.case import load_case, phases_of
+
+    for table, names in guides._ROWS.items():
+        settings = {
+            setting.name: setting for setting in load_table(REPO / f'benchmarks/tables/{table}.py', root=REPO).settings
+        }
+        for name in names:
+            setting = settings[name]
+            phase = 0 if phases_of(setting.load()) else None
+            case = load_case(setting.config, setting.options, precision=setting.precision, phase=phase)
+            assert bool(case.freeze) == ('frozen' in name)
+            assert f'batch {case.batch_size}' in name or 'batch' not in name
+        assert {key[1] for key in guides._FAMOUS if key[0] == table} <= set(names)
+
+
+def test_every_task_has_both_configs():
+    for task in plan.TASKS.values():
+        for tiny in (False, True):
+            assert (REPO / task.config(tiny=tiny)).is_file()
+
+
 def test_a_call_of_cuda_that_torch_would_refuse_is_refused_in_the_rehearsal():
     cuda = _CheckedCuda()
     assert cuda.mem_get_info() == cuda.mem_get_info(0)

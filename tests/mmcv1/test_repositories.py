@@ -181,16 +181,18 @@ def test_a_backbone_takes_its_part_of_published_weights(tmp_path):
 
 
 @pytest.fixture(scope='module')
-def trained(tmp_path_factory) -> Path:
-    """Return the work dir of a run by a runner of the repository's own."""
+def trained(tmp_path_factory) -> tuple[Path, str]:
+    """Return the work dir of a run by a runner of the repository's own, and what was printed."""
     tmp_path = tmp_path_factory.mktemp('repository')
     config = tmp_path / 'runner.py'
     config.write_text(BASE + "runner = dict(type='TinyRunner')\nevaluation = dict(pre_eval=False)\n")
-    return train(tmp_path, 'run', '--options', 'runner.max_iters=3', config=config)[0]
+    return train(tmp_path, 'run', '--options', 'runner.max_iters=3', config=config)
 
 
 def test_a_runner_that_only_the_scripts_of_a_repository_import_is_found(trained):
-    assert len(losses_of(trained)) == 3
+    assert len(losses_of(trained[0])) == 3
+    assert "runner.type='TinyRunner': mmopt drives the training and does not run" in trained[1]
+    assert 'of its own: train.' in ' '.join(trained[1].split())
 
 
 def _write_results(config: str, checkpoint: str, folder: str) -> None:
@@ -204,7 +206,7 @@ def test_results_are_written_as_the_data_set_formats_them_also_in_batches(traine
     config.write_text(BASE)
     out = tmp_path / 'out'
     out.mkdir()
-    run(tmp_path, _write_results, str(config), str(trained / 'iter_3.pth'), str(out))
+    run(tmp_path, _write_results, str(config), str(trained[0] / 'iter_3.pth'), str(out))
     shapes = [np.array(json.loads((out / f'{index}.json').read_text())).shape for index in range(4)]
     assert shapes == [(12, 8)] * 4
 
@@ -240,3 +242,19 @@ def test_a_model_is_asked_for_predictions_as_its_own_test_loop_asks():
     assert arguments_of_a_test(_Restorer) == dict(test_mode=True)
     assert arguments_of_a_test(_Detector) == dict(return_loss=False, rescale=True)
     assert MMCV1Evaluation(metric='PSNR', save_image=True).arguments == dict(metric='PSNR')
+
+
+def test_a_hook_that_changes_the_pipeline_and_restarts_the_workers_reaches_them(tmp_path):
+    config = tmp_path / 'switch.py'
+    config.write_text(
+        BASE + "runner = dict(type='TinyEpochRunner', max_epochs=3, _delete_=True)\n"
+        'data = dict(workers_per_gpu=1, samples_per_gpu=4, persistent_workers=True, val=None,\n'
+        '    train=dict(with_flag=False))\nevaluation = None\n'
+        "lr_config = dict(policy='fixed', _delete_=True)\ncustom_hooks = [dict(type='SwitchHook')]\n"
+    )
+    work_dir, _ = train(tmp_path, 'switch', '--options', 'data.train.upright=True', config=config)
+    rows = [json.loads(line) for line in next(work_dir.glob('*/vis_data/scalars.json')).read_text().splitlines()]
+    means = [row['mean'] for row in rows if 'mean' in row]
+    first, second, third = (sum(means[start : start + 3]) for start in (0, 3, 6))
+    assert second == pytest.approx(third, rel=1e-5)
+    assert first != pytest.approx(second, rel=1e-3)

@@ -54,6 +54,7 @@ def _feed(step: Step, workers: int, cache: str | None, prefetch: bool) -> None:
         runner.train()
         scalars = runner.message_hub
         times, waits = (scalars.get_scalar(f'train/{name}').data[0] for name in ('time', 'data_time'))
+        busy = scalars.get_scalar('train/gpu_busy').mean() if 'train/gpu_busy' in scalars.log_scalars else None
         split = _split(Path(work_dir))
     half = len(times) // 2
     step.row(
@@ -62,6 +63,7 @@ def _feed(step: Step, workers: int, cache: str | None, prefetch: bool) -> None:
         prefetch=prefetch,
         samples_per_s=step.size(4, 2) / statistics.median(times[half:]),
         waits_for_data=sum(waits[half:]) / max(sum(times[half:]), 1e-9),
+        gpu_busy=busy,
         time_split=split,
     )
 

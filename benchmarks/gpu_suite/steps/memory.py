@@ -26,6 +26,7 @@ def run(step: Step) -> None:
     points = list(memory_points(task, tiny=step.tiny))
     for point in points if has_workspace else points[:1]:
         measured = measure_point(gpu, point)
+        del measured['outside']  # of all processes that run side by side
         row = dict(task=step.part, **{key: value for key, value in point.items() if key != 'config'}, **measured)
         estimate = estimates.get(point_key(point))
         if estimate is not None:
@@ -100,6 +101,7 @@ def _in_the_loop(step: Step, gpu: Any, point: dict[str, Any], estimates: dict[st
     from gpu_suite.batches import use_examples
     from gpu_suite.training import forget_runs
     from mmopt.apis.config import load_config
+    from mmopt.apis.memory.case import load_case
     from mmopt.apis.run.start import build_runner
 
     gc.collect()
@@ -107,6 +109,7 @@ def _in_the_loop(step: Step, gpu: Any, point: dict[str, Any], estimates: dict[st
     gpu.forget()
     with tempfile.TemporaryDirectory() as work_dir:
         cfg = load_config(point['config'], precision=point['precision'], work_dir=work_dir)
+        cfg.optim_wrapper = load_case(**point).cfg.optim_wrapper
         batch, iters = point['batch_size'], 4
         use_examples(cfg, batch * (iters + 2), num_workers=step.size(2, 0))
         cfg.train_dataloader['batch_size'] = batch
@@ -114,4 +117,8 @@ def _in_the_loop(step: Step, gpu: Any, point: dict[str, Any], estimates: dict[st
         cfg.optimize = {}
         build_runner(cfg).train()
         peaks = gpu.peaks()
-    step.row(task=f'{step.part}, whole run', batch_size=batch, precision=point['precision'], **peaks)
+    row = dict(task=f'{step.part}, whole run', batch_size=batch, precision=point['precision'], **peaks)
+    estimate = estimates.get(point_key(point))
+    if estimate is not None:
+        row |= dict(estimated=estimate['reserved'], error=estimate['reserved'] / peaks['reserved'] - 1)
+    step.row(**row)

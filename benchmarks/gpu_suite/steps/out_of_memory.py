@@ -15,6 +15,7 @@ from mmopt.utils.errors import UserError
 
 _ITERS = 3
 _TOO_SMALL_GIB = 1.5
+_EVALUATION_GIB = 2.5
 _TEXT = 'a repeated iteration is bit-equal to one that began smaller'
 
 
@@ -50,6 +51,7 @@ def run(step: Step) -> None:
         training = _training(step, gpu, batch, 2)
         _take(gpu, training)
         _compare_bits(step, gpu, batch, 2, training)
+    _evaluation(step, gpu, batch)
     _too_small(step, gpu, batch)
 
 
@@ -81,6 +83,24 @@ def _compare_bits(step: Step, gpu: Gpu, batch: int, size: int, other: Training) 
     pairs = zip(smaller.step.module.state_dict().values(), other.step.module.state_dict().values(), strict=True)
     off = max(float((a.double() - b.double()).abs().max()) for a, b in pairs if a.numel())
     step.claim(_TEXT, f'micro-batch {size}: largest difference {off:.1e}', off == 0)
+
+
+def _evaluation(step: Step, gpu: Gpu, batch: int) -> None:
+    """Predict a batch that a small card does not hold."""
+    from gpu_suite.batches import random_batch
+    from mmopt.engine.micro_batch import Predictor
+
+    gpu.forget()
+    gpu.limit(_EVALUATION_GIB)
+    training = build(gpu, step.config('bev'), batch_size=batch, precision='fp32')
+    module = training.step.module.eval()
+    predict = Predictor(module, logging.getLogger('gpu_suite'))
+    with torch.no_grad():
+        predicted = predict(random_batch(training.case))
+    size = predict.state.size or batch
+    measured = f'{len(predicted)} of {batch} predicted, {size} at once in {_EVALUATION_GIB} GiB'
+    step.claim('an evaluation that runs out of memory goes on in parts', measured, len(predicted) == batch)
+    gpu.limit(None)
 
 
 def _too_small(step: Step, gpu: Gpu, batch: int) -> None:

@@ -18,12 +18,12 @@ from mmopt.structures import move_to
 from mmopt.utils.precision import DTYPES
 
 _BATCH = 2
-# (name, precision, TF32, how far loss and gradient may be off)
+# (name, precision, TF32, how far it may be off)
 _KINDS = (
     ('fp32', 'fp32', False, 1e-3),
     ('tf32', 'fp32', True, 1e-2),
-    ('bf16', 'bf16', False, 5e-2),
-    ('fp16', 'fp16', False, 5e-2),
+    ('bf16', 'bf16', False, 1e-2),
+    ('fp16', 'fp16', False, 1e-2),
 )
 
 
@@ -43,13 +43,13 @@ def run(step: Step) -> None:
         found = _loss_and_gradient(there, copy.deepcopy(batch), gpu.device, precision)
         off = [abs(a - b) / max(abs(b), 1e-12) for a, b in zip(found, reference, strict=True)]
         step.row(task=step.part, precision=name, loss=found[0], gradient=found[1], loss_off=off[0], gradient_off=off[1])
-        text = (
-            'a step in fp32 is that of the CPU (1e-3)'
-            if name == 'fp32'
-            else 'a step in half precision is near that of the CPU (5e-2)'
-        )
-        if name != 'tf32':
-            step.claim(text, f'{step.part} {name}: {max(off):.1e}', max(off) <= allowed)
+        if name == 'fp32':
+            holds = max(off) <= allowed
+            step.claim('a step in fp32 is that of the CPU (1e-3)', f'{step.part}: {max(off):.1e}', holds)
+        elif name != 'tf32':
+            # The gradient of halves is a row and no claim: what cancels in it differs by a third on a CPU, too.
+            text = 'the loss in half precision is near that of the CPU in fp32 (1e-2)'
+            step.claim(text, f'{step.part} {name}: {off[0]:.1e}', off[0] <= allowed)
     gpu.set_tf32(False)
     _evaluate(step, gpu, model, batch)
     _waits(step, gpu)

@@ -105,8 +105,9 @@ class MABeDataset(SeededDataset):
         if 'classes' not in self._metainfo:
             self._metainfo['classes'] = tuple(sorted({action for video in known for *_, action in video.labeled}))
         self._check_classes(known)
-        # Checkpoints keep it: in a recording that nobody annotated, this is what to look for.
-        self._metainfo[OF_DATA] = dict(behaviors=rules_of(known))
+        # Checkpoints keep it: in a recording that nobody annotated, this is what to look for, and at which rates.
+        rates = tuple(sorted({video.fps for video in known}))
+        self._metainfo[OF_DATA] = dict(behaviors=rules_of(known), fps=rates)
         windows: list[dict] = []
         for video in self._choose(known):
             path = Path(self.data_prefix['tracks']) / video.lab_id / f'{video.video_id}.parquet'
@@ -289,6 +290,7 @@ class MABeDataset(SeededDataset):
             options=dict(options),
             classes=tuple(self.metainfo['classes']),
             rules=rules,
+            rates=tuple(trained.get(OF_DATA, {}).get('fps', ())),
             body_parts=None if features is None else tuple(features.body_parts),
             num_mice=None if features is None else features.num_mice,
             window=self.window,

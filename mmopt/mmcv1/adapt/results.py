@@ -1,5 +1,6 @@
 """What a model of mmcv 1.x predicts, as one result per sample."""
 
+import functools
 import importlib
 import inspect
 from collections.abc import Callable, Sequence
@@ -63,6 +64,7 @@ def results_of(predicted: Any) -> list:
     return list(predicted) if isinstance(predicted, list | tuple | np.ndarray | Tensor) else [predicted]
 
 
+@functools.cache
 def find_mask_encoder(kind: type) -> Callable | None:
     """Return the function by which a library packs the masks of its results for ``dataset.evaluate``.
 

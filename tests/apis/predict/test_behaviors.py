@@ -131,6 +131,13 @@ def test_a_folder_gives_its_tracks_and_no_other_table(predictor, tmp_path):
     assert [item.name for item in predictor.list_items([str(tmp_path / '**' / '*b.csv')])] == ['a b']
 
 
+def test_a_file_of_the_layout_is_known_from_inside_of_it(behaviors, monkeypatch):
+    path = Path(behaviors.pictures[0])
+    monkeypatch.chdir(path.parent)
+    (result,) = predict(behaviors)(path.name)
+    assert (result.video.lab_id, result.fps) == ('DemoOtter', 30)
+
+
 def test_an_empty_or_wrong_source_is_one_line(predictor, tmp_path):
     (tmp_path / 'empty').mkdir()
     (tmp_path / 'list.txt').write_text('\n')
@@ -175,6 +182,10 @@ def test_what_does_not_fit_the_model_is_one_line(behaviors, predictor, recording
     caplog.clear()
     found(**SAID)
     assert 'the model sees body_center, hip_left, hip_right, too, which count as missing here' in caplog.text
+    assert 'frames per second' not in caplog.text
+    caplog.clear()
+    found(fps=60, pix_per_cm=4)
+    assert 'its 60 frames per second are far from the 25 to 30 that the model was trained at' in caplog.text
     caplog.clear()
     WRITERS['mabe.parquet'](tmp_path / 'many.parquet', made_up_tracks(num_animals=5))
     found(tmp_path / 'many.parquet', **SAID)

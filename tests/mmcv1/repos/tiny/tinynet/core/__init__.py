@@ -36,3 +36,21 @@ class LayerDecayOptimizerConstructor(DefaultOptimizerConstructor):
             if param.requires_grad:
                 lr = self.base_lr * (1 if name.startswith('head') else scale)
                 params.append(dict(params=[param], lr=lr, param_names=[name]))
+
+
+@HOOKS.register_module()
+class SwitchHook(Hook):
+    """Takes the random step out of the pipeline after an epoch, as YOLOX's does; workers have copies of it."""
+
+    def before_train_epoch(self, runner):
+        train_loader = runner.data_loader
+        if runner.epoch == 1:
+            del train_loader.dataset.pipeline[1]
+            if train_loader.persistent_workers:
+                train_loader._DataLoader__initialized = False
+                train_loader._iterator = None
+        elif runner.epoch == 2:
+            train_loader._DataLoader__initialized = True
+
+    def after_train_iter(self, runner):
+        runner.log_buffer.output['mean'] = float(runner.data_batch['img'].mean())
