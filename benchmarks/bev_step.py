@@ -1,12 +1,13 @@
 #!/usr/bin/env python
 """Time one training step of the BEV baseline against its floor: counted FLOPs over this machine's matmul rate.
 
-python benchmarks/bev_step.py                                  # fp32 and bf16, batch 1 and 4
+python benchmarks/bev_step.py                                  # fp32 and bf16, batch 1 and 4, on the CPU
+python benchmarks/bev_step.py --device cuda
 python benchmarks/bev_step.py --batch-sizes 1 --precisions bf16 --out step.json
 python benchmarks/bev_step.py --upsampling --threads 1         # the head's transposed convolution in both ways
 
 A step is: uint8 image to device, normalize, forward, loss, backward, fused AdamW. The matmul rate is measured between
-the steps, so that a busy machine slows both sides alike.
+the steps, so that a busy machine slows both sides alike. On a GPU fp32 means fp32, for steps and products: no TF32.
 """
 
 import argparse
@@ -22,6 +23,8 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from mmopt.config import lower
+from mmopt.engine.switches.process import tf32
 from mmopt.models.common.patch_transpose import PatchTranspose2d
 from mmopt.registry import MODELS
 from mmopt.structures import DataSample
@@ -38,13 +41,17 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--batch-sizes', type=int, nargs='+', default=[1, 4])
     parser.add_argument('--precisions', nargs='+', choices=sorted(DTYPES), default=['fp32', 'bf16'])
+    parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
     parser.add_argument('--steps', type=int, default=5, help='timed steps of every row')
     parser.add_argument('--threads', type=int, help='default: what torch chooses')
     parser.add_argument('--with-cp', action='store_true', help='recompute every Swin block, as the original does')
     parser.add_argument('--default-malloc', action='store_true', help='do not keep freed pages')
     parser.add_argument('--upsampling', action='store_true', help="time the head's transposed convolution instead")
     parser.add_argument('--out', type=Path, metavar='JSON')
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.upsampling and args.device != 'cpu':
+        parser.error('--upsampling counts processor time, so it needs --device cpu')
+    return args
 
 
 def make_batch(batch_size: int) -> dict:
@@ -61,11 +68,11 @@ def make_batch(batch_size: int) -> dict:
     return dict(inputs=inputs, data_samples=samples)
 
 
-def make_step(batch_size: int, dtype: torch.dtype, with_cp: bool) -> Callable[[], None]:
+def make_step(batch_size: int, dtype: torch.dtype, with_cp: bool, device: torch.device) -> Callable[[], None]:
     torch.manual_seed(0)
-    cfg = Config.fromfile(str(CONFIG)).model
+    cfg = Config(lower(Config.fromfile(str(CONFIG)).to_dict())).model
     cfg.backbone.with_cp = with_cp
-    model = MODELS.build(cfg).train()
+    model = MODELS.build(cfg).train().to(device)
     # Past the first step, in which the classifier's weight is zero and zeros may run faster.
     torch.nn.init.normal_(model.head.classifier.weight, std=0.01)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
@@ -73,18 +80,20 @@ def make_step(batch_size: int, dtype: torch.dtype, with_cp: bool) -> Callable[[]
 
     def step() -> None:
         part = model.data_preprocessor(batch, training=True)
-        with torch.autocast('cpu', dtype) if dtype != torch.float32 else nullcontext():
+        with torch.autocast(device.type, dtype) if dtype != torch.float32 else nullcontext():
             losses = model(**part, mode='loss')
         sum(losses.values()).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        if device.type != 'cpu':
+            torch.accelerator.synchronize(device)
 
     return step
 
 
-def measure(precision: str, batch_size: int, steps: int, with_cp: bool) -> dict:
+def measure(precision: str, batch_size: int, steps: int, with_cp: bool, device: torch.device) -> dict:
     dtype = DTYPES[precision]
-    step, gemm = make_step(batch_size, dtype, with_cp), MatmulRate(dtype)
+    step, gemm = make_step(batch_size, dtype, with_cp, device), MatmulRate(dtype, device)
     flops = count_flops(step)
     step()
     seconds, rates = [], []
@@ -139,10 +148,13 @@ def print_upsampling(args: argparse.Namespace) -> list[dict]:
 def print_steps(args: argparse.Namespace) -> list[dict]:
     print('| precision | batch | GFLOP | GEMM GFLOP/s | floor s | step s (min - max) | step / floor |')
     print('|---|---|---|---|---|---|---|')
+    device = torch.device(args.device)
+    if device.type == 'cuda':
+        tf32(False)
     rows = []
     for precision in args.precisions:
         for batch_size in args.batch_sizes:
-            row = measure(precision, batch_size, args.steps, args.with_cp)
+            row = measure(precision, batch_size, args.steps, args.with_cp, device)
             rows.append(row)
             print(
                 f'| {precision} | {batch_size} | {row["gflop"]:.0f} | {row["gflop_per_s"]:.0f} | {row["floor_s"]:.3f} '
@@ -157,8 +169,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     keeps = not args.default_malloc and keep_freed_pages()
-    machine = describe_machine() | dict(keeps_freed_pages=keeps, with_cp=args.with_cp)
-    print(f'{machine["cpu"]}, {machine["threads"]} threads, torch {machine["torch"]}, '
+    machine = describe_machine() | dict(device=args.device, keeps_freed_pages=keeps, with_cp=args.with_cp)
+    name = machine['cpu'] if args.device == 'cpu' else machine['gpu']
+    print(f'{name}, {machine["threads"]} threads, torch {machine["torch"]}, '
           f'freed pages kept: {keeps}, blocks recomputed: {args.with_cp}\n')  # fmt: skip
     rows = print_upsampling(args) if args.upsampling else print_steps(args)
     if args.out:

@@ -3,8 +3,11 @@
 
 python benchmarks/drop_in.py --out benchmarks/results/drop_in_<machine>
 
-Downloads the libraries without their dependencies into a temporary folder (--packages DIR takes a folder that has them)
-and trains on made-up data. Step times are measured in processes of their own, mmopt's and MMEngine's in turns.
+python benchmarks/drop_in.py --projects mmpose mmaction mmrotate mmocr --checks preflight train kill_and_resume test
+
+Downloads the libraries without their dependencies into a temporary folder (--packages DIR keeps them in a folder, and
+takes those that are there) and trains on made-up data. --checks puts the results of some checks beside those of the
+others that OUT.json has. Step times are measured in processes of their own, mmopt's and MMEngine's in turns.
 """
 
 import argparse
@@ -19,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from drop_in_more import MORE
 from drop_in_projects import PROJECTS, TORCHVISION, WHEELS, Project
 
 from mmopt.utils.host import usable_cores
@@ -35,8 +39,10 @@ for name in ('nms', 'qnms'):  # PyPI's build cannot load its operators beside a 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--packages', type=Path, help='a folder with the libraries; default: they are downloaded')
-    parser.add_argument('--projects', nargs='+', choices=[project.name for project in PROJECTS], help='default: all')
+    parser.add_argument('--packages', type=Path, help='a folder for the libraries; default: a temporary one')
+    names = [[project.name for project in projects] for projects in (PROJECTS, MORE)]
+    parser.add_argument('--projects', nargs='+', choices=sum(names, []), default=names[0], help=f'default: {names[0]}')
+    parser.add_argument('--checks', nargs='+', choices=CHECKS, default=CHECKS, metavar='CHECK', help='default: all')
     parser.add_argument('--out', type=Path, help='write OUT.json and OUT.md')
     parser.add_argument('--part', choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument('--config', help=argparse.SUPPRESS)
@@ -122,11 +128,19 @@ PARTS: Mapping[str, Callable[[str], dict[str, Any]]] = dict(
 
 
 # ------------------------------------------------------------------------------------ the packages
-def download(folder: Path) -> None:
-    """Install the libraries and what they import into a folder, and torchvision beside it."""
-    pip = [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', '--target']
-    subprocess.run([*pip, str(folder / 'packages'), *WHEELS], check=True)
-    subprocess.run([*pip, str(folder / 'torchvision'), TORCHVISION], check=True)
+def download(folder: Path, projects: Sequence[Project]) -> None:
+    """Install what is missing: a folder for the libraries and what they import, others for torchvision and projects."""
+    wanted = dict(packages=WHEELS, torchvision=(TORCHVISION,))
+    wanted |= {project.name: project.wheels for project in projects if project.wheels}
+    for name, wheels in wanted.items():
+        if not (folder / name).is_dir():
+            pip = [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', '--target', str(folder / name)]
+            subprocess.run([*pip, *wheels], check=True)
+    for project in projects:
+        for name, text in project.stubs.items():
+            path = folder / project.name / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding='utf-8')
 
 
 class Bench:
@@ -143,11 +157,12 @@ class Bench:
         self.folder = folder / project.name
         data = self.folder / 'data'
         project.make_data(data)
-        base = packages / 'packages' / project.name / '.mim' / 'configs' / project.base
+        own = packages / (project.name if project.wheels else 'packages')
+        base = own / project.name / '.mim' / 'configs' / project.base
         self.config = self.folder / f'{project.name}_drop_in.py'  # not named like the package, which it would hide
         child = project.child.replace('{data}', str(data))
         self.config.write_text(f"_base_ = ['{base}']\n{child}", encoding='utf-8')
-        path = [REPO, packages / 'packages']
+        path = [REPO, own, packages / 'packages']
         if project.torchvision:
             (packages / 'torchvision' / 'drop_in_torchvision.py').write_text(_TORCHVISION_SHIM, encoding='utf-8')
             path.append(packages / 'torchvision')
@@ -243,12 +258,14 @@ class Bench:
         return f'{name} {value:.3g}, {len(list((self.folder / "shown").glob("*.jpg")))} pictures'
 
     def predict(self) -> str:
-        pictures = sorted(path for path in (self.folder / 'data').rglob('*.png') if 'val' in str(path))[:3]
+        files = sorted((self.folder / 'data').rglob('*.png'))
+        pictures = [path for path in files if 'annotations' not in path.parts and 'val' in str(path.parent)][:3]
         self.tool('predict', self.whole or '', *pictures, '--out', 'found')
         found = self.folder / 'found'
         results = json.loads((found / 'results.json').read_text(encoding='utf-8'))
         fields = ', '.join(name for name in results[0]['sample'] if name.startswith('pred_'))
         formats = json.loads((found / 'predictions.json').read_text(encoding='utf-8'))['formats']
+        formats = [name for name in formats if name != 'mp4']  # of films
         return f'{len(results)} pictures, {fields} as {", ".join(formats)}'
 
     def export(self) -> str:
@@ -283,10 +300,12 @@ def _count_equal(ours: Any, theirs: Any) -> int:
     return 0
 
 
-def run_checks(project: Project, packages: Path, folder: Path) -> dict[str, Any]:
-    """Run all checks of a project; one that fails does not end the others."""
+def run_checks(project: Project, packages: Path, folder: Path, checks: Sequence[str]) -> dict[str, Any]:
+    """Run checks of a project; one that fails does not end the others."""
     bench, results = Bench(project, packages, folder), {}
-    for name in CHECKS:
+    if 'train' not in checks:
+        bench.train()  # others ask for its checkpoint
+    for name in checks:
         started = time.perf_counter()
         try:
             results[name] = dict(ok=True, result=getattr(bench, name)())
@@ -301,12 +320,12 @@ def _ratio(values: Sequence[float]) -> str:
     return f'{statistics.median(values):.2f} ({min(values):.2f} - {max(values):.2f})'
 
 
-def markdown(results: Mapping[str, Mapping[str, Any]], machine: str) -> str:
+def markdown(results: Mapping[str, Mapping[str, Any]], machine: str, command: str, libraries: Sequence[str]) -> str:
     """Write the table library x tool."""
     lines = [
         '# Drop-in: libraries of MMEngine on mmopt',
         '',
-        f"`python benchmarks/drop_in.py`, {machine}. {', '.join(WHEELS[:4])}, mmcv's extension in PyTorch.",
+        f"`{command}`, {machine}. {', '.join(libraries)}, mmcv's extension in PyTorch.",
         'Small made-up data, narrow models.',
         '',
         '- micro_batch: relative difference of the gradient of a batch of 4 in parts of 2 from that of the whole, in',
@@ -319,12 +338,13 @@ def markdown(results: Mapping[str, Mapping[str, Any]], machine: str) -> str:
         f'|{"---|" * (len(results) + 1)}',
     ]
     for name in CHECKS[:-1]:
-        cells = [
-            str(one[name]['result']) if one[name]['ok'] else f'**failed**: {one[name]["result"]}'
-            for one in results.values()
-        ]
+        if not any(name in one for one in results.values()):
+            continue
+        found = [one.get(name, dict(ok=True, result='-')) for one in results.values()]
+        cells = [str(one['result']) if one['ok'] else f'**failed**: {one["result"]}' for one in found]
         lines.append(f'| {name} | {" | ".join(cells)} |')
-    for key, label in (('step_s', 'step time'), ('iter_s', 'iteration time')):
+    timed = any('step_time' in one for one in results.values())
+    for key, label in (('step_s', 'step time'), ('iter_s', 'iteration time')) if timed else ():
         cells = [
             _ratio(one['step_time']['result']['ratios'][key]) if one['step_time']['ok'] else '**failed**'
             for one in results.values()
@@ -342,19 +362,32 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with tempfile.TemporaryDirectory(prefix='mmopt-drop-in-') as temporary:
         folder = Path(temporary)
-        packages = args.packages
-        if packages is None:
-            packages = folder / 'libraries'
-            download(packages)
-        chosen = [project for project in PROJECTS if args.projects is None or project.name in args.projects]
-        results = {project.name: run_checks(project, packages.resolve(), folder) for project in chosen}
+        packages = (args.packages or folder / 'libraries').resolve()
+        chosen = [project for project in (*PROJECTS, *MORE) if project.name in args.projects]
+        download(packages, chosen)
+        checks = [name for name in CHECKS if name in args.checks]
+        results = {project.name: run_checks(project, packages, folder, checks) for project in chosen}
     machine = describe_machine()
-    text = markdown(results, f'{machine["cpu"]}, {usable_cores()} cores, torch {machine["torch"]}')
+    path = None if args.out is None else args.out.with_name(f'{args.out.name}.json')
+    if path is not None and path.is_file() and len(checks) < len(CHECKS):
+        before = json.loads(path.read_text(encoding='utf-8'))['results']
+        results = before | {name: before.get(name, {}) | one for name, one in results.items()}
+    projects = [project for project in (*PROJECTS, *MORE) if project.name in results]
+    results = {project.name: results[project.name] for project in projects}
+    wheels = sorted({wheel for project in projects for wheel in (*project.wheels, *WHEELS) if '==' in wheel})
+    libraries = dict.fromkeys(
+        wheel for project in projects for wheel in (project.wheels or WHEELS[:4]) if '==' in wheel
+    )
+    default = [project.name for project in PROJECTS]
+    command = 'python benchmarks/drop_in.py'
+    command += '' if list(results) == default else f' --projects {" ".join(results)}'
+    where = f'{machine["cpu"]}, {usable_cores()} cores, torch {machine["torch"]}'
+    text = markdown(results, where, command, list(libraries))
     print(text)
-    if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        report = dict(machine=machine, wheels=WHEELS, results=results)
-        args.out.with_name(f'{args.out.name}.json').write_text(json.dumps(report, indent=1) + '\n', encoding='utf-8')
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        report = dict(machine=machine, wheels=wheels, results=results)
+        path.write_text(json.dumps(report, indent=1) + '\n', encoding='utf-8')
         args.out.with_name(f'{args.out.name}.md').write_text(text, encoding='utf-8')
     return int(not all(check['ok'] for one in results.values() for check in one.values()))
 

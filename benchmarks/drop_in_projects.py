@@ -1,14 +1,14 @@
 """Three projects of OpenMMLab's libraries for :mod:`drop_in`: a config of each, and small made-up data for it."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-__all__ = ['PROJECTS', 'TORCHVISION', 'WHEELS', 'Project']
+__all__ = ['NUM_TRAIN', 'NUM_VAL', 'PROJECTS', 'TORCHVISION', 'WHEELS', 'Project', 'noise', 'rng_of', 'saving']
 
 WHEELS = (
     'mmsegmentation==1.2.2', 'mmpretrain==1.2.0', 'mmdet==3.3.0', 'mmcv-lite==2.1.0', 'terminaltables==3.1.10',
@@ -19,7 +19,7 @@ WHEELS = (
 TORCHVISION = 'torchvision==0.28.0'
 """For MMPretrain: the one for torch 2.13."""
 
-_NUM_TRAIN, _NUM_VAL = 16, 4
+NUM_TRAIN, NUM_VAL = 16, 4
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Project:
             the data's folder.
         make_data: Writes the data into a folder.
         torchvision: Whether the library imports it.
+        wheels: What pip installs for it alone, before :data:`WHEELS`.
+        stubs: Modules that stand for others, which cannot be installed: path -> text.
     """
 
     name: str
@@ -39,24 +41,28 @@ class Project:
     child: str
     make_data: Callable[[Path], None]
     torchvision: bool = False
+    wheels: tuple[str, ...] = ()
+    stubs: Mapping[str, str] = field(default_factory=dict)
 
 
-def _rng(name: str) -> np.random.Generator:
+def rng_of(name: str) -> np.random.Generator:
+    """Return a generator that depends on a name alone."""
     return np.random.default_rng(sum(map(ord, name)))
 
 
-def _image(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+def noise(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Return a dark image of noise."""
     return rng.integers(0, 96, (height, width, 3), dtype=np.uint8)
 
 
 def _segmentation(folder: Path) -> None:
     """Bright curves on noise, in the layout of CHASE-DB1."""
-    rng = _rng('segmentation')
-    for split, count in (('training', _NUM_TRAIN), ('validation', _NUM_VAL)):
+    rng = rng_of('segmentation')
+    for split, count in (('training', NUM_TRAIN), ('validation', NUM_VAL)):
         for kind in ('images', 'annotations'):
             (folder / kind / split).mkdir(parents=True)
         for index in range(count):
-            image, mask = _image(rng, 160, 192), np.zeros((160, 192), np.uint8)
+            image, mask = noise(rng, 160, 192), np.zeros((160, 192), np.uint8)
             for _ in range(3):
                 start, stop = (tuple(int(value) for value in rng.integers(0, 160, 2)) for _ in range(2))
                 cv2.line(mask, start, stop, 1, 5)
@@ -67,24 +73,24 @@ def _segmentation(folder: Path) -> None:
 
 def _classification(folder: Path) -> None:
     """Noise that is brighter in one color, in one folder per class."""
-    rng = _rng('classification')
-    for split, count in (('train', _NUM_TRAIN), ('val', _NUM_VAL)):
+    rng = rng_of('classification')
+    for split, count in (('train', NUM_TRAIN), ('val', NUM_VAL)):
         for label in range(2):
             (folder / split / f'class_{label}').mkdir(parents=True)
             for index in range(count // 2):
-                image = _image(rng, 96, 96)
+                image = noise(rng, 96, 96)
                 image[..., 2 * label] += 120
                 cv2.imwrite(str(folder / split / f'class_{label}' / f'{index:02d}.png'), image)
 
 
 def _detection(folder: Path) -> None:
     """Bright boxes of two classes on noise, in COCO's format."""
-    rng = _rng('detection')
-    for split, count in (('train', _NUM_TRAIN), ('val', _NUM_VAL)):
+    rng = rng_of('detection')
+    for split, count in (('train', NUM_TRAIN), ('val', NUM_VAL)):
         (folder / split).mkdir(parents=True)
         images, annotations = [], []
         for index in range(count):
-            image = _image(rng, 128, 160)
+            image = noise(rng, 128, 160)
             for _ in range(2):
                 width, height = (int(value) for value in rng.integers(36, 60, 2))
                 left, top = int(rng.integers(0, 160 - width)), int(rng.integers(0, 128 - height))
@@ -103,7 +109,8 @@ def _detection(folder: Path) -> None:
         (folder / f'{split}.json').write_text(text, encoding='utf-8')
 
 
-def _saving(interval: int, by_epoch: bool) -> str:
+def saving(interval: int, by_epoch: bool) -> str:
+    """Return the end of a child config: when it saves, and the seed."""
     return f"""
 default_hooks = dict(logger=dict(interval=2), checkpoint=dict(interval={interval}, by_epoch={by_epoch}))
 randomness = dict(seed=3)
@@ -185,14 +192,14 @@ train_cfg = dict(max_epochs=2)
 PROJECTS = (
     Project(
         'mmseg', 'unet/unet-s5-d16_fcn_4xb4-40k_chase-db1-128x128.py',
-        _SEGMENTATION + _saving(4, by_epoch=False), _segmentation,
+        _SEGMENTATION + saving(4, by_epoch=False), _segmentation,
     ),
     Project(
         'mmpretrain', 'resnet/resnet18_8xb32_in1k.py',
-        _CLASSIFICATION + _saving(1, by_epoch=True), _classification, torchvision=True,
+        _CLASSIFICATION + saving(1, by_epoch=True), _classification, torchvision=True,
     ),
     Project(
         'mmdet', 'retinanet/retinanet_r18_fpn_1x_coco.py',
-        _DETECTION + _saving(1, by_epoch=True), _detection,
+        _DETECTION + saving(1, by_epoch=True), _detection,
     ),
 )  # fmt: skip

@@ -1,10 +1,11 @@
 """Train a config on small cards that a large one pretends to be: which micro-batch is found, what it costs.
 
-python tools/datasets/make_demo.py nuscenes
-python benchmarks/out_of_memory.py configs/demo/lss_swin_nuscenes.py --cards 24 12 8 6 4 --batch 32
+python benchmarks/out_of_memory.py configs/baseline/lss_swin_nuscenes.py --cards 24 12 8 6 4 --batch 32
 
-Each row is a process of its own, whose share of the card's memory is limited. The time per iteration is the median
-after the size was found, as a ratio to the first row. Results go to benchmarks/results/out_of_memory_<gpu>.md.
+Needs no data: batches are random inputs with the labels of the data set's example. Each row is a process of its own,
+with a time limit, whose share of the card's memory is limited; one that fails says why. The time per iteration is the
+median after the size was found, as a ratio to the first row. Results go to
+benchmarks/results/out_of_memory_<gpu>.md.
 """
 
 import argparse
@@ -32,8 +33,9 @@ def train(config: str, card_gib: float, batch: int, num_iters: int, options: lis
         Found size, peaks in GiB, seconds per iteration.
     """
     import torch
+    from gpu_suite.batches import use_examples
 
-    from mmopt.apis.config import load_config, without_validation
+    from mmopt.apis.config import load_config
     from mmopt.apis.run.start import build_runner
     from mmopt.utils.memory import GIB
 
@@ -53,7 +55,7 @@ def train(config: str, card_gib: float, batch: int, num_iters: int, options: lis
             ],
             work_dir=work_dir,
         )
-        without_validation(cfg)
+        use_examples(cfg, batch * (num_iters + 1), num_workers=2)
         runner = build_runner(cfg)
         runner.train()
         times, _ = runner.message_hub.get_scalar('train/time').data
@@ -74,6 +76,7 @@ def main() -> int:
     parser.add_argument('--batch', type=int, default=32)
     parser.add_argument('--iters', type=int, default=40)
     parser.add_argument('--options', nargs='*', default=[])
+    parser.add_argument('--timeout', type=float, default=300.0, metavar='S', help='of a row; default: 300')
     parser.add_argument('--one', action='store_true', help=argparse.SUPPRESS)  # a row, for the process of its own
     args = parser.parse_args()
     import torch
@@ -88,10 +91,14 @@ def main() -> int:
     for card in args.cards:
         command = [sys.executable, __file__, args.config, '--one', '--cards', str(card), '--batch', str(args.batch)]
         command += ['--iters', str(args.iters), '--options', *args.options]
-        done = subprocess.run(command, capture_output=True, text=True)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=args.timeout)
+        except subprocess.TimeoutExpired:
+            print(f'{card:g} GiB: not done after {args.timeout:g} s', file=sys.stderr)
+            continue
         if done.returncode:
-            reason = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f'exit code {done.returncode}'
-            print(f'{card:g} GiB: {reason}', file=sys.stderr)
+            reason = '\n'.join(done.stderr.strip().splitlines()[-20:])
+            print(f'{card:g} GiB: exit code {done.returncode}\n{reason}', file=sys.stderr)
             continue
         rows.append(json.loads(done.stdout.splitlines()[-1]))
     if not rows:

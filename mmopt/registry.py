@@ -10,6 +10,7 @@ finds a class of MMEngine itself and mmopt has one of the same name, mmopt's is 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from mmengine.config.utils import MODULE2PACKAGE
@@ -33,6 +34,7 @@ from mmengine.registry import VISBACKENDS as _ROOT_VISBACKENDS
 from mmengine.registry import VISUALIZERS as _ROOT_VISUALIZERS
 from mmengine.registry import WEIGHT_INITIALIZERS as _ROOT_WEIGHT_INITIALIZERS
 from mmengine.registry import DefaultScope, Registry
+from mmengine.registry import root as _root
 
 __all__ = [
     'DATASETS',
@@ -55,6 +57,7 @@ __all__ = [
     'VISUALIZERS',
     'WEIGHT_INITIALIZERS',
     'Node',
+    'is_known_scope',
 ]
 
 SCOPE = 'mmopt'
@@ -136,11 +139,31 @@ class Node(Registry):
             if not registry._imported and not registry._locations and registry.scope in MODULE2PACKAGE:
                 # MMEngine imports it, too, and where that fails says only that a type is not known.
                 import_module(f'{registry.scope}.utils')
-            registry.import_from_location()
+            try:
+                registry.import_from_location()
+            except ModuleNotFoundError as error:
+                # It names a module that is not there, as MMAction2's registry of functions does.
+                if error.name not in registry._locations:
+                    raise
             if name in registry.module_dict:
                 return registry.module_dict[name]
             registry = registry.parent
         return None
+
+
+def is_known_scope(scope: str) -> bool:
+    """Tell whether a scope is a package that can be imported, or something is registered for it already."""
+    if scope in (SCOPE, 'mmengine') or _is_module(scope):
+        return True
+    roots = [registry for registry in vars(_root).values() if isinstance(registry, Registry)]
+    return any(registry._search_child(scope) is not None for registry in roots)
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except (ModuleNotFoundError, ValueError):  # a part of it is missing; what runs as a script says nothing of itself
+        return False
 
 
 def _node(root: Registry, location: str) -> Node:

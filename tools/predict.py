@@ -43,7 +43,7 @@ SOURCE_FLAGS = {
         '--intrinsics': dict(metavar='FX,FY,CX,CY', help='camera matrix of the pictures, in pixels'),
         '--intrinsics-size': dict(metavar='WxH', help='size of the picture that the matrix is of'),
         '--calib': dict(metavar='FILE', help='camera matrices by name; default: the calib.json beside the pictures'),
-        '--camera': dict(help='camera of a nuScenes folder; default: CAM_FRONT'),
+        '--camera': dict(help='camera of a nuScenes folder (default: CAM_FRONT) or of a key frame (all)'),
         '--version': dict(help='tables of a nuScenes folder that holds several'),
     },
 }
@@ -102,9 +102,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     from mmopt.apis.cli.outputs import check_folder
     from mmopt.apis.predict.predictor import Predictor, is_config
     from mmopt.apis.predict.run import Options, predict_into
+    from mmopt.utils.errors import UserError
 
     num_models = 2 if is_config(args.paths[0]) else 1
     model, sources = args.paths[:num_models], args.paths[num_models:]
+    if not sources and not (args.view or args.keypoints):  # before the model is built, which takes a while
+        raise UserError('There is no source: name pictures, films, tracks, folders or patterns behind the model.')
     check_folder(args.out, '--out')
     names = ('show_every', 'strict', 'overwrite', 'start', 'end', 'step', 'fps', 'events')
     options = Options(
@@ -135,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise
     before = f', {done.num_before} were done before' if done.num_before else ''
     kind = 'recordings' if predictor.is_cutting else 'pictures'
-    print(f'{done.num_new} {kind} predicted{before}, {len(done.skipped)} files skipped')
+    print(f'{done.num_new} {kind} predicted{before}, {len(done.skipped)} skipped')
     for path in (*done.files, f'{args.out}/predictions.json'):
         print(f'  {path}')
     return EXIT_SKIPPED if done.skipped else 0

@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from mmopt.apis.cli.outputs import check_file, check_folder
     from mmopt.apis.config import load_config
-    from mmopt.apis.run.evaluate import evaluate
+    from mmopt.apis.run.evaluate import evaluate, table_notes
     from mmopt.apis.run.summary import format_metrics
     from mmopt.apis.run.tta import apply_tta
 
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def report(metrics: dict[str, float]) -> None:
         if not is_main_process():
             return
-        print(f'{args.checkpoint}\n{format_metrics(metrics)}', flush=True)
+        print(f'{args.checkpoint}\n{format_metrics(metrics, notes=table_notes(cfg.test_evaluator))}', flush=True)
         if args.out:
             Path(args.out).parent.mkdir(parents=True, exist_ok=True)
             finite = {key: value if value == value else None for key, value in metrics.items()}  # JSON has no NaN

@@ -31,7 +31,7 @@ test_pipeline = [
     dict(type='PackInputs'),
 ]
 common = dict(
-    type='ImageMaskDataset', data_root=data_root, metainfo=dict(classes=classes), label_map={11: 255}
+    type='ImageMaskDataset', data_root=data_root, metainfo=dict(classes='=classes'), label_map={11: 255}
 )  # fmt: skip
 data = dict(
     samples_per_gpu=4,
@@ -43,11 +43,11 @@ data = dict(
 )
 model = dict(
     backbone=dict(detail_channels=(32, 32, 64), semantic_channels=(8, 16, 32, 64)),
-    head=dict(in_channels=64, channels=128, num_classes=11),
+    head=dict(in_channels=64, channels=128),
     auxiliary_heads=dict(
         _delete_=True,
-        s3=dict(type='SegmentationHead', in_channels=16, channels=32, num_classes=11),
-        s5=dict(type='SegmentationHead', in_channels=64, channels=32, num_classes=11),
+        s3=dict(type='SegmentationHead', in_channels=16, channels=32, num_classes='=len(classes)'),
+        s5=dict(type='SegmentationHead', in_channels=64, channels=32, num_classes='=len(classes)'),
     ),
 )
 # So short a run learns twice as fast by AdamW as by SGD (see the demo's config).

@@ -2,10 +2,10 @@
 
 _base_ = ['./yolov5m_fred_rgb.py']
 load = [dict(type='LoadImageFromFile')]
-place = dict(type='RandomLetterbox', size=640, scale=(0.5, 1.5), aspect=0.1)
+place = dict(type='RandomLetterbox', size='=size', scale=(0.5, 1.5), aspect=0.1)
 train_pipeline = [
     *load,
-    dict(type='Mosaic', size=640, prob=0.5, stop_epoch=210),
+    dict(type='Mosaic', size='=size', prob=0.5, stop_epoch=210),
     dict(type='MixUp', prob=0.5, load=[*load, place]),
     place,
     dict(type='RandomFlipBoxes', prob=0.5),

@@ -3,8 +3,8 @@
 _base_ = ['./yolov5m_fred_rgb_fast.py']
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='Mosaic', size=640, prob=0.5, stop_epoch=105),
-    dict(type='RandomLetterbox', size=640, scale=(0.5, 1.5), aspect=0.1),
+    dict(type='Mosaic', size='=size', prob=0.5, stop_epoch=105),
+    dict(type='RandomLetterbox', size='=size', scale=(0.5, 1.5), aspect=0.1),
     dict(type='RandomFlipBoxes', prob=0.5),
     dict(type='PackDetection'),  # no change of colors: they say whether it became brighter or darker
 ]

@@ -9,13 +9,13 @@ model = dict(
 pair = dict(type='LoadImagePair')
 train_pipeline = [
     pair,
-    dict(type='Mosaic', size=640, prob=0.5, stop_epoch=105, load=[pair]),
-    dict(type='RandomLetterbox', size=640, scale=(0.5, 1.5), aspect=0.1),
+    dict(type='Mosaic', size='=size', prob=0.5, stop_epoch=105, load=[pair]),
+    dict(type='RandomLetterbox', size='=size', scale=(0.5, 1.5), aspect=0.1),
     dict(type='RandomFlipBoxes', prob=0.5),
     dict(type='DrawHSV', hue=0.015, saturation=0.7, value=0.4),  # of the RGB frame alone
     dict(type='PackDetection'),
 ]
-test_pipeline = [pair, dict(type='Letterbox', size=640), dict(type='PackDetection')]
+test_pipeline = [pair, dict(type='Letterbox', size='=size'), dict(type='PackDetection')]
 phases = [
     # Two backbones thaw: half the batch of one.
     dict(until_epoch=30, freeze=['backbone.backbones'], samples_per_gpu=16),

@@ -13,8 +13,8 @@ _base_ = [
 fp16 = dict(loss_scale='dynamic')  # sums over many positives: a static 512 may overflow early on
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='Mosaic', size=640, prob=0.5, stop_epoch=105),  # 70 % of 150
-    dict(type='RandomLetterbox', size=640, scale=(0.5, 1.5), aspect=0.1),
+    dict(type='Mosaic', size='=size', prob=0.5, stop_epoch=105),  # 70 % of 150
+    dict(type='RandomLetterbox', size='=size', scale=(0.5, 1.5), aspect=0.1),
     dict(type='RandomFlipBoxes', prob=0.5),
     dict(type='DrawHSV', hue=0.015, saturation=0.7, value=0.4),
     dict(type='PackDetection'),

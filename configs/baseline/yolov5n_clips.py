@@ -8,11 +8,11 @@ _base_ = [
 ]
 data_root = 'data/clips'
 size = (256, 320)  # half of 512x640
-test_pipeline = [dict(type='LoadImageFromFile'), dict(type='Letterbox', size=size), dict(type='PackDetection')]
+test_pipeline = [dict(type='LoadImageFromFile'), dict(type='Letterbox', size='=size'), dict(type='PackDetection')]
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     # No mosaics: a clip of ten seconds shows one drone in one place, four of it at once are no such scene.
-    dict(type='RandomLetterbox', size=size, scale=(0.7, 1.5), aspect=0.2),
+    dict(type='RandomLetterbox', size='=size', scale=(0.7, 1.5), aspect=0.2),
     dict(type='RandomFlipBoxes', prob=0.5),
     dict(type='DrawHSV', hue=0.015, saturation=0.4, value=0.4),
     dict(type='PackDetection'),

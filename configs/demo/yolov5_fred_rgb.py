@@ -8,12 +8,12 @@ _base_ = [
 ]
 data_root = 'data/demo/fred'
 size = (192, 320)
-test_pipeline = [dict(type='LoadImageFromFile'), dict(type='Letterbox', size=size), dict(type='PackDetection')]
+test_pipeline = [dict(type='LoadImageFromFile'), dict(type='Letterbox', size='=size'), dict(type='PackDetection')]
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     # Two thirds of 6 epochs; few mosaics: drones of 20 pixels become a few pixels in them.
-    dict(type='Mosaic', size=size, prob=0.3, stop_epoch=4, scale=(0.6, 1.0)),
-    dict(type='RandomLetterbox', size=size, scale=(0.8, 1.4), aspect=0.1),
+    dict(type='Mosaic', size='=size', prob=0.3, stop_epoch=4, scale=(0.6, 1.0)),
+    dict(type='RandomLetterbox', size='=size', scale=(0.8, 1.4), aspect=0.1),
     dict(type='RandomFlipBoxes', prob=0.5),
     dict(type='PackDetection'),
 ]

@@ -21,6 +21,7 @@ from mmopt.config.precision import with_precision
 from mmopt.config.ranges import check_ranges, check_seed
 from mmopt.config.spelling import speak
 from mmopt.config.words.names import lookalikes
+from mmopt.engine.scope import warn_of_unknown_scope
 from mmopt.engine.switches.scale_lr import samples_per_step
 from mmopt.mmcv1.prepare import lower_repository
 from mmopt.mmcv1.prepare import prepare as prepare_mmcv1
@@ -128,6 +129,9 @@ def dataset_takes(dataset: Mapping[str, Any], name: str) -> bool:
     Args:
         dataset: Its part of a config.
         name: The argument.
+
+    Returns:
+        True if the constructor has an argument of this name.
     """
     kind = dataset.get('type')
     found = DATASETS.get(kind) if isinstance(kind, str) else kind
@@ -212,6 +216,7 @@ def load_config(
     if options:
         _note_base_batch(lowered, path)
     check_ranges(lowered)
+    warn_of_unknown_scope(lowered)
     cfg = Config(lowered, filename=str(path))
     if precision is not None:
         set_precision(cfg, precision)

@@ -12,6 +12,7 @@ from mmopt.config.data_root import replace_data_root
 from mmopt.config.evaluation import lower_evaluator, lower_validation
 from mmopt.config.hooks import lower_checkpoint, lower_custom_hooks, lower_logging
 from mmopt.config.keys import SAME, SECTIONS, TOP_LEVEL, passed_on
+from mmopt.config.late import resolve_late
 from mmopt.config.native import is_native
 from mmopt.config.on_device import move_to_device
 from mmopt.config.optimize import check_optimize, check_optimize_name, merge_optimize
@@ -40,6 +41,7 @@ def lower(cfg: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: If something cannot be run as MMCV 1.x would; the message says what, why and what to write.
     """
+    cfg = resolve_late(cfg)
     check_optimize_name(cfg)
     check_optimize(cfg.get('optimize'))
     if is_native(cfg):
@@ -138,4 +140,4 @@ def _check_top_level(cfg: Mapping[str, Any]) -> None:
         if found is not None and (word := word_of(key)) is not None:
             raise ConfigError(f'{key} is a word of {word.framework}; {word.remedy(value)}.')
         if found is not None and found.is_slip:
-            raise ConfigError(f'{key}: did you mean {found.key}?')
+            raise ConfigError(f'{key} is unknown; did you mean {found.key}?')

@@ -37,7 +37,7 @@ def check_optimize_name(names: Mapping[str, Any]) -> None:
     """
     for name in names:
         if name != 'optimize' and not str(name).startswith('optimizer') and did_you_mean(str(name), ['optimize'], 0.85):
-            raise ConfigError(f'{name}: did you mean optimize?')
+            raise ConfigError(f'{name} is unknown; did you mean optimize?')
 
 
 def merge_optimize(lowered: dict[str, Any]) -> None:

@@ -49,7 +49,7 @@ def check_keys(name: str, cfg: Mapping[str, Any], section: Section | None = None
             raise ConfigError(f'{name} has the key {key!r}: keys must be texts.')
         match = did_you_mean(key, section.keys, 0.8 if section.is_open else 0.6)
         if match is not None:
-            raise ConfigError(f'{name}.{key}: did you mean {match}?')
+            raise ConfigError(f'{name}.{key} is unknown; did you mean {match}?')
         if not section.is_open and (word := word_of(key)) is not None:
             raise ConfigError(f'{name}.{key} is a word of {word.framework}; {word.remedy(cfg[key])}.')
         if not section.is_open:

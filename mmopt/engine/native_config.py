@@ -11,6 +11,7 @@ from mmopt.config import is_native, lower
 from mmopt.config.keys import DIALECT
 from mmopt.config.native import fill_samplers
 from mmopt.config.optimize import check_optimize, merge_optimize
+from mmopt.engine.scope import warn_of_unknown_scope
 
 __all__ = ['native_config']
 
@@ -37,6 +38,7 @@ def native_config(cfg: Mapping[str, Any]) -> Any:
         check_optimize(native.get('optimize'))
         merge_optimize(native)
         fill_samplers(native)
+    warn_of_unknown_scope(native)
     native['randomness'] = dict(seed=None) | dict(native.get('randomness') or {})
     if native.get('work_dir') is None:
         native['work_dir'] = str(Path('work_dirs', Path(filename).stem)) if filename else 'work_dirs'

@@ -1,12 +1,38 @@
 """Sections of a config with their types looked up where the config may name them: its scope, MMEngine, mmopt."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from mmopt.registry import EVALUATOR, METRICS, PARAM_SCHEDULERS
-from mmopt.utils.errors import UserError
+from mmengine.config.utils import MODULE2PACKAGE
 
-__all__ = ['resolve_evaluator', 'resolve_schedulers', 'without_own_loop']
+from mmopt.registry import EVALUATOR, METRICS, PARAM_SCHEDULERS, is_known_scope
+from mmopt.utils.errors import ConfigWarning, UserError
+from mmopt.utils.terminal import nearest
+
+__all__ = ['resolve_evaluator', 'resolve_schedulers', 'warn_of_unknown_scope', 'without_own_loop']
+
+
+def warn_of_unknown_scope(cfg: Mapping[str, Any]) -> None:
+    """Warn of a ``default_scope`` that is neither a package nor one that anything was registered for.
+
+    No error: a project may register all that it has in MMEngine's own registries, and call itself as it likes.
+
+    Args:
+        cfg: A config whose ``custom_imports`` are imported.
+    """
+    scope = cfg.get('default_scope')
+    if not isinstance(scope, str) or is_known_scope(scope):
+        return
+    near = nearest(scope, ['mmopt', 'mmengine', *MODULE2PACKAGE])
+    hint = f'Did you mean {" or ".join(near)}? ' if near else ''
+    warnings.warn(
+        f'default_scope={scope!r}: no package of this name is installed and nothing is registered for it, so that '
+        f'types are looked up in MMEngine and mmopt alone. {hint}Otherwise install it (pip install '
+        f'{MODULE2PACKAGE.get(scope, scope)}), or name the module that registers its types in custom_imports.',
+        ConfigWarning,
+        stacklevel=1,  # one place, so that Python says it once however often a config is read
+    )
 
 
 def resolve_evaluator(evaluator: Any) -> Any:

@@ -3,7 +3,7 @@
 from mmopt.evaluation.baselines.bev import bev_image_blind, input_blind_iou
 from mmopt.evaluation.baselines.detection import BoxPrior
 from mmopt.evaluation.baselines.segmentation import majority_map
-from mmopt.evaluation.baselines.tad import RandomIntervals
+from mmopt.evaluation.baselines.tad import RandomIntervals, always_the_action
 from mmopt.evaluation.baselines.video import majority_class
 from mmopt.evaluation.bev.iou import BEVIoU, count_confusion
 from mmopt.evaluation.dataset_evaluate import DatasetEvaluateMetric
@@ -21,6 +21,7 @@ __all__ = [
     'RandomIntervals',
     'SegmentationIoU',
     'TemporalDetection',
+    'always_the_action',
     'bev_image_blind',
     'confusion_matrix',
     'count_confusion',

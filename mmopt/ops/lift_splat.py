@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmopt.utils.transfer import send
 
@@ -196,11 +196,14 @@ def make_plan_without_skew(
         The plan of :func:`make_splat_plan`, but for points that lie on the very border of two cells.
     """
     intrinsics_B33 = intrinsics_B33.float()
-    focal_B2 = torch.stack((intrinsics_B33[:, 0, 0], intrinsics_B33[:, 1, 1]), dim=1)
-    diagonal_B3 = nn.functional.pad(1 / focal_B2, (0, 1), value=1.0)
-    shift_B3 = nn.functional.pad(-intrinsics_B33[:, :2, 2] / focal_B2, (0, 1))
-    last_3 = intrinsics_B33.new_tensor([0.0, 0.0, 1.0])
-    inverse_B33 = torch.diag_embed(diagonal_B3) + shift_B3[..., None] * last_3
+    focal_x_B, focal_y_B = intrinsics_B33[:, 0, 0], intrinsics_B33[:, 1, 1]
+    none_B, one_B = torch.zeros_like(focal_x_B), torch.ones_like(focal_x_B)
+    rows = (
+        (1 / focal_x_B, none_B, -intrinsics_B33[:, 0, 2] / focal_x_B),
+        (none_B, 1 / focal_y_B, -intrinsics_B33[:, 1, 2] / focal_y_B),
+        (none_B, none_B, one_B),
+    )
+    inverse_B33 = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
     plan = _place_points(inverse_B33, geometry, has_skew=False)
     if camera_height_m is None:
         return plan
@@ -229,7 +232,7 @@ def _place_points(inverse_B33: Tensor, geometry: BevGeometry, *, has_skew: bool)
     _, in_y = _cell_index(coordinate(1, vd_MH), geometry.y_bound, geometry.exact_reference)
 
     num_z, num_x = geometry.grid_size
-    batch_size = len(inverse_B33)
+    batch_size = inverse_B33.shape[0]
     sample = torch.arange(batch_size, device=device).view(-1, 1, 1, 1)
     cell = torch.where(in_x & in_z, (sample * num_z + row) * num_x + column, batch_size * num_z * num_x)
     if not has_skew:

@@ -9,6 +9,8 @@ Shape letters: B images, H W map, K windows of the whole batch, N tokens per win
 C = S E channels, T tokens of the whole batch in map order.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -43,6 +45,19 @@ class WindowLayout(NamedTuple):
     bias: Tensor | None
 
 
+@contextmanager
+def _outside_of_tracing() -> Iterator[None]:
+    """Make real tensors while a graph is exported: they are its constants, and no tensor of a tracer may be cached."""
+    if not torch.compiler.is_exporting():
+        yield
+        return
+    from torch._subclasses.fake_tensor import unset_fake_temporarily
+    from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
+
+    with unset_fake_temporarily(), disable_proxy_modes_tracing():
+        yield
+
+
 @lru_cache(maxsize=64)
 def window_layout(
     batch_size: int, height: int, width: int, window: int, shift: int, device: torch.device
@@ -50,7 +65,7 @@ def window_layout(
     """Return the layout for maps of one size; cached, so that no step rebuilds it.
 
     Args:
-        batch_size: Images.
+        batch_size: Images; 1 while a graph is exported, whose batch is open.
         height: Rows of the map.
         width: Columns of the map.
         window: Side of a window; N is its square.
@@ -61,7 +76,7 @@ def window_layout(
         The layout.
     """
     # Tensors made under inference_mode could never enter a training step, and this cache outlives both.
-    with torch.inference_mode(False), torch.no_grad():
+    with _outside_of_tracing(), torch.inference_mode(False), torch.no_grad():
         pad = (0, -width % window, 0, -height % window)
         token_HW = F.pad(torch.arange(height * width).view(height, width), pad, value=-1)
         token_HW = torch.roll(token_HW, (-shift, -shift), (0, 1))
@@ -124,13 +139,23 @@ def _gather(rows: Tensor, index: Tensor, zeros: Tensor | None) -> Tensor:
     return out if zeros is None else out.index_fill_(0, zeros, 0.0)
 
 
+def _gather_each(rows: Tensor, index: Tensor, zeros: Tensor | None, rows_per_image: int) -> Tensor:
+    """Gather image by image, by the layout of one: in a graph whose batch is open."""
+    out = rows.unflatten(0, (-1, rows_per_image)).index_select(1, index)
+    return (out if zeros is None else out.index_fill(1, zeros, 0.0)).flatten(0, 1)
+
+
 def partition_windows(tokens_TC: Tensor, layout: WindowLayout) -> Tensor:
     """Bring tokens from map order into window order, ``(K N, C)``, zeros at padding."""
+    if torch.compiler.is_exporting():
+        return _gather_each(tokens_TC, layout.token, layout.padding, len(layout.place))
     return _Gather.apply(tokens_TC, layout.token, layout.padding, layout.place, None)
 
 
 def merge_windows(windows_KNC: Tensor, layout: WindowLayout) -> Tensor:
     """Bring tokens from window order ``(K N, C)`` back into map order ``(T, C)``, padding left out."""
+    if torch.compiler.is_exporting():
+        return _gather_each(windows_KNC, layout.place, None, len(layout.token))
     return _Gather.apply(windows_KNC, layout.place, None, layout.token, layout.padding)
 
 

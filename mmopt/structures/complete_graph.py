@@ -27,6 +27,7 @@ class CompleteGraph:
             is no field of a sample.
         axes: Name of an input -> axis -> name of an axis that may have another length in each call, beside the batch.
             An input that is no dict is called ``inputs``.
+        zeros: Input -> index of a value of each sample that must be 0: the graph takes it for that.
         units: What the numbers of an output mean, by its name: for those who have the file alone.
     """
 
@@ -34,6 +35,7 @@ class CompleteGraph:
     fields: tuple[str, ...] = ()
     counts: Mapping[str, str] = field(default_factory=dict)
     axes: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    zeros: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -98,7 +98,12 @@ def _products_in_tf32(value: bool) -> Iterator[None]:
 
 
 def matmul_flop_per_s(
-    dtype: torch.dtype, device: torch.device | str = 'cpu', repeats: int = 9, *, tf32: bool = False
+    dtype: torch.dtype,
+    device: torch.device | str = 'cpu',
+    repeats: int = 9,
+    *,
+    tf32: bool = False,
+    size: int | None = None,
 ) -> float:
     """Measure the matmul rate of this machine, now.
 
@@ -107,16 +112,19 @@ def matmul_flop_per_s(
         device: Where they lie.
         repeats: Products to time; the median counts.
         tf32: Whether a GPU rounds factors of fp32 to TF32.
+        size: See :class:`MatmulRate`.
 
     Returns:
         Operations per second; a multiplication and its addition are two.
     """
     with _products_in_tf32(tf32):
-        rate = MatmulRate(dtype, device)
+        rate = MatmulRate(dtype, device, size)
         return statistics.median(rate() for _ in range(repeats))
 
 
-def reachable_flop_per_s(flops: Mapping[str, int], dtype: torch.dtype, device: torch.device | str = 'cpu') -> float:
+def reachable_flop_per_s(
+    flops: Mapping[str, int], dtype: torch.dtype, device: torch.device | str = 'cpu', *, size: int | None = None
+) -> float:
     """Measure the rate that a mixture of operations could reach: what utilization is a share of.
 
     Args:
@@ -124,14 +132,14 @@ def reachable_flop_per_s(flops: Mapping[str, int], dtype: torch.dtype, device: t
         dtype: Type of the factors. In fp32 a GPU computes each kind in TF32 where this process lets it: convolutions
             by default, products not.
         device: Where they lie.
+        size: See :class:`MatmulRate`.
 
     Returns:
         Operations per second, each kind at the rate of a matrix product of its precision.
     """
     on_gpu = torch.device(device).type == 'cuda'
     in_tf32 = {kind: on_gpu and dtype is torch.float32 and may_use_tf32(kind) for kind in flops}
-    rates = {
-        tf32: matmul_flop_per_s(dtype, device, tf32=tf32) for tf32 in {in_tf32[kind] for kind in flops if flops[kind]}
-    }
+    kinds = {in_tf32[kind] for kind, count in flops.items() if count}
+    rates = {tf32: matmul_flop_per_s(dtype, device, tf32=tf32, size=size) for tf32 in kinds}
     seconds = sum(count / rates[in_tf32[kind]] for kind, count in flops.items() if count)
-    return sum(flops.values()) / seconds if seconds else matmul_flop_per_s(dtype, device)
+    return sum(flops.values()) / seconds if seconds else matmul_flop_per_s(dtype, device, size=size)

@@ -126,7 +126,7 @@ def test_an_installed_package_trains_tests_and_estimates_in_an_empty_environment
     def mmopt_command(*arguments: str) -> str:
         done = subprocess.run(
             [empty_environment / 'mmopt', *arguments],
-            cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600,
+            cwd=tmp_path, env=env, capture_output=True, text=True, timeout=1800,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -142,5 +142,6 @@ def test_an_installed_package_trains_tests_and_estimates_in_an_empty_environment
     match = re.search(r'mmopt test (\S+) (\S+)', told)
     assert match, told
     assert 'mAP50' in mmopt_command('test', *match.groups())
-    assert 'bisenetv2' in mmopt_command('train', 'baseline/bisenetv2_cityscapes', '--dry-run', '--preset', 'standard')
+    dry_run = ['--dry-run', '--preset', 'standard', '--options', 'data.data_root=data/demo/fred']
+    assert 'parameters' in mmopt_command('train', 'baseline/yolov5m_fred_rgb_fast', *dry_run)
     assert 'GiB' in mmopt_command('estimate', 'demo/bisenetv2_cityscapes')

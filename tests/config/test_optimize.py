@@ -24,7 +24,7 @@ def test_a_section_of_known_keys_is_carried_over(make):
 
 
 def test_a_slip_of_a_key_names_the_key(make):
-    with pytest.raises(ConfigError, match=r'optimize\.chanels_last: did you mean channels_last\?'):
+    with pytest.raises(ConfigError, match=r'optimize\.chanels_last is unknown; did you mean channels_last\?'):
         lower(make(optimize=dict(chanels_last=True)))
 
 
@@ -58,7 +58,7 @@ def test_the_section_must_be_a_dict(make):
 
 
 def test_a_slip_of_the_sections_name_is_refused(make):
-    with pytest.raises(ConfigError, match='optimise: did you mean optimize'):
+    with pytest.raises(ConfigError, match='optimise is unknown; did you mean optimize'):
         lower(make(optimise=dict(micro_batch=2)))
 
 
@@ -67,7 +67,7 @@ def test_an_option_begins_the_section(make):
 
 
 def test_an_option_with_a_slip_names_the_key(make):
-    with pytest.raises(ConfigError, match=r'optimize\.mikro_batch: did you mean micro_batch\?'):
+    with pytest.raises(ConfigError, match=r'optimize\.mikro_batch is unknown; did you mean micro_batch\?'):
         lower(apply_options(make(), ['optimize.mikro_batch=3']))
 
 

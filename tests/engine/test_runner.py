@@ -83,7 +83,7 @@ def test_a_run_learns_and_writes_what_users_look_for(tmp_path):
 def test_the_console_gets_progress_but_not_the_config_dump(tmp_path, capsys):
     build(toy_config(tmp_path)).train()
     console = capsys.readouterr().out
-    assert 'Iter(train) [8/8]' in console
+    assert '  8/8  loss ' in console
     assert 'System environment' not in console
     assert 'System environment' in (tmp_path / 'latest.log').read_text()
 

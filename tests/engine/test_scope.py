@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.hooks import EMAHook, IterTimerHook, ParamSchedulerHook
 from mmengine.registry import DefaultScope, Registry, root
 
@@ -20,8 +21,8 @@ from mmopt.engine.logging.log_processor import LogProcessor
 from mmopt.engine.loops.epoch_loop import EpochBasedTrainLoop
 from mmopt.engine.loops.evaluation_loops import ValLoop
 from mmopt.engine.optim import AmpOptimWrapper, OptimWrapper
-from mmopt.registry import DATA_SAMPLERS, DATASETS, HOOKS, LOOPS, MODELS
-from mmopt.utils.errors import UserError
+from mmopt.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS, HOOKS, LOOPS, MODELS, is_known_scope
+from mmopt.utils.errors import ConfigWarning, UserError
 from tests.conftest import forget_mmengine_globals
 
 REGISTRY = """
@@ -31,6 +32,7 @@ from mmengine.registry import Registry
 def node(name):
     return Registry(name, parent=getattr(root, name), scope='speclib', locations=['speclib.parts'])
 
+FUNCTIONS = Registry('function', parent=root.FUNCTIONS, scope='speclib', locations=['speclib.not_there'])
 DATASETS, HOOKS, LOOPS, METRICS, MODELS, OPTIM_WRAPPERS, RUNNERS, TRANSFORMS = map(
     node, ['DATASETS', 'HOOKS', 'LOOPS', 'METRICS', 'MODELS', 'OPTIM_WRAPPERS', 'RUNNERS', 'TRANSFORMS']
 )
@@ -358,3 +360,28 @@ def test_half_precision_is_asked_for_by_the_name_of_mmengine(tmp_path):
     runner = build(spec_config(tmp_path, optim_wrapper=wrapper))
     runner.train()
     assert type(runner.optim_wrapper) is AmpOptimWrapper
+
+
+def test_a_registry_of_a_library_may_name_a_module_that_is_not_there():
+    with DefaultScope.overwrite_default_scope('speclib'):
+        assert FUNCTIONS.get('pseudo_collate') is pseudo_collate
+        assert FUNCTIONS.get('nobody_has_this') is None
+
+
+def test_a_scope_that_nobody_knows_is_one_warning_with_the_nearest_name(tmp_path):
+    path = tmp_path / 'native.py'
+    path.write_text("default_scope = 'mmsegg'\nmodel = dict(type='ToyModel')\ntrain_cfg = dict(max_iters=1)\n")
+    with pytest.warns(ConfigWarning, match="default_scope='mmsegg': no package.*Did you mean mmseg") as caught:
+        load_config(path)
+    assert len([warning for warning in caught if issubclass(warning.category, ConfigWarning)]) == 1
+
+
+@pytest.mark.parametrize('scope', ['mmopt', 'mmengine', 'speclib', 'named_in_a_script'])
+def test_a_scope_that_is_a_package_or_has_registered_something_is_known(scope):
+    node = Registry('hook', parent=root.HOOKS, scope='named_in_a_script')
+    try:
+        assert is_known_scope(scope)
+    finally:
+        root.HOOKS.children.pop(node.scope)
+    assert not is_known_scope('named_in_a_script')
+    assert not is_known_scope('no.such.module')

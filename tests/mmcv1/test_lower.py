@@ -56,7 +56,7 @@ def test_a_config_that_names_no_such_code_leaves_the_layer_off(tmp_path):
     assert recognize(dict(train_dataloader={}, optim_wrapper={}), config) is None
     with pytest.raises(UserError, match="mmcv1.package='nowhere': there is no such package"):
         recognize(dict(mmcv1=dict(package='nowhere')), config)
-    with pytest.raises(ConfigError, match='mmcv1.pakage: did you mean package'):
+    with pytest.raises(ConfigError, match='mmcv1.pakage is unknown; did you mean package'):
         recognize(dict(mmcv1=dict(pakage='x')), config)
 
 

@@ -231,7 +231,7 @@ def _look_at_missing_parts() -> None:
         _ = RunnerView(None).no_such
     with pytest.raises(UserError, match="mmcv1.package='no_such': there is no such package"):
         load_config(CONFIG, options=["mmcv1={'package':'no_such'}"])
-    with pytest.raises(UserError, match='mmcv1.packages: did you mean package'):
+    with pytest.raises(UserError, match='mmcv1.packages is unknown; did you mean package'):
         load_config(CONFIG, options=["mmcv1={'packages':'x'}"])
     assert 'mmcv1' not in load_config(CONFIG, options=['mmcv1=False', 'data.val=None', 'evaluation=None']).model
 

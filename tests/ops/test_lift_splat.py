@@ -1,7 +1,13 @@
 import pytest
 import torch
 
-from mmopt.ops.lift_splat import BevGeometry, ground_depth_logits, lift_splat, make_splat_plan
+from mmopt.ops.lift_splat import (
+    BevGeometry,
+    ground_depth_logits,
+    lift_splat,
+    make_plan_without_skew,
+    make_splat_plan,
+)
 
 BOUNDS = dict(x_bound=(-4.0, 4.0, 1.0), y_bound=(-3.0, 3.0, 6.0), z_bound=(1.0, 9.0, 1.0), depth_bound=(1.0, 9.0, 2.0))
 SMALL = dict(image_size=(24, 32), stride=4, **BOUNDS)
@@ -161,3 +167,14 @@ def test_ground_depths_are_those_of_rays_that_meet_flat_ground():
 def test_ground_depths_need_a_camera_above_the_ground():
     with pytest.raises(ValueError, match='camera_height_m must be positive, got 0'):
         ground_depth_logits(torch.eye(3)[None], BevGeometry(**SMALL), 0)
+
+
+@pytest.mark.parametrize('exact', [True, False])
+def test_the_plan_that_reads_nothing_on_the_host_is_the_same_without_skew(exact):
+    geometry = BevGeometry(**SMALL, exact_reference=exact)
+    intrinsics = make_rig()['intrinsics'] + torch.tensor([[0.1, 0, 0.123], [0, 0, 0.321], [0, 0, 0]])
+    plan, other = make_splat_plan(intrinsics, geometry), make_plan_without_skew(intrinsics, geometry, 1.5)
+    assert torch.equal(plan.cell, other.cell)
+    assert torch.equal(plan.dropped_BMHW, other.dropped_BMHW)
+    assert torch.equal(other.ground_BDH, ground_depth_logits(intrinsics, geometry, 1.5))
+    assert make_plan_without_skew(intrinsics, geometry).ground_BDH is None

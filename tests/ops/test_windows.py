@@ -110,3 +110,14 @@ def test_half_attention_is_near_float32_in_training_and_inference(dtype, shift):
             actual = window_attention(qkv.to(dtype), bias, mask)
         assert actual.dtype == dtype
         torch.testing.assert_close(actual.float(), expected, atol=0.03, rtol=0.03)
+
+
+@pytest.mark.parametrize('shift', [0, 2])
+def test_a_graph_cuts_each_image_by_the_layout_of_one(shift, monkeypatch):
+    tokens = torch.randn(3 * 7 * 9, 2)
+    layout = window_layout(3, 7, 9, 4, shift, CPU)
+    windows = partition_windows(tokens, layout)
+    monkeypatch.setattr(torch.compiler, 'is_exporting', lambda: True)
+    one = window_layout(1, 7, 9, 4, shift, CPU)
+    assert torch.equal(partition_windows(tokens, one), windows)
+    assert torch.equal(merge_windows(windows, one), tokens)

@@ -114,7 +114,7 @@ def test_a_part_and_a_missing_package_are_told_from_configs(tool, tmp_path, caps
 def test_a_native_config_must_lower_as_well(tmp_path):
     write(tmp_path / 'slip.py', lower(make_config()) | dict(optimize=dict(micro_bach=2)))
     (verdict,) = report_configs(tmp_path)
-    assert (verdict.kind, verdict.reason) == ('refused', 'optimize.micro_bach: did you mean micro_batch?')
+    assert (verdict.kind, verdict.reason) == ('refused', 'optimize.micro_bach is unknown; did you mean micro_batch?')
 
 
 def configs_of(requirement: str, folder) -> Path:

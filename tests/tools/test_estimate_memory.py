@@ -51,6 +51,11 @@ def test_the_report_is_json_and_says_that_it_is_not_calibrated(report):
     assert shown['workers_that_fit'] == report.workers_that_fit
 
 
+def test_the_fused_sgd_that_fp16_takes_on_a_gpu_is_estimated():
+    half, whole = estimate_memory(REPO / CONFIG, batch_sizes=[2], precisions=['fp16', 'fp32'], optimizer='SGD').cases
+    assert half['most']['optimizer'] == whole['most']['optimizer'] > 0
+
+
 def test_a_checkpointing_budget_is_met_as_in_the_run():
     config, budget = REPO / 'configs' / 'demo' / 'yolov5_fred_rgb.py', ["optimize.checkpointing={'budget_gib': 0.05}"]
     (whole,) = estimate_memory(config, batch_sizes=[8], precisions=['fp32']).cases

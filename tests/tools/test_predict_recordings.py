@@ -23,7 +23,7 @@ def test_tracks_are_predicted_with_what_their_flags_say(tool, behaviors, tmp_pat
         tool('predict').main(command)
     flags = ['--fps', '25', '--behaviors', 'pair,attack', 'self,rear', '--parts', 'neck=body_center']
     assert tool('predict').main([*command, *flags]) == 0
-    assert '1 recordings predicted, 0 files skipped' in capsys.readouterr().out
+    assert '1 recordings predicted, 0 skipped' in capsys.readouterr().out
     said = read_json(tmp_path / 'out' / 'predictions.json')['source_options']
     assert said == dict(
         pix_per_cm='4', behaviors=['pair,attack', 'self,rear'], parts=['neck=body_center'], fps=25.0
@@ -34,7 +34,7 @@ def test_tracks_are_predicted_with_what_their_flags_say(tool, behaviors, tmp_pat
 
 
 def test_a_command_without_a_source_is_one_line(tool, behaviors):
-    with pytest.raises(UserError, match='There is no source: name a file of tracks'):
+    with pytest.raises(UserError, match='There is no source: name pictures, films, tracks'):
         tool('predict').main([behaviors.checkpoint, '--out', 'out'])
 
 

@@ -14,7 +14,7 @@ def test_a_rate_is_operations_over_seconds(monkeypatch):
 
 def test_the_median_of_the_rates_counts(monkeypatch):
     rates = iter([3.0, 1.0, 2.0])
-    monkeypatch.setattr('mmopt.utils.machine.MatmulRate', lambda dtype, device: lambda: next(rates))
+    monkeypatch.setattr('mmopt.utils.machine.MatmulRate', lambda dtype, device, size: lambda: next(rates))
     assert matmul_flop_per_s(torch.float32, repeats=3) == 2.0
 
 
@@ -44,7 +44,7 @@ def test_measuring_a_rate_leaves_the_switches_as_they_were(tf32_switches, monkey
     matmul.fp32_precision = value
     seen = []
     monkeypatch.setattr(
-        machine, 'MatmulRate', lambda dtype, device: lambda: seen.append(may_use_tf32('product')) or 1.0
+        machine, 'MatmulRate', lambda dtype, device, size: lambda: seen.append(may_use_tf32('product')) or 1.0
     )
     for tf32 in (False, True):
         matmul_flop_per_s(torch.float32, repeats=1, tf32=tf32)
@@ -55,7 +55,7 @@ def test_measuring_a_rate_leaves_the_switches_as_they_were(tf32_switches, monkey
 
 def test_a_gpu_is_measured_by_each_kind_of_operation_in_its_precision(monkeypatch):
     rates = {False: 100.0, True: 400.0}
-    monkeypatch.setattr(machine, 'matmul_flop_per_s', lambda dtype, device, tf32=False: rates[tf32])
+    monkeypatch.setattr(machine, 'matmul_flop_per_s', lambda dtype, device, tf32=False, size=None: rates[tf32])
     flops = dict(convolution=800, product=200)
     # 2 s of convolutions in TF32 and 2 s of products in fp32.
     assert reachable_flop_per_s(flops, torch.float32, 'cuda') == 1000 / 4

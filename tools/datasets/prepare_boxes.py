@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mmopt.apis import run_tool
 from mmopt.utils.host import usable_cores
+from mmopt.utils.shipped import tool_command
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -30,10 +31,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     report = prepare_boxes(args.source, out=args.out, classes=args.classes, num_workers=max(args.workers, 0))
     print(report)
     root = args.source.parent if args.source.is_file() else args.source
-    print(
-        f'next: python tools/train.py configs/baseline/yolov5n_clips.py --options data.data_root={root} '
-        f'model.head.num_classes={len(report.classes)}'
-    )
+    options = [f'data.data_root={root}', f'classes={list(report.classes)}']
+    config = 'configs/baseline/yolov5n_clips.py'
+    print(f'next: {tool_command("check", config, "--options", *options)}')
+    print(f'then: {tool_command("train", config, "--options", *options)}')
 
 
 if __name__ == '__main__':

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmopt.apis import run_tool
+from mmopt.utils.host import usable_cores
 from mmopt.utils.shipped import tool_command
 
 
@@ -20,6 +21,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--classes', nargs='+', default=['drone'], help='labels to keep; default: drone')
     parser.add_argument('--train', type=float, nargs=2, default=(0.0, 0.6), metavar=('START', 'STOP'), help='shares')
     parser.add_argument('--val', type=float, nargs=2, default=(0.7, 1.0), metavar=('START', 'STOP'), help='shares')
+    parser.add_argument('--workers', type=int, default=min(usable_cores(), 8), help='default: %(default)s')
     parser.add_argument('--step', type=int, default=1, metavar='N', help='take every N-th frame')
     return parser.parse_args(argv)
 
@@ -35,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         train=tuple(args.train),
         val=tuple(args.val),
         step=args.step,
+        num_workers=max(args.workers, 0),
     )
     print(f'wrote {args.out}: {images["train"]} images to train on, {images["val"]} to evaluate on')
     if all(images.values()):

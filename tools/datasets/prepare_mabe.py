@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         pixels_per_cm=args.pix_per_cm,
         **{name: value for name, value in chosen.items() if value is not None},
     )
-    frames = import_session(session, args.data_root)
+    frames = import_session(session, args.data_root).frames
     counts = f'{frames["train"]} frames to train on, {frames["val"]} to choose by, the last {frames["test"]} to report'
     print(f'wrote {args.data_root}: {counts}')
 

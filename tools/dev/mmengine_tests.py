@@ -213,8 +213,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for file in sorted({name.partition('::')[0] for name in passing}):
         of_file = [name for name in passing if name.startswith(f'{file}::')]
         print(f'| {file} | {len(of_file)} | {sum(ours.get(name, False) for name in of_file)} |')
-    kept = len(passing) - len(listed) - len(new)
-    print(f'| all | {len(passing)} | {kept} ({kept / len(passing):.1%}) |\n')
+    folder_of = {path.name: path.relative_to(source / 'tests').parts[0] for path in files}
+    for folder in (*dict.fromkeys(folder_of[name.partition('::')[0]] for name in passing), 'all'):
+        of_folder = [name for name in passing if folder in (folder_of[name.partition('::')[0]], 'all')]
+        kept = sum(ours.get(name, False) for name in of_folder)
+        print(f'| {folder} | {len(of_folder)} | {kept} ({kept / len(of_folder):.1%}) |')
+    print()
     for name in listed:
         print(f'listed: {name}: {known[name]}')
     for name in new:

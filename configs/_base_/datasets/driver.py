@@ -5,12 +5,16 @@ Another fold: --options data.train.split_file=splits/fold_1_train.txt data.val.s
 
 dataset_type = 'DriverActionDataset'
 data_root = 'data/driver'
+# Read last: another config sets them here and nowhere else.
+classes = ['left', 'right', 'down', 'up', 'right_up', 'right_down', 'left_down', 'left_up', 'front']
+img_size = 224
 common = dict(
     type=dataset_type,
     data_root=data_root,
     load_rgb=True,
     load_kpt=False,
-    img_size=224,
+    metainfo=dict(classes='=classes'),
+    img_size='=img_size',
     uniform_temporal_subsample_num=8,
     num_io_threads=3,  # one per view
 )

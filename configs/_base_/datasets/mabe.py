@@ -40,11 +40,11 @@ data = dict(
     # Without gradients four times as much fits.
     val_dataloader=dict(samples_per_gpu=128),
     test_dataloader=dict(samples_per_gpu=128),
-    train=dict(**common, metainfo=dict(classes=classes), split_file='splits/train.txt', pipeline=train_pipeline),
+    train=dict(**common, metainfo=dict(classes='=classes'), split_file='splits/train.txt', pipeline=train_pipeline),
     val=dict(
-        **common, metainfo=dict(classes=classes), split_file='splits/val.txt', pipeline=test_pipeline, test_mode=True
+        **common, metainfo=dict(classes='=classes'), split_file='splits/val.txt', pipeline=test_pipeline, test_mode=True
     ),
     test=dict(
-        **common, metainfo=dict(classes=classes), split_file='splits/val.txt', pipeline=test_pipeline, test_mode=True
+        **common, metainfo=dict(classes='=classes'), split_file='splits/val.txt', pipeline=test_pipeline, test_mode=True
     ),
 )

@@ -1,6 +1,7 @@
 # nuScenes in the single-camera BEV layout (see mmopt/datasets/bev/nuscenes.py).
 dataset_type = 'NuScenesBEVDataset'
 data_root = 'data/nuscenes'
+img_scale = (800, 600)  # width and height of the network's input; read last, by the pipelines and the model
 
 # The loader decodes and resizes; distortion and normalization happen on the device, in the model's data preprocessor.
 # mmcv-1 pipelines (PhotoMetricDistortion, Normalize, DefaultFormatBundle, Collect) run as well, and get the same.
@@ -8,14 +9,14 @@ train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadBEVLabel'),
     # 1600x900 is squeezed to 4:3: what the published baseline was trained on. The camera matrix is scaled alike.
-    dict(type='Resize', img_scale=(800, 600), keep_ratio=False),
+    dict(type='Resize', img_scale='=img_scale', keep_ratio=False),
     dict(type='DrawPhotometric'),
     dict(type='PackBEVInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadBEVLabel'),
-    dict(type='Resize', img_scale=(800, 600), keep_ratio=False),
+    dict(type='Resize', img_scale='=img_scale', keep_ratio=False),
     dict(type='PackBEVInputs'),
 ]
 data = dict(

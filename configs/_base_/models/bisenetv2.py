@@ -1,5 +1,5 @@
 # BiSeNetV2 for the 19 classes of Cityscapes, with hard pixel mining and a boundary loss: 5.23 M parameters.
-num_classes = 19
+num_classes = '=len(classes) or 19'  # read last: `classes` of the whole config
 model = dict(
     type='BoundarySegmentor',
     backbone=dict(type='BiSeNetV2', norm_cfg=dict(type='BN')),  # between GPUs: norm_cfg=dict(type='SyncBN')
@@ -8,8 +8,20 @@ model = dict(
     auxiliary_heads=dict(
         stem=dict(type='SegmentationHead', in_channels=16, channels=128, num_classes=num_classes, refine_channels=16),
         s3=dict(type='SegmentationHead', in_channels=32, channels=128, num_classes=num_classes, refine_channels=64),
-        s4=dict(type='SegmentationHead', in_channels=64, channels=128, num_classes=num_classes, refine_channels=256),
-        s5=dict(type='SegmentationHead', in_channels=128, channels=128, num_classes=num_classes, refine_channels=1024),
+        s4=dict(
+            type='SegmentationHead',
+            in_channels=64,
+            channels=128,
+            num_classes=num_classes,
+            refine_channels=256,
+        ),
+        s5=dict(
+            type='SegmentationHead',
+            in_channels=128,
+            channels=128,
+            num_classes=num_classes,
+            refine_channels=1024,
+        ),
     ),
     ohem_threshold=0.7,  # pixels whose true class is less probable are hard
     ohem_min_share=1 / 16,

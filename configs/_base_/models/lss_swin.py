@@ -20,7 +20,7 @@ model = dict(
         type='LiftSplatNeck',
         in_channels=768,
         out_channels=64,
-        image_size=(600, 800),
+        image_size='=reversed(img_scale) or (600, 800)',
         # (start, stop, step) in meters, camera frame: x right, y down, z forward.
         x_bound=(-25.0, 25.0, 0.5),
         y_bound=(-10.0, 10.0, 20.0),

@@ -11,7 +11,7 @@ model = dict(
         num_layers=2,
         dropout=0.3,
     ),
-    num_classes=37,
+    num_classes='=len(classes) or 37',
     smooth=9,  # frames: 0.3 s at 30 fps, the length of the shortest behaviors
     min_frames=5,
 )

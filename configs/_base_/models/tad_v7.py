@@ -11,7 +11,7 @@ model = dict(
         num_layers=2,
         dropout=0.3,
     ),
-    num_classes=37,
+    num_classes='=len(classes) or 37',
     window=1000,
     # 10 frames are 1/3 s of most labs' 30 fps, 240 are 8 s; tools/fit_anchors.py proposes others for other data.
     anchor_lengths=(10, 30, 60, 120, 240),

@@ -2,7 +2,7 @@
 
 model = dict(
     type='MultiViewRecognizer',
-    num_classes=9,
+    num_classes='=len(classes) or 9',
     encoder=dict(type='VideoMamba', channels=256, depth=6),
     fusion=dict(type='FeatureConcatFusion', drop_rate=0.5),
     data_preprocessor=dict(type='VideoPreprocessor'),  # /255

@@ -1,4 +1,4 @@
-"""YOLOv5m for one class; depth and width make the size: s 0.33 0.5, m 0.67 0.75, l 1.0 1.0, x 1.33 1.25."""
+"""YOLOv5m; depth and width make the size: s 0.33 0.5, m 0.67 0.75, l 1.0 1.0, x 1.33 1.25."""
 
 depth = 0.67
 width = 0.75
@@ -8,7 +8,7 @@ model = dict(
     neck=dict(type='PathAggregation', depth=depth),
     head=dict(
         type='AnchorHead',
-        num_classes=1,
+        num_classes='=len(classes) or 1',
         # Fitted to COCO at 640 pixels; `python tools/fit_anchors.py CONFIG` proposes others for other data.
         anchors=[
             [(10, 13), (16, 30), (33, 23)],
@@ -19,7 +19,7 @@ model = dict(
     iou_loss='ciou',
     box_weight=0.05,
     objectness_weight=1.0,
-    class_weight=0.5 / 80,  # 0.5 for COCO's 80 classes; one class has little to tell apart
+    class_weight=None,  # 0.5 for COCO's 80 classes, in proportion for fewer: they have less to tell apart
     level_weights=(4.0, 1.0, 0.4),  # small objects are many and hard
     max_ratio=4.0,
     # Weak candidates count for mAP; the metric reports the best confidence for use.

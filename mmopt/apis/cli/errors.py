@@ -92,8 +92,15 @@ _format_warning = warnings.formatwarning
 
 
 def _formatted(message: Warning | str, category: type[Warning], *place: Any, **line: Any) -> str:
-    """Write what a config says in vain without the line of code that found it; all other warnings as Python does."""
+    """Write what a config says in vain without the line of code that found it; all other warnings as Python does.
+
+    All ranks read the same config: only one of them says it.
+    """
     if issubclass(category, ConfigWarning):
+        from mmopt.utils.distributed import rank_to_be
+
+        if rank_to_be() != 0:
+            return ''
         return f'{paint("warning:", "yellow", sys.stderr)} {message}\n'
     return _format_warning(message, category, *place, **line)
 
@@ -171,7 +178,13 @@ def _known_kind(error: BaseException) -> str | None:
         return f'{parts} {_cause_beside_memory(message)}'.strip()
     if isinstance(error, RuntimeError) and (cause := _cause_beside_memory(message)):
         return f'{message} There was memory left. {cause}'
-    package = (error.name or '').split('.')[0] if isinstance(error, ModuleNotFoundError) else ''
+    module = (error.name or '') if isinstance(error, ModuleNotFoundError) else ''
+    package = module.partition('.')[0]
+    if package not in ('', 'mmopt') and package != module and (folder := _folder_of(package)) is not None:
+        return (
+            f'{message}: {package} is installed in {folder}, and its release lacks this module. Install another '
+            f'version of {package}, or put the module there.'
+        )
     if package not in ('', 'mmopt'):
         return f'{message}: install it (pip install {package}), or run in the environment that has it.'
     if isinstance(error, SyntaxError):
@@ -181,6 +194,11 @@ def _known_kind(error: BaseException) -> str | None:
     if isinstance(error, ValueError | TypeError | KeyError | OSError | ImportError) and _is_deliberate(error):
         return message
     return None
+
+
+def _folder_of(package: str) -> str | None:
+    module = sys.modules.get(package)
+    return next(iter(getattr(module, '__path__', ())), None)
 
 
 def _debug() -> bool:

@@ -2,8 +2,10 @@
 
 import argparse
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from mmopt.apis.cli.outputs import check_folder
 from mmopt.utils.errors import UserError
@@ -13,6 +15,7 @@ __all__ = [
     'add_config',
     'add_config_flags',
     'add_weight_flags',
+    'answer_foreign_flags',
     'check_launch',
     'config_arguments',
     'config_path',
@@ -35,8 +38,49 @@ def add_config(parser: argparse.ArgumentParser, **changes: Any) -> None:
     parser.add_argument('config', **(given | changes))
 
 
+def answer_foreign_flags(parser: argparse.ArgumentParser) -> None:
+    """Let a parser answer flags of other code (``--batch-size``, ``--config``) with what stands for them here.
+
+    Args:
+        parser: Of a tool; its error about such a flag gets a second sentence.
+    """
+    parse, fail = parser.parse_known_args, parser.error
+    given: list[str] = []
+
+    def parse_known_args(args: Any = None, namespace: Any = None) -> Any:
+        given[:] = sys.argv[1:] if args is None else list(args)
+        return parse(args, namespace)
+
+    def error(message: str) -> NoReturn:
+        flags = [item.partition('=')[0] for item in given if item.startswith('--')]
+        unknown = [flag for flag in flags if not any(name.startswith(flag) for name in parser._option_string_actions)]
+        remedies = [f'{flag}: {remedy}' for flag in unknown if (remedy := _remedy(flag, given))]
+        fail('; '.join([message, *remedies]))
+
+    # Of this parser alone: argparse makes parsers of one class for all.
+    vars(parser).update(parse_known_args=parse_known_args, error=error)
+
+
+def _remedy(flag: str, given: Sequence[str]) -> str:
+    """Say what stands for a flag of other code; empty where nobody has it."""
+    if flag in ('--config', '--cfg', '--config-file', '--yaml'):
+        return f'name the config first, without {flag}'
+    from mmopt.config.words.foreign import word_of  # not for --help, which answers at once
+
+    word = word_of(flag.removeprefix('--').replace('-', '_'))
+    if word is None:
+        return ''
+    place = next(place for place, item in enumerate(given) if item.partition('=')[0] == flag)
+    value = given[place].partition('=')[2] or next(iter(given[place + 1 : place + 2]), '')
+    remedy = word.remedy('VALUE' if value.startswith('-') else value or 'VALUE')
+    key = word.ours.partition('=')[0]
+    is_option = '=' in word.ours and ' ' not in key and not key.startswith('-')
+    return remedy.replace('write ', 'write --options ', 1) if is_option else remedy
+
+
 def add_config_flags(parser: argparse.ArgumentParser) -> None:
     """Add the config and what changes it: every tool that reads a config takes the same flags."""
+    answer_foreign_flags(parser)
     add_config(parser)
     group = parser.add_argument_group('config')
     group.add_argument('--work-dir', metavar='DIR', help='checkpoints and logs; default work_dirs/<config name>')

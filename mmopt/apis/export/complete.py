@@ -6,8 +6,6 @@ is known of it here. The file says what its inputs and outputs are, and holds th
 """
 
 import copy
-import hashlib
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,16 +16,15 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-import mmopt
 from mmopt.apis.export.compare import largest_deviation
-from mmopt.apis.export.example import example_batch, fold_normalization, loads_truth
+from mmopt.apis.export.example import example_batch, fold_normalization
 from mmopt.apis.export.export import Exported, check_format
+from mmopt.apis.export.facts import file_facts, trained_on
 from mmopt.apis.export.formats import Axes, tracing, write_onnx, write_pt2
 from mmopt.apis.export.model import load_model
 from mmopt.apis.export.tensors import INPUTS, give_predictions, graph_inputs
-from mmopt.engine import checkpoint_io
-from mmopt.engine.resume.saved_config import plain
 from mmopt.registry import MODELS
+from mmopt.structures import DataSample, split_batch
 from mmopt.structures.complete_graph import CompleteGraph
 from mmopt.utils.errors import UserError
 
@@ -97,15 +94,13 @@ def export_complete(
     section = fold_normalization(cfg, model)
     # An axis of one sample would be taken for a constant.
     batch, classes = example_batch(cfg, section, batch_size or 2, input_size)
-    if not classes and checkpoint is not None:
-        meta = checkpoint_io.load(checkpoint, allow_pickle=allow_pickle)['meta']
-        classes = list((meta.get('dataset_meta') or {}).get('classes') or [])
+    trained = trained_on(checkpoint, allow_pickle=allow_pickle)
     try:
         graph: CompleteGraph = model.complete_graph(batch['data_samples'])
     except ValueError as error:
         raise UserError(str(error)) from error
     tensors = graph_inputs(batch, graph.fields)
-    facts = _facts(cfg, checkpoint, model, section, classes)
+    facts = file_facts(cfg, checkpoint, model, section, trained, list(classes or trained.get('classes') or []))
     axes = {name: dict(graph.axes.get(name, {})) for name in tensors}
     if batch_size is None:
         axes = {name: {0: _BATCH} | part for name, part in axes.items()}
@@ -134,19 +129,24 @@ def _write(
     notes: list[str] = []
     try:
         for chosen in _choices(axes):
+            if _opens_batch(axes) and not _opens_batch(chosen):
+                # A graph of one sample serves batches of any size one by one.
+                tensors = {name: tensor[:1] for name, tensor in tensors.items()}
+                values, made, samples = tuple(tensors.values()), tuple(tensor[:1] for tensor in made), samples[:1]
+                predicted = split_batch(predicted, 1)[0]
             text = dict(facts, **_shapes(tensors, dict(zip(names, made, strict=True)), graph, chosen), notes=notes)
             try:
                 with tracing(type(model).__name__, out.suffix), warnings.catch_warnings(), torch.no_grad():
                     warnings.simplefilter('ignore')  # of the exporters: about themselves, not about the model
                     run = write(whole, values, list(tensors), names, partial, text, chosen)
-                    deviation = _check(run, values, made, names, graph, samples, whole, chosen)
+                    deviation = _check(run, values, made, names, graph, samples, chosen)
                 break
             except UserError as error:
                 if not any(chosen.values()):
                     raise
                 notes.append(_note(chosen, error))
         partial.replace(out)
-        is_open = any(chosen.values())
+        is_open = _opens_batch(chosen)
     finally:
         partial.unlink(missing_ok=True)
     return Exported(
@@ -171,6 +171,10 @@ def _choices(axes: Axes) -> list[Axes]:
     return choices
 
 
+def _opens_batch(axes: Axes) -> bool:
+    return any(_BATCH in part.values() for part in axes.values())
+
+
 def _note(chosen: Axes, error: UserError) -> str:
     open_axes = ', '.join(dict.fromkeys(text for part in chosen.values() for text in part.values()))
     return f'{open_axes}: not left open together, since {error}'
@@ -185,7 +189,9 @@ def _shapes(
 
     return dict(
         inputs={
-            name: describe(name, tensor) | dict(source='sample' if name in graph.fields else 'inputs')
+            name: describe(name, tensor)
+            | dict(source='sample' if name in graph.fields else 'inputs')
+            | (dict(zero=list(graph.zeros[name])) if name in graph.zeros else {})
             for name, tensor in tensors.items()
         },
         outputs={
@@ -206,64 +212,22 @@ def _check(
     names: Sequence[str],
     graph: CompleteGraph,
     samples: Sequence[Any],
-    whole: _Whole,
     axes: Axes,
 ) -> float:
     """Compare the file with the model's predictions, and where the batch is open with the graph on one sample."""
     got = dict(zip(names, map(torch.as_tensor, run(*values)), strict=True))
-    given = give_predictions(got, graph.counts, [copy.copy(sample) for sample in samples])
-    computed = give_predictions(
-        dict(zip(names, made, strict=True)), graph.counts, [copy.copy(sample) for sample in samples]
-    )
+    given = give_predictions(got, graph.counts, [DataSample() for _ in samples])
+    computed = give_predictions(dict(zip(names, made, strict=True)), graph.counts, [DataSample() for _ in samples])
     kept = [name for name in names if name not in graph.counts.values()]
     worst = 0.0
     for own, sample, eager in zip(given, samples, computed, strict=True):
         # What a prediction does not set is compared with the graph as torch runs it.
         want = {name: sample.get(name) if name in sample else eager.get(name) for name in kept}
         worst = max(worst, largest_deviation({name: own.get(name) for name in kept}, want, graph.counts))
-    if any(_BATCH in part.values() for part in axes.values()):
+    if _opens_batch(axes):
         one = tuple(value[:1] for value in values)
         first = dict(zip(names, map(torch.as_tensor, run(*one)), strict=True))
         want = {name: tensor[:1] for name, tensor in got.items()}
-        (alone,), (together,) = (
-            give_predictions(part, graph.counts, [copy.copy(samples[0])]) for part in (first, want)
-        )
+        (alone,), (together,) = (give_predictions(part, graph.counts, [DataSample()]) for part in (first, want))
         largest_deviation({k: alone.get(k) for k in kept}, {k: together.get(k) for k in kept}, graph.counts)
     return worst
-
-
-def _facts(
-    cfg: Config, checkpoint: str | Path | None, model: nn.Module, section: Mapping[str, Any], classes: list[str]
-) -> dict[str, Any]:
-    """Return what a user of the file has to know beside its inputs and outputs."""
-    loader = dict(cfg.get('test_dataloader') or {})
-    predict = dict(
-        default_scope=cfg.get('default_scope', 'mmopt'),
-        test_dataloader=dict(
-            batch_size=loader.get('batch_size', 1), collate_fn=loader.get('collate_fn'), dataset=_without_place(section)
-        ),
-        custom_imports=cfg.get('custom_imports'),
-    )
-    deciding = plain([cfg.get('model'), cfg.get('data_preprocessor'), section])
-    return dict(
-        format=1,
-        mmopt=mmopt.__version__,
-        torch=torch.__version__,
-        model=type(model).__name__,
-        config=Path(cfg.filename).name if cfg.filename else '',
-        config_sha256=hashlib.sha256(repr(deciding).encode()).hexdigest(),
-        checkpoint=None if checkpoint is None else Path(checkpoint).name,
-        classes=classes,
-        color_order='RGB',
-        pre_step=_as_json([step for step in section.get('pipeline') or [] if not loads_truth(step)]),
-        predict=_as_json(predict),
-    )
-
-
-def _without_place(section: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out where the data lies: it is of no use elsewhere, and may be nobody's business."""
-    return dict(section, data_root='') if 'data_root' in section else dict(section)
-
-
-def _as_json(value: Any) -> Any:
-    return json.loads(json.dumps(plain(value), default=str))

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
+from mmopt.apis.export.tensors import unequal_inputs
 from mmopt.apis.run.facts import collate_of
 from mmopt.datasets.common.example import example_dataset
 from mmopt.engine.loading.dataset import build_dataset
@@ -49,12 +50,19 @@ def example_batch(
     try:
         dataset = build_dataset(dict(section))
         batch = collate([dataset[index % len(dataset)] for index in range(batch_size)])
+        if unequal_inputs(batch['inputs']) or _differ(batch['data_samples']):
+            batch = collate([dataset[0] for _ in range(batch_size)])
         return batch, list(dataset.metainfo.get('classes') or known)
     except (DataError, OSError) as error:
         if not hasattr(kind, 'example_sample'):
             raise UserError(f'{error} Give --input-size HEIGHT WIDTH for a graph of images alone.') from error
         _LOGGER.warning(f'The test set cannot be read, so the graph is checked on made-up samples: {error}')
         return collate([kind.example_sample(part) for _ in range(batch_size)]), list(known)  # type: ignore[union-attr]
+
+
+def _differ(samples: Sequence[Any]) -> bool:
+    """Tell whether files have other sizes, which is one for a whole batch of a graph."""
+    return len({tuple(sample.get('ori_shape', ())) for sample in samples}) > 1
 
 
 def fold_normalization(cfg: Config, model: Any) -> dict[str, Any]:

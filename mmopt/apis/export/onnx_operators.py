@@ -14,9 +14,11 @@ __all__ = ['onnx_lstms', 'translations']
 
 def translations() -> dict[Any, Callable]:
     """Return the translations of mmopt's operators."""
-    from onnxscript import opset18 as op  # an extra, which is not always installed
+    from onnxscript import opset18  # an extra, which is not always installed
 
-    def nms_mask(boxes_BN4, scores_BN, groups_BN, num_groups: int, threshold: float):  # type: ignore[no-untyped-def]
+    op: Any = opset18
+
+    def nms_mask(boxes_BN4, scores_BN, groups_BN, num_groups: int, threshold: float):
         """Spread the scores over the groups, suppress, and mark what was chosen (batch, group, box)."""
         one_hot = op.OneHot(groups_BN, op.Constant(value_int=num_groups), op.Constant(value_floats=[0.0, 1.0]), axis=1)
         scores_BGN = op.Mul(one_hot, op.Unsqueeze(scores_BN, op.Constant(value_ints=[1])))

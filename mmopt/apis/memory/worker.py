@@ -165,7 +165,7 @@ def _on_the_line(cases: Sequence[Mapping[str, Any]], batch_size: int) -> dict[st
         }
 
     last = dict(cases[-1])
-    last |= continued(cases, ('allocated', 'reserved', 'reserved_low', 'reserved_high', 'num_events'))
+    last |= continued(cases, ('allocated', 'reserved', 'reserved_low', 'reserved_high', 'prefetched', 'num_events'))
     last |= {kind: continued([case[kind] for case in cases], last[kind]) for kind in ('parts', 'most')}
     return last | dict(batch_size=batch_size, modules=[], beyond=beyond)
 

@@ -45,17 +45,21 @@ class ExportedModel:
         self.counts = {
             name: part['counted_by'] for name, part in self.facts['outputs'].items() if part.get('counted_by')
         }
+        if 'pred_probability' in self.facts['outputs']:
+            self.keep_probabilities = True  # as the model that gives them on request
         self.fields = [name for name, part in self.facts['inputs'].items() if part['source'] == 'sample']
 
     @property
     def config(self) -> Config:
-        """What remains of the config: the test data set and what imports it."""
-        return Config({key: value for key, value in self.facts['predict'].items() if value is not None})
+        """What remains of the config: the test data set, what imports it, and how it is evaluated."""
+        sections = self.facts['predict'].items()
+        return Config({key: value for key, value in sections if value is not None and key != 'dataset_meta'})
 
     @property
     def meta(self) -> dict[str, Any]:
         """What a checkpoint would say of itself."""
-        return dict(dataset_meta=dict(classes=self.facts['classes']), precision='fp32')
+        trained = dict(self.facts['predict'].get('dataset_meta') or {}, classes=self.facts['classes'])
+        return dict(dataset_meta=trained, precision='fp32')
 
     def test_step(self, batch: Mapping[str, Any]) -> list[Any]:
         """Predict a collated batch.
@@ -115,4 +119,9 @@ class ExportedModel:
                 raise UserError(
                     f'{self.path} takes {name} of {wanted}, these are {given}: resize the pictures to that, or '
                     'export for another size (tools/export.py --input-size).'
+                )
+            if 'zero' in part and tensors[name][(slice(None), *part['zero'])].any():
+                raise UserError(
+                    f'{self.path} takes {name} whose value at {part["zero"]} is 0, and one is not: predict with the '
+                    'checkpoint.'
                 )

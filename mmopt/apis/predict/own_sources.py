@@ -122,7 +122,11 @@ def _all_inside(one: FoundSource, folder: Path) -> bool:
 
 
 def predict_cut(
-    dataset: Any, source: FoundSource, batch_size: Callable[[], int], predict: Callable[[list[Any]], Sequence[Any]]
+    dataset: Any,
+    source: FoundSource,
+    batch_size: Callable[[], int],
+    predict: Callable[[list[Any]], Sequence[Any]],
+    tell: Callable[[float], object],
 ) -> Result:
     """Predict one source that is cut into samples; the next batch is read meanwhile.
 
@@ -131,6 +135,7 @@ def predict_cut(
         source: What its ``find_sources`` found.
         batch_size: Returns how many samples the next batch has.
         predict: From packed samples to predicted ones.
+        tell: Called with the share of the source that is predicted.
 
     Returns:
         The result.
@@ -142,6 +147,7 @@ def predict_cut(
     samples: list[Any] = []
     for futures in _read_ahead(dataset, opened.parts, batch_size):
         samples += predict([future.result() for future in futures])
+        tell(len(samples) / len(opened.parts))
     return opened.join(samples)
 
 

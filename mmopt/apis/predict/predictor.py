@@ -19,12 +19,12 @@ from mmengine.registry import init_default_scope
 
 from mmopt.apis.config import load_config
 from mmopt.apis.custom_imports import import_custom_modules
-from mmopt.apis.extension import provide_extension
 from mmopt.apis.predict.batch_size import BatchSize
+from mmopt.apis.predict.exported import ExportedModel, is_graph
+from mmopt.apis.predict.feed import build_dataset, evaluation_loader, innermost, metric_configs, own_config
 from mmopt.apis.predict.film.cut import Cut
 from mmopt.apis.predict.film.live import FilmEndedError
-from mmopt.apis.predict.exported import ExportedModel, is_graph
-from mmopt.apis.predict.foreign import ForeignData, is_foreign
+from mmopt.apis.predict.foreign import ForeignData
 from mmopt.apis.predict.items import Item, ItemList
 from mmopt.apis.predict.own_sources import configure, expand_sources, find_items, predict_cut
 from mmopt.apis.predict.read_ahead import Loaded, read_ahead
@@ -39,9 +39,8 @@ from mmopt.engine.native_config import native_config
 from mmopt.engine.optim.half_on_cpu import autocast
 from mmopt.engine.optim.precision import evaluation_precision
 from mmopt.engine.parallel.sync_batch_norm import fit_sync_batch_norm
-from mmopt.engine.resume.saved_config import saved_config
 from mmopt.engine.switches import apply_to_model, apply_to_process
-from mmopt.registry import DATASETS, MODELS
+from mmopt.registry import MODELS
 from mmopt.utils.errors import DataError, UserError
 from mmopt.utils.host import limit_threads
 from mmopt.utils.precision import DTYPES, PRECISIONS, this_device
@@ -121,20 +120,22 @@ class Predictor:
         else:
             content = checkpoint_io.load(self.checkpoint, allow_pickle=allow_pickle)
             own = self.config is None
-            cfg = _own_config(self.checkpoint, content) if own else load_config(str(self.config), options=options)
+            cfg = own_config(self.checkpoint, content) if own else load_config(str(self.config), options=options)
             meta = content['meta']
         self.cfg: Config = native_config(apply_tta(cfg) if tta else cfg)
         prepare_determinism(self.cfg.get('randomness'))
         init_default_scope(self.cfg.get('default_scope', 'mmopt'))
-        loader = _loader(self.cfg)
-        section = _innermost(loader['dataset'])
-        self.dataset = _build_dataset(section, meta, self.checkpoint, self.cfg)
+        loader = evaluation_loader(self.cfg)
+        section = innermost(loader['dataset'])
+        self.dataset = build_dataset(section, meta, self.checkpoint, self.cfg)
         self._trained = meta.get('dataset_meta') or {}
         self.source_options: dict[str, Any] = {}
         """What the user said of sources."""
         self.say(**(source_options or {}))
         self.is_cutting = hasattr(self.dataset, 'open_source')
         """Whether sources are cut into samples, as recordings are: then they do not share batches."""
+        self.tell: Callable[[float], object] = lambda share: None
+        """Called with the share of a recording that is predicted."""
         self.pipeline = section.get('pipeline')
         """The config of what a picture goes through."""
         is_fixed = batch_size != 'auto'
@@ -203,7 +204,7 @@ class Predictor:
             UserError: If the data set does not take one, or not its value.
         """
         self.source_options |= {name: value for name, value in options.items() if value is not None}
-        configure(self.dataset, self.source_options, self._trained, _metrics(self.cfg))
+        configure(self.dataset, self.source_options, self._trained, metric_configs(self.cfg))
 
     def list_items(
         self, sources: Sequence[Any], *, without: str | Path | None = None, how: Sources | None = None
@@ -365,7 +366,9 @@ class Predictor:
     ) -> Generator[list[tuple[Item, Result]], None, None]:
         for item in chain.from_iterable(batches):
             try:
-                result = predict_cut(self.dataset, item.source, lambda: self.batch_size.size, self._predict_timed)
+                result = predict_cut(
+                    self.dataset, item.source, lambda: self.batch_size.size, self._predict_timed, self.tell
+                )
             except (DataError, OSError) as error:
                 if skip is None:
                     raise
@@ -390,64 +393,3 @@ class Predictor:
     def _predict(self, prepared: list[Any]) -> Any:
         with torch.no_grad(), autocast(self.device.type, DTYPES[self.precision]):
             return self._in_parts(self._collate(prepared))
-
-
-def _own_config(checkpoint: str, content: Mapping[str, Any]) -> Config:
-    source = saved_config(content)
-    if not source.get('model'):
-        raise UserError(f'{checkpoint} does not hold the config that it was trained with: name the config before it.')
-    provide_extension(source)
-    import_custom_modules(Path(checkpoint), source.get('custom_imports'))
-    return Config(source)
-
-
-def _loader(cfg: Mapping[str, Any]) -> Mapping[str, Any]:
-    loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
-    if not loader:
-        raise UserError(
-            'The config has neither a test nor a validation data set: their pipeline is what pictures go through.'
-        )
-    return loader
-
-
-def _innermost(section: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config of the first data set inside wrappers."""
-    while 'pipeline' not in section and (inside := section.get('dataset') or section.get('datasets')):
-        section = inside if isinstance(inside, Mapping) else inside[0]
-    return dict(section)
-
-
-def _build_dataset(section: Mapping[str, Any], meta: Mapping[str, Any], checkpoint: str, cfg: Config) -> Any:
-    """Build the data set for its pipeline and its task's knowledge: no annotation is read if classes are known."""
-    kind = section['type'] if isinstance(section['type'], type) else DATASETS.get(section['type'])
-    takes_part = hasattr(kind, 'predict_info') and hasattr(kind, 'result_type')
-    if kind is not None and not takes_part and is_foreign(kind):
-        return ForeignData(kind, section, meta.get('dataset_meta') or {}, cfg)
-    if not takes_part:
-        name = getattr(kind, '__name__', section['type'])
-        raise UserError(
-            f'{name}: it does not say how sources become samples. A data set of your own takes part with predict_info, '
-            'to_result and result_type (docs/predict.md).'
-        )
-    metainfo = dict(section.get('metainfo') or {})
-    known = metainfo.get('classes') or getattr(kind, 'METAINFO', {}).get('classes')
-    if not known and (trained := (meta.get('dataset_meta') or {}).get('classes')):
-        metainfo['classes'] = tuple(trained)
-    dataset = DATASETS.build(dict(section, metainfo=metainfo, lazy_init=True))
-    if not dataset.metainfo.get('classes'):
-        try:
-            dataset.full_init()
-        except (DataError, OSError) as error:
-            raise UserError(
-                f'{checkpoint} and the config name no classes, and the data set could not be asked: {error} '
-                "Say metainfo=dict(classes=('name', ...)) in the data set."
-            ) from error
-    return dataset
-
-
-def _metrics(cfg: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the configs of the evaluation's metrics."""
-    evaluator = cfg.get('test_evaluator') or cfg.get('val_evaluator') or []
-    if isinstance(evaluator, Mapping):
-        evaluator = evaluator.get('metrics', evaluator)
-    return [evaluator] if isinstance(evaluator, Mapping) else [one for one in evaluator if isinstance(one, Mapping)]

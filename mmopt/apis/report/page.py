@@ -45,6 +45,9 @@ def render_report(runs: Sequence[ReportedRun]) -> str:
 
     Args:
         runs: The first one is what others are compared with.
+
+    Returns:
+        HTML that refers to no other file.
     """
     template = files('mmopt.apis.report').joinpath('report.html.j2').read_text(encoding='utf-8')
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)

@@ -10,16 +10,36 @@ from mmopt.apis.pictures.save import NUM_PICTURES, save_pictures
 from mmopt.apis.run.progress import ProgressBar
 from mmopt.apis.run.start import build_runner, check_there
 from mmopt.config.spelling import spelled
+from mmopt.registry import METRICS
 from mmopt.utils.errors import UserError
 from mmopt.utils.numbers import is_number
 from mmopt.utils.optional import run_optional, warn
 
-__all__ = ['evaluate', 'scalars']
+__all__ = ['evaluate', 'scalars', 'table_notes']
 
 
 def scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
     """Keep what is one number; lists and arrays are for the log only."""
     return {str(key): value for key, value in metrics.items() if is_number(value) or isinstance(value, bool)}
+
+
+def table_notes(evaluator: Any) -> dict[str, str]:
+    """Collect what the metrics of a config say about their tables, in their attribute ``TABLE_NOTES``.
+
+    Args:
+        evaluator: ``val_evaluator`` or ``test_evaluator`` of a lowered config.
+
+    Returns:
+        Notes by name of the table, e.g. ``F1`` for ``F1.attack``, ``F1.rear``.
+    """
+    entries = evaluator.get('metrics', [evaluator]) if isinstance(evaluator, Mapping) else evaluator or []
+    notes: dict[str, str] = {}
+    for entry in [entries] if isinstance(entries, Mapping) else entries:
+        kind, prefix = (entry.get(key) for key in ('type', 'prefix')) if isinstance(entry, Mapping) else (entry, None)
+        kind = METRICS.get(kind) if isinstance(kind, str) else kind
+        own = getattr(kind, 'TABLE_NOTES', {})
+        notes |= {f'{prefix}/{name}' if prefix else name: text for name, text in own.items()}
+    return notes
 
 
 def evaluate(

@@ -67,6 +67,7 @@ class Summary:
         resume_command: What trains on, for more iterations.
         changes: What options and flags made another than the config file says: key -> the file's value, the run's.
         environment: Machine and versions.
+        notes: What tables of metrics are about, by their names.
     """
 
     metrics: Mapping[str, float]
@@ -84,6 +85,7 @@ class Summary:
     resume_command: str = ''
     changes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -108,7 +110,7 @@ class Summary:
         lines = [paint('Done', 'bold'), rows(entries)]
         if self.metrics:
             baseline = next((item.baseline for item in self.expectations if item.baseline), {})
-            lines.append(format_metrics(self.metrics, baseline))
+            lines.append(format_metrics(self.metrics, baseline, self.notes))
         lines += [f'  {expectation}' for expectation in self.expectations]
         if self.next_command:
             lines.append(f'  next: {paint(self.next_command, "cyan")}')
@@ -156,12 +158,15 @@ def _groups(metrics: Mapping[str, float]) -> tuple[dict[str, float], dict[str, d
     return single, tables
 
 
-def format_metrics(metrics: Mapping[str, float], baseline: Mapping[str, float] | None = None) -> str:
+def format_metrics(
+    metrics: Mapping[str, float], baseline: Mapping[str, float] | None = None, notes: Mapping[str, str] | None = None
+) -> str:
     """Set metrics in short aligned tables; NaN (a class that never occurs) is a dash.
 
     Args:
         metrics: Scalars by name.
         baseline: Values to show beside those of the same name.
+        notes: What a table is about, by its name: said in its header.
 
     Returns:
         The lines.
@@ -178,8 +183,9 @@ def format_metrics(metrics: Mapping[str, float], baseline: Mapping[str, float] |
         for label, value in members.items():
             beside = f'  ({_value(baseline[whole[label]])})' if whole[label] in baseline else ''
             cells.append(f'{label.ljust(width)}  {_value(value)}{beside}')
-        note = paint(' (baseline in brackets)', 'dim') if any(key in baseline for key in whole.values()) else ''
-        parts.append(f'  {paint(name or "metrics", "bold")}{note}')
+        note = f' {about}' if (about := (notes or {}).get(name)) else ''
+        note += ' (baseline in brackets)' if any(key in baseline for key in whole.values()) else ''
+        parts.append(f'  {paint(name or "metrics", "bold")}{paint(note, "dim") if note else ""}')
         parts.append(columns(cells, indent=4))
     return '\n'.join(parts)
 

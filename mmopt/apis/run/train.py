@@ -1,6 +1,7 @@
 """A training from a lowered config, with what stands before and after it: what ``tools/train.py`` calls."""
 
 import os
+import shlex
 import sys
 import time
 import warnings
@@ -25,7 +26,7 @@ from mmopt.apis.report.changes import changes_of
 from mmopt.apis.report.page import write_report
 from mmopt.apis.run.check_parts import check_parts
 from mmopt.apis.run.checks import check_hooks, check_metric_names, check_metrics
-from mmopt.apis.run.evaluate import scalars
+from mmopt.apis.run.evaluate import scalars, table_notes
 from mmopt.apis.run.expect import ExpectedMetrics, check_expectations, parse_expectations
 from mmopt.apis.run.facts import Facts, Start, collect_facts
 from mmopt.apis.run.preflight import Preflight, describe_run
@@ -166,6 +167,7 @@ def _finish(
         resume_command=resume_command(sys.argv, os.environ),
         changes=run_optional('changes of the config', tell, changes_of, cfg) or {},
         environment=run_optional('environment', tell, describe_machine) or {},
+        notes=table_notes(cfg.get('val_evaluator')),
     )
     log.main = main or ''
     if is_main_process():
@@ -237,6 +239,8 @@ def _checkpoint_and_log(work_dir: Path) -> dict[str, str]:
         places['checkpoint'] = str(checkpoint)
     if (work_dir / 'latest.log').exists():
         places['log'] = str(work_dir / 'latest.log')
+    if any(work_dir.glob('*/vis_data/events.out.tfevents.*')):
+        places['tensorboard'] = shlex.join(['tensorboard', '--logdir', str(work_dir)])
     return places
 
 

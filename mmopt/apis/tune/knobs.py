@@ -78,7 +78,9 @@ def make_space(
     """
     for name in names or ():
         if name not in KNOBS:
-            raise UserError(f'--knobs {name}: did you mean {(nearest(name, KNOBS) or KNOBS)[0]}?')
+            raise UserError(
+                f'--knobs {name}: there is no such knob; did you mean {(nearest(name, KNOBS) or KNOBS)[0]}?'
+            )
     batch = _batch(cfg, situation)
     made: dict[str, Knob | None] = {
         'batch': batch,

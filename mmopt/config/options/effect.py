@@ -7,6 +7,7 @@ from typing import Any
 
 from mmopt.config.files import is_lazy, places_of
 from mmopt.config.keys import EXTRAS, NATIVE, TOP_LEVEL
+from mmopt.config.late import late_names
 from mmopt.config.options.look import NUM_PLACES, at, leaves, listed, same, text_of
 from mmopt.config.options.merge import ROOTS, apply_parsed, merge_options, nest_options
 from mmopt.config.options.parse import parse_options
@@ -47,7 +48,7 @@ def apply_with_effect(
     known = {*NATIVE, *EXTRAS} if native else {*TOP_LEVEL.keys, *EXTRAS}
     names = {key: key.partition('.')[0] for key in parsed if key not in ROOTS}
     for key, name in names.items():
-        if name not in known and name not in cfg:
+        if name not in known and name not in cfg and name not in late_names(cfg):
             _check_new_name(cfg, key, parsed[key], native=native)
     changed = apply_parsed(cfg, parsed)
     for name in dict.fromkeys(names.values()):
@@ -127,6 +128,8 @@ def _check_variable(
             f'{option} has no effect: {name} is a variable of the file, whose value went into '
             f'{listed([place for place, _ in went])} when it was read; write {written}.'
         )
+    if name in late_names(cfg):
+        return
     near = resemblance(name, changed[name], missing_sections(cfg), 0.8) if 'data' in known else None
     if near is not None:
         raise ConfigError(f'{option} has no effect: {name} is a variable of the file; did you mean {near.key}?')

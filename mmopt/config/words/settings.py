@@ -24,7 +24,7 @@ class Mapped:
 
     Attributes:
         key: As the file says it, dotted.
-        value: Its value.
+        value: As YAML reads it.
         options: Keys of ours with their values; empty where there is none.
         reason: Why there is none, or what the key says beside them.
     """

@@ -29,6 +29,7 @@ from mmopt.datasets.common.base import SeededDataset
 from mmopt.datasets.common.cut_source import FoundSource
 from mmopt.datasets.common.decode import decode_file, picture_size
 from mmopt.datasets.common.example import find_transform, image_size
+from mmopt.datasets.common.facts import SampleFacts
 from mmopt.datasets.common.pictures import to_uint8_image
 from mmopt.datasets.common.predict import Source, picture_info, read_picture
 from mmopt.ops.bev_labels import decode_label_bits
@@ -70,6 +71,7 @@ class NuScenesBEVDataset(SeededDataset):
 
     result_type = BEVResult
     predict_options = OPTIONS
+    TARGETS = 'share of the cells that count'
     METAINFO: dict[str, Any] = dict(
         classes=(
             'drivable_area',
@@ -194,6 +196,27 @@ class NuScenesBEVDataset(SeededDataset):
             if label_ZX.dtype != np.uint16 or (~label_ZX & _IGNORED).any():
                 return ''
         return f'{paths[0]}: every cell of it and of the {len(paths) - 1} maps behind it is ignored (bit 14).'
+
+    def describe_sample(self, index: int) -> SampleFacts:
+        """Return focal length and shares of the maps of a sample; see :mod:`mmopt.datasets.common.facts`."""
+        self.full_init()
+        info = self.get_data_info(index)
+        label_ZX = decode_file(info['label_path'], cv2.IMREAD_UNCHANGED).astype(np.int32)
+        counts_ZX = label_ZX & int(_IGNORED) == 0
+        num_cells = int(counts_ZX.sum())
+        shares = [
+            float((label_ZX[counts_ZX] >> c & 1).mean()) if num_cells else 0.0
+            for c in range(len(self.metainfo['classes']))
+        ]
+        targets = {name: share for name, share in zip(self.metainfo['classes'], shares, strict=True) if share}
+        focal_x, focal_y = float(info['intrinsics'][0, 0]), float(info['intrinsics'][1, 1])
+        numbers = {
+            'cells that count': float(num_cells),
+            'focal length px': focal_x,
+            'focal y over x': focal_y / focal_x,
+        }
+        notes = () if num_cells else ('every cell is ignored',)
+        return SampleFacts(info['img_path'], targets, numbers | dict(classes=float(len(targets))), notes)
 
     @classmethod
     def example_sample(cls, config: Mapping, max_items: int | None = None) -> dict:

@@ -12,13 +12,14 @@ import numpy as np
 from mmopt.datasets.common.legend import BACKGROUND, FAINT, GAP, HATCH, TEXT, draw_legend
 from mmopt.datasets.common.pictures import text_size, write_text
 
-__all__ = ['CELL_M', 'draw_bev_map', 'draw_bev_sample']
+__all__ = ['CELL_M', 'NEAREST_M', 'draw_bev_map', 'draw_bev_sample']
 
 _FREE = (46, 50, 58)  # a cell that counts and holds no class
 _CELL_PX = 3
 CELL_M = 0.25
 """Side of a cell of the map, in meters."""
-_NEAREST_M = 1.0
+NEAREST_M = 1.0
+"""Distance of the nearest row."""
 _HEADER = 34
 
 
@@ -55,12 +56,14 @@ def draw_bev_map(
 
 def _draw_ranges(painted: np.ndarray, cell_px: int) -> None:
     height, width = painted.shape[:2]
-    for depth_m in range(10, int(_NEAREST_M + height / cell_px * CELL_M) + 1, 10):
-        row = round(height - (depth_m - _NEAREST_M) / CELL_M * cell_px)
+    for depth_m in range(10, int(NEAREST_M + height / cell_px * CELL_M) + 1, 10):
+        row = round(height - (depth_m - NEAREST_M) / CELL_M * cell_px)
         if not 0 < row < height:
             continue
         painted[row] = painted[row] * 0.75 + np.multiply(TEXT, 0.25)
-        write_text(painted, f'{depth_m} m', 5, row + 2, size=11, color=FAINT)
+        field = painted[row + 2 : row + 18, : text_size(f'{depth_m} m', 11)[0] + 10]
+        field[:] = field * 0.35  # readable on any ground
+        write_text(painted, f'{depth_m} m', 5, row + 2, size=11, color=TEXT)
     # The camera stands 1 m below the lowest row, in the middle.
     middle, half = width // 2, 3 * cell_px
     arrow = np.array([[middle, height - 4 * cell_px], [middle - half, height - 1], [middle + half, height - 1]])
@@ -89,6 +92,7 @@ def draw_bev_sample(
     classes: Sequence[str],
     palette: Sequence[Sequence[int]],
     aspect: float | None = None,
+    hidden: str = 'not counted',
 ) -> np.ndarray:
     """Draw camera image, prediction and ground truth side by side under a title, with a legend.
 
@@ -101,6 +105,7 @@ def draw_bev_sample(
         classes: C names. Those that occur in no map are grayed in the legend.
         palette: C colors.
         aspect: Width / height to show the image at (the network's input is squeezed); None keeps its own.
+        hidden: What the legend says of cells that do not count.
 
     Returns:
         The picture, uint8 (H', W', 3).
@@ -122,7 +127,7 @@ def draw_bev_sample(
     names, shown = list(classes), occurs.tolist()
     colors: list[Sequence[int] | None] = list(palette)
     if valid_ZX is not None:
-        names, colors, shown = [*names, 'not counted'], [*colors, None], [*shown, True]
+        names, colors, shown = [*names, hidden], [*colors, None], [*shown, True]
     legend = draw_legend(names, colors, shown, width)
     top = GAP + 2 * _HEADER
     picture = np.full((top + height + GAP + legend.shape[0], width, 3), BACKGROUND, np.uint8)

@@ -5,6 +5,7 @@ from mmopt.datasets.common.base import SeededDataset
 from mmopt.datasets.common.collate import stack_collate
 from mmopt.datasets.common.decode import decode_file
 from mmopt.datasets.common.example import example_dataset, find_transform, image_size
+from mmopt.datasets.common.facts import SampleFacts
 from mmopt.datasets.common.loading import LoadImageFromFile
 from mmopt.datasets.common.sampler import EvaluationSampler, ResumableSampler
 from mmopt.datasets.common.transforms import (
@@ -29,6 +30,7 @@ __all__ = [
     'PhotoMetricDistortion',
     'Resize',
     'ResumableSampler',
+    'SampleFacts',
     'SeededDataset',
     'decode_file',
     'example_dataset',

@@ -22,7 +22,10 @@ from mmopt.utils.errors import DataError, UserError
 from mmopt.utils.numbers import is_number
 from mmopt.utils.seeding import SampleIndex
 
-__all__ = ['ClassBalancedDataset', 'ConcatDataset', 'RepeatDataset']
+__all__ = ['OF_DATA', 'ClassBalancedDataset', 'ConcatDataset', 'RepeatDataset']
+
+OF_DATA = 'of_data'
+"""Key of a data set's metainfo for what its data holds, which checkpoints keep; a mapping."""
 
 _MASK = 0xFFFFFFFFFFFFFFFF
 # 2^64 / golden ratio: multiples of it lie far from each other and from the small seeds that people choose.
@@ -99,7 +102,8 @@ class ConcatDataset(_Wrapper, _ConcatDataset):
     """Data sets one after the other.
 
     Args:
-        datasets: Data sets or their configs; all have the same metainfo.
+        datasets: Data sets or their configs; all have the same metainfo, but for what it tells of the data itself
+            (:data:`OF_DATA`): lists in it are united, of the rest the first counts.
         lazy_init: Do not load the annotations yet.
         ignore_keys: Keys of the metainfo that may differ.
 
@@ -118,6 +122,7 @@ class ConcatDataset(_Wrapper, _ConcatDataset):
         self.ignore_keys = [ignore_keys] if isinstance(ignore_keys, str) else list(ignore_keys or ())
         self._metainfo = _metainfo(self.datasets[0])
         self._compare_metainfo()
+        self._unite_facts()
         self._fully_initialized = False
         if not lazy_init:
             self.full_init()
@@ -126,7 +131,7 @@ class ConcatDataset(_Wrapper, _ConcatDataset):
         first = self._metainfo
         for number, dataset in enumerate(self.datasets[1:], start=2):
             other = _metainfo(dataset)
-            for key in (first.keys() | other.keys()) - set(self.ignore_keys):
+            for key in (first.keys() | other.keys()) - {OF_DATA, *self.ignore_keys}:
                 if key in first and key in other and np.array_equal(first[key], other[key]):
                     continue
                 values = [repr(meta[key]) if key in meta else 'nothing' for meta in (first, other)]
@@ -135,6 +140,16 @@ class ConcatDataset(_Wrapper, _ConcatDataset):
                     f'of data set {number} ({type(dataset).__name__}) {values[1]}, and a model sees one of them; make '
                     f'them alike, or take the first: ignore_keys=[{key!r}].'
                 )
+
+    def _unite_facts(self) -> None:
+        united: dict[str, Any] = {}
+        for dataset in self.datasets:
+            for key, value in _metainfo(dataset).get(OF_DATA, {}).items():
+                before = united.setdefault(key, value)
+                if isinstance(value, tuple):
+                    united[key] = tuple(dict.fromkeys((*before, *value)))
+        if united:
+            self._metainfo[OF_DATA] = united
 
     def full_init(self) -> None:
         """List the samples of all."""

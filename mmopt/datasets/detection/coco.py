@@ -13,11 +13,12 @@ import numpy as np
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmopt.datasets.common import SeededDataset
+from mmopt.datasets.common import SampleFacts, SeededDataset
 from mmopt.datasets.common.pictures import to_uint8_image
 from mmopt.datasets.common.predict import Source, picture_info, read_picture
 from mmopt.datasets.detection.coco_file import CocoImage, read_coco
 from mmopt.datasets.detection.example import example_detection, host_bytes_detection
+from mmopt.datasets.detection.facts import describe_boxes
 from mmopt.datasets.detection.letterbox import fit_scale
 from mmopt.datasets.detection.pairs import Pair, pair_up
 from mmopt.datasets.detection.pictures import draw_boxes
@@ -56,6 +57,7 @@ class CocoDataset(SeededDataset):
     """
 
     METAINFO = dict(task='detection')
+    TARGETS = 'boxes'
     result_type = DetectionResult
 
     def __init__(
@@ -154,6 +156,13 @@ class CocoDataset(SeededDataset):
             f'is no crowd, at least {self.min_side:g} pixels wide and high, and inside its image.'
         )
 
+    def describe_sample(self, index: int) -> SampleFacts:
+        """Return size and boxes of an image; see :mod:`mmopt.datasets.common.facts`."""
+        info = self.get_data_info(index)
+        return describe_boxes(
+            info['img_path'], info['json_shape'], info['boxes'], info['labels'], self.metainfo['classes']
+        )
+
     def get_cat_ids(self, idx: int) -> list[int]:
         """Return the classes of an image's boxes, for ``ClassBalancedDataset``."""
         return super().get_data_info(idx)['truth'][:, 4].astype(int).tolist()
@@ -191,7 +200,7 @@ class CocoDataset(SeededDataset):
     def predict_info(self, source: Source) -> dict:
         """Return what the test pipeline starts from; see :mod:`mmopt.datasets.common.predict`."""
         if isinstance(source, Pair):
-            start: dict = source.files()
+            start: dict = source.to_load()
         elif self.takes_pairs and not (isinstance(source, np.ndarray) and source.ndim == 3 and source.shape[2] == 6):
             raise UserError(
                 'The model takes pairs of pictures: name the folder of the second ones with --events, or give arrays '

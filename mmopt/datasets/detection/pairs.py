@@ -29,7 +29,12 @@ class Pair:
     second: str | None
     reason: str = ''
 
-    def files(self) -> dict[str, str]:
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What it is made of."""
+        return (self.path,) if self.second is None else (self.path, self.second)
+
+    def to_load(self) -> dict[str, str]:
         """Name what ``LoadImagePair`` loads.
 
         Returns:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmopt.config.spelling import spelled
 from mmopt.datasets.common.base import SeededDataset
+from mmopt.datasets.common.facts import SampleFacts
 from mmopt.datasets.common.pictures import to_uint8_image
 from mmopt.datasets.common.predict import Source, picture_info, read_picture
 from mmopt.datasets.segmentation.example import example_segmentation, host_bytes_segmentation
@@ -77,6 +78,7 @@ class SegmentationDataset(SeededDataset):
     """
 
     result_type = SegmentationResult
+    TARGETS = 'share of the pictures'
 
     def __init__(
         self,
@@ -172,6 +174,21 @@ class SegmentationDataset(SeededDataset):
     def host_bytes(cls, config: Mapping) -> dict[str, int]:
         """Return what a loader process holds per sample; see :mod:`mmopt.datasets.common.example`."""
         return host_bytes_segmentation(config, cls.__name__)
+
+    def describe_sample(self, index: int) -> SampleFacts:
+        """Return the size of a mask and the share of each class; see :mod:`mmopt.datasets.common.facts`."""
+        self.full_init()
+        info = self.get_data_info(index)
+        label_HW = read_label(info['label_path'], info['label_table'], info.get('mask_palette'))
+        counts = np.bincount(label_HW.ravel(), minlength=256) / label_HW.size
+        classes = self.metainfo['classes']
+        targets = {name: float(share) for name, share in zip(classes, counts, strict=False) if share}
+        height, width = label_HW.shape
+        numbers = {'width px': float(width), 'height px': float(height), 'ignored share': float(counts[_IGNORE])}
+        notes = ('every pixel is ignored',) if counts[_IGNORE] == 1 else ()
+        if len(targets) == 1 and len(classes) > 1 and not counts[_IGNORE]:
+            notes = (f'every pixel is {next(iter(targets))}',)
+        return SampleFacts(info['img_path'], targets, numbers | dict(classes=float(len(targets))), notes)
 
     def predict_info(self, source: Source) -> dict:
         """Return what the test pipeline starts from; see :mod:`mmopt.datasets.common.predict`."""

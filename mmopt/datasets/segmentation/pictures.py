@@ -12,7 +12,7 @@ import numpy as np
 from mmopt.datasets.common.legend import BACKGROUND, FAINT, GAP, TEXT, draw_legend
 from mmopt.datasets.common.pictures import text_size, write_text
 
-__all__ = ['draw_segmentation', 'name_regions', 'palette_of', 'tint']
+__all__ = ['colorize', 'draw_segmentation', 'name_regions', 'palette_of', 'tint']
 
 _TITLE, _HEADER = 34, 28
 _OPACITY = 0.62
@@ -31,13 +31,19 @@ def palette_of(num_classes: int) -> list[tuple[int, int, int]]:
     return colors
 
 
+def colorize(label_HW: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
+    """Return the colors of a label, uint8 RGB; ignored pixels are black."""
+    table = np.zeros((1, 256, 3), np.uint8)
+    table[0, : len(palette)] = palette
+    return cv2.LUT(cv2.merge([np.ascontiguousarray(label_HW)] * 3), table)  # in a fifth of the time of table[label]
+
+
 def tint(image_HW3: np.ndarray, label_HW: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
     """Lay the colors of a label over its image; ignored pixels keep the image, darkened."""
-    table = np.zeros((256, 3), np.uint8)
-    table[: len(palette)] = palette
-    colored = cv2.addWeighted(table[label_HW], _OPACITY, image_HW3, 1 - _OPACITY, 0)
+    colored = cv2.addWeighted(colorize(label_HW, palette), _OPACITY, image_HW3, 1 - _OPACITY, 0)
     ignored = label_HW >= len(palette)
-    colored[ignored] = image_HW3[ignored] // 3
+    if ignored.any():
+        colored[ignored] = image_HW3[ignored] // 3
     return colored
 
 
@@ -83,7 +89,7 @@ def name_regions(picture_HW3: np.ndarray, label_HW: np.ndarray, classes: Sequenc
 
 def _draw_borders(picture_HW3: np.ndarray, label_HW: np.ndarray, line: int) -> None:
     """Darken the pixels at which a class ends: classes of like colors are told apart."""
-    border_HW = np.zeros(label_HW.shape, np.uint8)
+    border_HW: np.ndarray = np.zeros(label_HW.shape, np.uint8)
     border_HW[:, 1:] |= label_HW[:, 1:] != label_HW[:, :-1]
     border_HW[1:] |= label_HW[1:] != label_HW[:-1]
     if line > 1:

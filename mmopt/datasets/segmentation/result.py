@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmopt.datasets.common.predict import Result
-from mmopt.datasets.segmentation.pictures import name_regions, palette_of, tint
+from mmopt.datasets.segmentation.pictures import colorize, name_regions, palette_of, tint
 
 __all__ = ['SegmentationResult']
 
@@ -51,9 +51,7 @@ class SegmentationResult(Result):
 
     def color(self) -> np.ndarray:
         """Return the classes' colors, uint8 RGB (H, W, 3)."""
-        table = np.zeros((256, 3), np.uint8)
-        table[: len(self.palette)] = self.palette
-        return table[self.label]
+        return colorize(self.label, self.palette)
 
     def draw(self) -> np.ndarray:
         """Lay the classes' colors over the picture, with their borders and names."""

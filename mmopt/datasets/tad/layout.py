@@ -25,6 +25,7 @@ import numpy as np
 
 from mmopt.utils.errors import DataError, DataNotFoundError
 from mmopt.utils.shipped import tool_command
+from mmopt.utils.whole_file import whole_file
 
 __all__ = [
     'ALL',
@@ -245,7 +246,7 @@ def write_videos(path: str | Path, rows: Iterable[dict]) -> None:
     Args:
         rows: One per video, with the columns of ``COLUMNS['videos']``.
     """
-    with Path(path).open('w', newline='', encoding='utf-8') as file:
+    with whole_file(path) as unfinished, unfinished.open('w', newline='', encoding='utf-8') as file:
         writer = csv.DictWriter(file, fieldnames=COLUMNS['videos'])
         writer.writeheader()
         writer.writerows(rows)

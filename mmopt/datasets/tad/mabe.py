@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmopt.datasets.common import SeededDataset, find_transform
+from mmopt.datasets.common import SampleFacts, SeededDataset, find_transform
 from mmopt.datasets.common.cut_source import FoundSource
 from mmopt.datasets.common.windows import window_starts
+from mmopt.datasets.common.wrappers import OF_DATA
 from mmopt.datasets.tad.layout import Video, pick_videos, read_videos
 from mmopt.datasets.tad.motion import count_inputs
 from mmopt.datasets.tad.predict.behaviors import rules_of
@@ -64,6 +65,7 @@ class MABeDataset(SeededDataset):
     METAINFO = dict(task='temporal action detection')
     result_type = BehaviorResult
     predict_options = OPTIONS
+    TARGETS = 'intervals'
 
     def __init__(
         self,
@@ -91,6 +93,8 @@ class MABeDataset(SeededDataset):
         self.events: list[np.ndarray] = []
         """Per video (N, 5): start, stop, agent, target, action."""
         prefix = dict(tracks='train_tracking', annotations='train_annotation') if data_prefix is None else data_prefix
+        # Asked now: joined with the data root, an empty one is the root itself.
+        self._has_annotations = bool(prefix.get('annotations'))
         super().__init__(ann_file=ann_file, data_prefix=prefix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -101,8 +105,9 @@ class MABeDataset(SeededDataset):
         if 'classes' not in self._metainfo:
             self._metainfo['classes'] = tuple(sorted({action for video in known for *_, action in video.labeled}))
         self._check_classes(known)
-        # Checkpoints keep it: in a recording that nobody annotated, this is what to look for.
-        self._metainfo['behaviors'] = rules_of(known)
+        # Checkpoints keep it: in a recording that nobody annotated, this is what to look for, and at which rates.
+        rates = tuple(sorted({video.fps for video in known}))
+        self._metainfo[OF_DATA] = dict(behaviors=rules_of(known), fps=rates)
         windows: list[dict] = []
         for video in self._choose(known):
             path = Path(self.data_prefix['tracks']) / video.lab_id / f'{video.video_id}.parquet'
@@ -156,10 +161,9 @@ class MABeDataset(SeededDataset):
 
     def _read_events(self, video: Video, num_tracked: int) -> tuple[np.ndarray, int]:
         """Return the labeled events and the number of frames."""
-        folder = self.data_prefix.get('annotations')
-        if not folder:
+        if not self._has_annotations:
             return np.zeros((0, 5), dtype=np.int64), num_tracked
-        path = Path(folder) / video.lab_id / f'{video.video_id}.parquet'
+        path = Path(self.data_prefix['annotations']) / video.lab_id / f'{video.video_id}.parquet'
         classes = self._metainfo['classes']
         events = read_annotation(path, classes)
         num_frames = video_length(num_tracked, events, path)
@@ -191,11 +195,39 @@ class MABeDataset(SeededDataset):
         self.full_init()
         if any(len(events) for events in self.events):
             return ''
-        folder = self.data_prefix.get('annotations') or 'no folder of annotations'
+        folder = self.data_prefix['annotations'] if self._has_annotations else 'no folder of annotations'
         return (
             f'{self.ann_file}: none of the {len(self.videos)} chosen videos has a segment of a behavior in '
             f'behaviors_labeled ({folder}).'
         )
+
+    def describe_sample(self, index: int) -> SampleFacts:
+        """Return the intervals that begin in a window and how much of its tracks is missing.
+
+        An interval counts in the first window that shows its start, so that the sum over all windows is right. See
+        :mod:`mmopt.datasets.common.facts`.
+        """
+        self.full_init()
+        info = super().get_data_info(index)
+        video, events, start = self.videos[info['video']], self.events[info['video']], info['start']
+        stop = min(start + self.window, info['num_frames'])
+        known = super().get_data_info(index - 1) if index else None
+        shown = known['start'] + self.window if known and known['video'] == info['video'] else 0
+        new = events[(events[:, 0] >= max(start, shown)) & (events[:, 0] < stop)]
+        names = self._metainfo['classes']
+        targets = {
+            names[action]: float(count) for action, count in zip(*np.unique(new[:, 4], return_counts=True), strict=True)
+        }
+        tracks_TMP2 = self.store(info['path'], video.body_parts)[start:stop]
+        missing = 1.0 - float(np.isfinite(tracks_TMP2).all(-1).mean()) if tracks_TMP2.size else 1.0
+        inside = np.clip(events[:, :2], start, stop)
+        covered = min(float((inside[:, 1] - inside[:, 0]).sum()) / max(stop - start, 1), 1.0)
+        numbers = {'missing points, share': missing, 'frames': float(stop - start), 'share within intervals': covered}
+        if len(new):
+            numbers['shortest interval frames'] = float((new[:, 1] - new[:, 0]).min())
+            numbers['longest interval frames'] = float((new[:, 1] - new[:, 0]).max())
+        notes = ('no point is tracked',) if missing == 1.0 else ()
+        return SampleFacts(f'{video.name} {start}-{stop}', targets, numbers, notes)
 
     def anchor_sizes(self) -> np.ndarray:
         """Return the lengths of all events as windows show them, in frames, shape (N, 1): for tools/fit_anchors.py."""
@@ -251,13 +283,14 @@ class MABeDataset(SeededDataset):
     def prepare_predict(self, options: Mapping[str, Any], trained: Mapping[str, Any], metrics: Sequence) -> None:
         """Take what holds for all recordings; see :mod:`mmopt.datasets.common.cut_source`."""
         features = next((step for step in self.pipeline.transforms if isinstance(step, MotionFeatures)), None)
-        rules = tuple(trained.get('behaviors') or ())
+        rules = tuple(trained.get(OF_DATA, {}).get('behaviors', ()))
         if not rules and Path(self.ann_file).is_file():
             rules = rules_of(read_videos(self.ann_file))
         self._facts = TrackFacts(
             options=dict(options),
             classes=tuple(self.metainfo['classes']),
             rules=rules,
+            rates=tuple(trained.get(OF_DATA, {}).get('fps', ())),
             body_parts=None if features is None else tuple(features.body_parts),
             num_mice=None if features is None else features.num_mice,
             window=self.window,

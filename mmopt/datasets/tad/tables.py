@@ -11,11 +11,13 @@ import numpy as np
 
 from mmopt.datasets.tad.layout import COLUMNS, parse_mouse
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError
+from mmopt.utils.whole_file import whole_file
 
 __all__ = [
     'MAX_FRAMES',
     'count_frames',
     'has_tracks',
+    'list_body_parts',
     'read_annotation',
     'read_tracks',
     'video_length',
@@ -102,6 +104,11 @@ def has_tracks(path: str | Path) -> bool:
         DataError: If it cannot be read.
     """
     return set(COLUMNS['tracking']) <= set(_open_table(Path(path)).schema_arrow.names)
+
+
+def list_body_parts(path: str | Path) -> list[str]:
+    """Return the names of the body parts of a tracking file, sorted."""
+    return np.unique(_read_columns(Path(path), ('bodypart',))['bodypart'].astype(str)).tolist()
 
 
 def read_tracks(path: str | Path, body_parts: Sequence[str]) -> np.ndarray:
@@ -218,22 +225,22 @@ def write_table(path: str | Path, columns: dict[str, Iterable]) -> None:
     parquet = _parquet()
     import pyarrow
 
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     table = pyarrow.table({name: v if hasattr(v, 'dtype') else list(v) for name, v in columns.items()})
-    unfinished = path.with_name(f'.{path.name}')
-    parquet.write_table(table, unfinished)
-    unfinished.replace(path)
+    with whole_file(path) as unfinished:
+        parquet.write_table(table, unfinished)
 
 
 def write_tracks(path: str | Path, tracks_TMP2: np.ndarray, body_parts: Sequence[str]) -> None:
     """Write a tracking file.
 
     Args:
-        tracks_TMP2: Positions in pixels; what is NaN is left out.
+        tracks_TMP2: Positions in pixels; what is NaN is left out, but for one point of the last frame: it tells how
+            long the video is.
         body_parts: Names of the P parts.
     """
-    frame, mouse, part = np.nonzero(np.isfinite(tracks_TMP2).all(-1))
+    written_TMP = np.isfinite(tracks_TMP2).all(-1)
+    written_TMP[-1:, :1, :1] = True
+    frame, mouse, part = np.nonzero(written_TMP)
     columns = dict(
         video_frame=frame.astype(np.int32),
         mouse_id=(mouse + 1).astype(np.int8),

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
-from mmopt.datasets.common import SeededDataset
+from mmopt.datasets.common import SampleFacts, SeededDataset
 from mmopt.datasets.common.cut_source import FoundSource
 from mmopt.datasets.common.film.frame_index import count_frames
 from mmopt.datasets.common.pictures import text_size, write_text
+from mmopt.datasets.common.wrappers import OF_DATA
 from mmopt.datasets.video.chunks import cut_chunks, sample_frames, segments_in_chunk
 from mmopt.datasets.video.example import example_driver, host_bytes_driver
 from mmopt.datasets.video.layout import (
@@ -67,6 +68,7 @@ class DriverActionDataset(SeededDataset):
     result_type = ActionResult
     predict_options = OPTIONS
     reads_in_order = True
+    TARGETS = 'segments'
 
     def __init__(
         self,
@@ -120,7 +122,7 @@ class DriverActionDataset(SeededDataset):
                 ]
         if samples:  # checkpoints keep it: so long are windows of a recording that nobody annotated
             lengths = [sample['segment'][1] - sample['segment'][0] for sample in samples]
-            self._metainfo['segment_frames'] = int(np.median(lengths))
+            self._metainfo[OF_DATA] = dict(segment_frames=int(np.median(lengths)))
         if len(samples) != num_segments:
             print_log(
                 f'{len(samples) - num_segments} segments more than labeled: those longer than max_video_frames='
@@ -189,6 +191,18 @@ class DriverActionDataset(SeededDataset):
             files += [recording.keypoint_path(frame) for frame in frames_T.tolist()]
         return info | dict(frames=frames_T, source_files=[str(path) for path in files])
 
+    def describe_sample(self, index: int) -> SampleFacts:
+        """Return class and length of a segment; see :mod:`mmopt.datasets.common.facts`."""
+        self.full_init()
+        info = self.get_data_info(index)
+        start, stop = info['segment']
+        first = info['chunk'][0] + start
+        name = f'{info["recording"].name} {first}-{first + stop - start}'
+        targets = {self.metainfo['classes'][info['label']]: 1.0}
+        wanted = info['uniform_temporal_subsample_num']
+        notes = (f'{stop - start} frames are fewer than the {wanted} of a sample',) if stop - start < wanted else ()
+        return SampleFacts(name, targets, {'length frames': float(stop - start)}, notes)
+
     def get_cat_ids(self, idx: int) -> list[int]:
         """Return the class of a segment, for ``ClassBalancedDataset``."""
         return [super().get_data_info(idx)['label']]
@@ -228,7 +242,7 @@ class DriverActionDataset(SeededDataset):
         self._facts = DriveFacts(
             options=dict(options),
             classes=tuple(self.metainfo['classes']),
-            segment_frames=trained.get('segment_frames'),
+            segment_frames=trained.get(OF_DATA, {}).get('segment_frames'),
             label_first_frame=self.label_first_frame,
             loading=self._options,
         )
@@ -253,13 +267,14 @@ class DriverActionDataset(SeededDataset):
         """
         classes = self.metainfo['classes']
         label = int(sample.label)
-        text = f'{sample.recording}  {sample.frames[0]}-{sample.frames[-1]}  {classes[label] if label >= 0 else "?"}'
+        truth = classes[label] if label >= 0 else 'unknown'
+        text = f'{sample.recording}  {sample.frames[0]}-{sample.frames[-1]}   truth: {truth}'
         color = (30, 30, 30)
         if 'pred_label' in sample:
             predicted = int(sample.pred_label)
             text += f'   predicted: {classes[predicted]} {float(sample.pred_scores[predicted]):.2f}'
             if label >= 0:  # in words, too: not everybody tells the colors apart
-                text += ', right' if predicted == label else ', wrong'
+                text += ', correct' if predicted == label else ', wrong'
                 color = (0, 120, 0) if predicted == label else (190, 0, 0)
         clips = [value.cpu().numpy() for name, value in (image or {}).items() if name != 'keypoints']
         rows = [np.concatenate(list(clip_3THW.transpose(1, 2, 3, 0)), axis=1) for clip_3THW in clips]

@@ -95,7 +95,8 @@ def load_weights(
 ) -> LoadReport:
     """Load weights, whatever fits, into a model.
 
-    Where names do not fit, and all would without a prefix (``model.``, ``_orig_mod.``), it is taken off.
+    Where names do not fit, and all would without a prefix (``model.``, ``_orig_mod.``), it is taken off. A model that
+    knows the names of another implementation has a method ``convert_weights(state) -> state``.
 
     Args:
         model: The model, without a DDP wrapper.
@@ -119,6 +120,8 @@ def load_weights(
         source, state = str(path_or_state), load(path_or_state, allow_pickle=allow_pickle)['state_dict']
     metadata = getattr(state, '_metadata', None)
     state = {_revise(key, revise_keys): value for key, value in state.items()}
+    if (convert := getattr(model, 'convert_weights', None)) is not None:
+        state = convert(state)
     state, note = fit_names(model, state, source, strip_prefix)
     if note:
         metadata = None  # it is by the old names

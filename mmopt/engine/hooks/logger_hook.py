@@ -63,7 +63,8 @@ class LoggerHook(_LoggerHook):
         count = batch_idx + 1 if self.by_epoch else iters
         if count % self.interval == 0:
             return True
-        if getattr(runner.train_loop, 'unit', 'iter') != 'epoch':
+        # A loop of a library does not say what it counts; MMEngine logs where an epoch would end in any.
+        if getattr(runner.train_loop, 'unit', 'epoch') == 'iter':
             return False
         # mmcv logs nothing of an epoch that is shorter than its interval, so nothing at all until the run's end.
         loader = runner.train_dataloader
@@ -89,7 +90,7 @@ class LoggerHook(_LoggerHook):
             place = f'epoch {runner.epoch + 1}  {place}'
         previous, self._loss = self._loss, loss_of(scalars)
         left_s = runner.message_hub.runtime_info.get('eta')
-        return dict(short=training_line(place, scalars, previous, left_s))
+        return dict(short=training_line(place, scalars, previous, left_s if is_number(left_s) else None))
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Write the metrics; the terminal shows the one that chooses the best checkpoint, and a few beside it."""

@@ -1,5 +1,6 @@
 """Bring losses, times and the learning rate to the message hub without waiting for the device at every iteration."""
 
+from collections.abc import Mapping
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -10,15 +11,19 @@ from mmengine.dist import all_gather_object, get_world_size
 from mmengine.hooks import IterTimerHook as _IterTimerHook
 from mmengine.hooks import RuntimeInfoHook as _RuntimeInfoHook
 from mmengine.logging import HistoryBuffer, MessageHub
-from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor
 
 from mmopt.engine.hooks.logger_hook import logs_now
 from mmopt.engine.logging.message_hub import MessageHub as LazyMessageHub
 from mmopt.registry import HOOKS
+from mmopt.utils.errors import UserError
 
 __all__ = ['IterTimerHook', 'RuntimeInfoHook']
+
+
+class _RatesError(UserError, AssertionError):
+    """What MMEngine's hook says by an assertion."""
 
 
 @HOOKS.register_module()
@@ -53,14 +58,15 @@ class RuntimeInfoHook(_RuntimeInfoHook):
         self.max_history = max(self.max_history, _longest_window(runner))
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Note the iteration and the learning rate that it uses: of the first group, as in mmcv."""
+        """Note the iteration and the learning rates that it uses: of the first group, as in mmcv, and the base's."""
         runner.message_hub.update_info('iter', runner.iter)
-        wrapper = runner.optim_wrapper
-        if isinstance(wrapper, OptimWrapperDict):
-            rates = {f'{name}.lr': part.optimizer.param_groups[0]['lr'] for name, part in wrapper.items()}
-        else:
-            rates = dict(lr=wrapper.optimizer.param_groups[0]['lr'])
-        self._pending.append(rates)
+        rates = runner.optim_wrapper.get_lr()  # a wrapper of a library may know more of them
+        if not isinstance(rates, Mapping):
+            raise _RatesError(
+                f'runner.optim_wrapper.get_lr() of {type(runner.optim_wrapper).__name__} must return a dict of lists, '
+                f'one per name and with the rate of each parameter group; got {rates!r}.'
+            )
+        self._pending.append({name: groups[0] for name, groups in rates.items()})
         self._serve(runner.message_hub)
 
     def after_train_iter(

@@ -199,18 +199,32 @@ def _recurrent(values_per_unit: float):
     return run
 
 
-def install_kernels(model: KernelModel) -> torch.library.Library:
+_FUSED_STEPS = [
+    f'_fused_{name}_{overload}' for name in ('sgd', 'adagrad', 'adam', 'adamw') for overload in ('', '.tensor_lr')
+]
+"""Optimizer steps in one kernel that torch does not let fake tensors run: they write in place and take nothing."""
+
+
+def _write_in_place(*args: Any, **kwargs: Any) -> None:
+    del args, kwargs
+
+
+def install_kernels(model: KernelModel) -> list[torch.library.Library]:
     """Give the simulated GPU CUDA's operators; once per process.
 
     Args:
         model: What the libraries take.
 
     Returns:
-        The registrations; they hold as long as it lives.
+        The registrations; they hold as long as they live.
     """
     library = torch.library.Library('aten', 'IMPL', 'AutogradPrivateUse1')
     library.impl('scaled_dot_product_attention', partial(_attention, model.capability))
     lstm, gru = _recurrent(model.rnn_reserve), _recurrent(model.rnn_reserve * 5 / 6)
     library.impl('lstm.input', lstm)
     library.impl('gru.input', lambda *args: gru(*args)[:2])
-    return library
+    steps = torch.library.Library('aten', 'IMPL', 'Meta')
+    for name in _FUSED_STEPS:
+        if not torch._C._dispatch_has_kernel_for_dispatch_key(f'aten::{name}', 'Meta'):
+            steps.impl(name, _write_in_place)
+    return [library, steps]

@@ -122,7 +122,7 @@ class Simulator:
         self.device = register_device()
         self.fake_mode = FakeTensorMode(allow_non_fake_inputs=True)
         self._cast_cache = install_autocast()
-        self._library = install_kernels(self.kernels)
+        self._libraries = install_kernels(self.kernels)
 
     def trace(
         self,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ['average_precision', 'count_matches', 'f1', 'match_intervals']
+__all__ = ['average_precision', 'count_frames', 'count_matches', 'f1', 'match_intervals']
 
 
 def match_intervals(
@@ -52,6 +52,29 @@ def count_matches(
     actions_M = truth_M5[:, 4].astype(np.int64)
     groups = (actions_N[right_N], actions_N[~right_N], actions_M[~found_M])
     return np.stack([np.bincount(group, minlength=num_classes) for group in groups])
+
+
+def count_frames(predicted_N5: np.ndarray, truth_M5: np.ndarray, num_frames: int, num_classes: int) -> np.ndarray:
+    """Count frames that are true positives, false positives and false negatives of each action, summed over pairs.
+
+    Args:
+        predicted_N5: Predictions of one video in whole frames; a frame that two of one triple share counts once.
+        truth_M5: True events.
+        num_frames: Frames of the video.
+        num_classes: Actions.
+
+    Returns:
+        Shape (3, num_classes).
+    """
+    counts = np.zeros((3, num_classes), dtype=np.int64)
+    for triple in set(map(tuple, np.concatenate((predicted_N5, truth_M5))[:, 2:].tolist())):
+        masks = np.zeros((2, num_frames), dtype=bool)
+        for mask, rows in zip(masks, (predicted_N5, truth_M5), strict=True):
+            for start, stop in rows[(rows[:, 2:] == triple).all(axis=1), :2]:
+                mask[start:stop] = True
+        pred, true = masks
+        counts[:, triple[2]] += (pred & true).sum(), (pred & ~true).sum(), (~pred & true).sum()
+    return counts
 
 
 def f1(counts: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ Shape letters: N predictions, M true events; a row of five is start, stop, agent
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -14,7 +14,7 @@ from mmengine.dist import all_gather_object, is_main_process
 from mmengine.logging import print_log
 
 from mmopt.evaluation.class_names import class_names
-from mmopt.evaluation.tad.intervals import average_precision, count_matches, f1, match_intervals
+from mmopt.evaluation.tad.intervals import average_precision, count_frames, count_matches, f1, match_intervals
 from mmopt.evaluation.tad.kaggle import kaggle_score, short_names, to_events, write_submission
 from mmopt.ops.merge_events import JOIN_MARGIN, NMS_IOU, SCORE_THRESHOLD, merge_windows, resolve_overlaps
 from mmopt.registry import METRICS
@@ -42,13 +42,18 @@ class _Video:
 class TemporalDetection:
     """Score predicted intervals against whole videos.
 
-    ================= =====================================================================================
-    ``F1``            of intervals at IoU >= ``f1_iou``, counts pooled over videos and actions; likewise
-                      ``precision`` and ``recall``; ``F1.<action>`` by action
-    ``mAP``           mean over actions that occur and over ``tious``; ``mAP.tIoU50`` and so on are its parts
-    ``kaggle_F``      the competition's score, after :func:`~mmopt.ops.merge_events.resolve_overlaps`
-    ``frame_F1.<a>``  of the frames of an action, pooled over videos and pairs
-    ================= =====================================================================================
+    ============================ ======================================================================================
+    ``F1``                       of intervals at IoU >= ``f1_iou``, counts pooled over videos and actions; likewise
+                                 ``precision`` and ``recall``; ``F1.<action>`` by action
+    ``F1_exclusive``             the same after :func:`~mmopt.ops.merge_events.resolve_overlaps`
+    ``mAP``                      mean over actions that occur and over ``tious``; ``mAP.tIoU50`` and so on are its parts
+    ``kaggle_F``                 the competition's score, which is defined after ``resolve_overlaps``
+    ``frame_F1.<a>``             of the frames of an action, pooled over videos and pairs, after ``resolve_overlaps``
+    ``frame_F1_overlapping.<a>`` the same before it: of the frames of the intervals that ``F1`` counts
+    ============================ ======================================================================================
+
+    ``F1`` asks whether events were found one by one, ``frame_F1`` what a frame shows when it can show one action. Each
+    is there in both ways, and the tables' headers say which is which.
 
     Only rows of events are kept, no tensors; ranks exchange them at the end. Truth outside ``behaviors_labeled`` is
     not in the samples, and a model never predicts such a triple, so nothing there counts.
@@ -63,6 +68,14 @@ class TemporalDetection:
         max_pictures: Timelines at most.
         prefix: Put before every key, with a slash.
     """
+
+    TABLE_NOTES: ClassVar = {
+        'F1': 'of intervals, which may overlap',
+        'F1_exclusive': 'of intervals, after each frame is given to its best action',
+        'frame_F1': 'of frames, each given to its best action',
+        'frame_F1_overlapping': 'of frames, intervals may overlap',
+    }
+    """What a table of one value per action is about: printed in its header."""
 
     def __init__(
         self,
@@ -90,7 +103,8 @@ class TemporalDetection:
     def metric_keys(self) -> tuple[str, ...]:
         """Names of the metrics without the prefix; ``*`` stands for a class."""
         tious = [f'mAP.tIoU{round(100 * tiou)}' for tiou in self.tious]
-        return ('F1', 'precision', 'recall', 'mAP', *tious, 'kaggle_F', 'F1.*', 'frame_F1.*')
+        single = ('F1', 'F1_exclusive', 'precision', 'recall', 'mAP', *tious, 'kaggle_F')
+        return (*single, *(f'{table}.*' for table in self.TABLE_NOTES))
 
     def process(self, data_batch: Any, data_samples: Sequence) -> None:
         """Note the rows of one batch.
@@ -165,14 +179,37 @@ class TemporalDetection:
         metrics |= self._mean_precision(merged, truth, len(classes))
         resolved = {name: resolve_overlaps(*confident[name]) for name in videos}
         metrics['kaggle_F'] = self._kaggle(videos, truth, resolved, classes)
+        exclusive: Any = sum(
+            # Of equal scores the first is matched first: intervals without overlap are in no order.
+            count_matches(resolved[n], np.zeros(len(resolved[n])), truth[n], self.f1_iou, len(classes))
+            for n in videos
+        )
+        metrics['F1_exclusive'] = float(f1(exclusive.sum(axis=1)))
         occurs = counts[[0, 2]].sum(axis=0) > 0
-        metrics |= {f'F1.{name}': float(v) for name, v, o in zip(classes, f1(counts), occurs, strict=True) if o}
-        num_frames: Any = sum(_count_frames(resolved[n], truth[n], videos[n].num_frames, len(classes)) for n in videos)
-        frames = f1(num_frames)
-        metrics |= {f'frame_F1.{name}': float(v) for name, v, o in zip(classes, frames, occurs, strict=True) if o}
+        tables = {
+            'F1': counts,
+            'F1_exclusive': exclusive,
+            'frame_F1': self._count_frames(videos, truth, resolved),
+            'frame_F1_overlapping': self._count_frames(
+                videos, truth, {name: rows for name, (rows, _) in confident.items()}
+            ),
+        }
+        for table, counted in tables.items():
+            values = zip(classes, f1(counted), occurs, strict=True)
+            metrics |= {f'{table}.{name}': float(value) for name, value, is_there in values if is_there}
         if self.out_dir is not None and is_main_process():
             self._write(Path(self.out_dir), videos, truth, resolved, classes)
         return metrics
+
+    def _count_frames(self, videos: Mapping, truth: Mapping, predicted: Mapping) -> np.ndarray:
+        num_classes = len(class_names(self))
+        return sum(
+            (
+                count_frames(predicted[name], truth[name], video.num_frames, num_classes)
+                for name, video in videos.items()
+            ),
+            start=np.zeros((3, num_classes), dtype=np.int64),
+        )
 
     def _mean_precision(self, merged: Mapping, truth: Mapping, num_classes: int) -> dict[str, float]:
         actions = np.concatenate([rows[:, 4] for rows, _ in merged.values()])
@@ -210,16 +247,3 @@ class TemporalDetection:
             picture = draw_timeline(truth[name], resolved[name], (0, video.num_frames), classes, video.fps, title)
             cv2.imwrite(str(folder / f'timeline_{ids[name].replace("/", "_")}.png'), picture[..., ::-1])
         print_log(f'Wrote {len(events)} intervals to {folder / "submission.csv"} and timelines beside it.', 'current')
-
-
-def _count_frames(predicted: np.ndarray, truth: np.ndarray, num_frames: int, num_classes: int) -> np.ndarray:
-    """Count frames that are true positives, false positives, false negatives, per action, summed over pairs."""
-    counts = np.zeros((3, num_classes), dtype=np.int64)
-    for triple in set(map(tuple, np.concatenate((predicted, truth))[:, 2:].tolist())):
-        masks = np.zeros((2, num_frames), dtype=bool)
-        for mask, rows in zip(masks, (predicted, truth), strict=True):
-            for start, stop in rows[(rows[:, 2:] == triple).all(axis=1), :2]:
-                mask[start:stop] = True
-        pred, true = masks
-        counts[:, triple[2]] += (pred & true).sum(), (pred & ~true).sum(), (~pred & true).sum()
-    return counts

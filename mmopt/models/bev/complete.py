@@ -39,6 +39,7 @@ def complete_bev(model: 'LSSSegmentor', data_samples: Sequence[DataSample]) -> C
     return CompleteGraph(
         _BEVGraph(model),
         fields=('intrinsics',),
+        zeros=dict(intrinsics=(0, 1)),
         units=dict(
             pred_bits='bit c of a cell is class c; row 0 is the nearest, column 0 the leftmost',
             pred_probability='probability of every class',

@@ -3,13 +3,14 @@
 Shape letters: B batch, P classes, Z X grid cells, D depth bins, H W feature map.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmopt.models.bev.complete import complete_bev
+from mmopt.models.bev.diffbev_weights import convert_diffbev
 from mmopt.models.bev.fixed_cameras import FixedCameras
 from mmopt.models.bev.inference import mean_probability
 from mmopt.models.bev.losses import (
@@ -81,6 +82,10 @@ class LSSSegmentor(BaseModel):
             raise ValueError(f'LSSSegmentor: eval_flip mirrors the grid, whose x_bound {left, right} is not symmetric.')
         self.keep_probabilities = False
         """Whether predictions hold ``pred_probability`` as well: float16 (P, Z, X)."""
+
+    def convert_weights(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Take the names of DiffBEV's checkpoints; see :mod:`mmopt.models.bev.diffbev_weights`."""
+        return convert_diffbev(state)
 
     def forward(
         self,

@@ -45,7 +45,8 @@ class AnchorDetector(BaseModel):
         iou_loss: ``'ciou'`` or ``'giou'``.
         box_weight: Weight of the box loss.
         objectness_weight: Weight of the objectness loss.
-        class_weight: Weight of the class loss.
+        class_weight: Weight of the class loss; None: 0.5 for COCO's 80 classes and in proportion for fewer, which have
+            less to tell apart, as YOLOv5 does.
         level_weights: Weight of each level's objectness, finest first.
         max_ratio: Sides of an anchor and a box that it learns differ by less than this factor.
         score_threshold: Predictions need a higher score.
@@ -71,7 +72,7 @@ class AnchorDetector(BaseModel):
         iou_loss: str = 'ciou',
         box_weight: float = 0.05,
         objectness_weight: float = 1.0,
-        class_weight: float = 0.5,
+        class_weight: float | None = 0.5,
         level_weights: Sequence[float] = (4.0, 1.0, 0.4),
         max_ratio: float = 4.0,
         score_threshold: float = 0.05,
@@ -95,6 +96,8 @@ class AnchorDetector(BaseModel):
         self.num_classes = self.head.num_classes
         if len(level_weights) != len(strides):
             raise ValueError(f'AnchorDetector: {len(level_weights)} level_weights for the strides {tuple(strides)}.')
+        if class_weight is None:
+            class_weight = 0.5 / 80 * self.num_classes
         self.weights = {'box': box_weight, 'objectness': objectness_weight, 'class': class_weight}
         self.max_ratio = max_ratio
         self.loss_options: dict[str, Any] = dict(iou_loss=iou_loss, level_weights=tuple(level_weights))

@@ -116,7 +116,7 @@ class MultiViewRecognizer(BaseModel):
                 streams.append(self.encoders[0].encode(self.early(videos)))
             elif len(self.encoders) == 1:
                 # One pass over all views: fewer, larger kernels.
-                streams += self.encoders[0](torch.cat(videos)).chunk(len(videos))
+                streams += self.encoders[0](torch.cat(videos)).unflatten(0, (len(videos), -1)).unbind()
             else:
                 streams += [encoder(video) for encoder, video in zip(self.encoders, videos, strict=True)]
         if self.keypoint_encoder is not None:

@@ -100,6 +100,9 @@ def test_what_a_config_says_in_vain_is_one_line_and_other_warnings_are_pythons(m
         'warning: a=1 sets a name.\n'
     )
     assert warnings.formatwarning(UserWarning('x'), UserWarning, **place).startswith('file.py:1: UserWarning: x')
+    monkeypatch.setenv('RANK', '1')
+    assert warnings.formatwarning(ConfigWarning('rank 0 says it'), ConfigWarning, **place) == ''
+    assert 'of one rank' in warnings.formatwarning(UserWarning('of one rank'), UserWarning, **place)
 
 
 def test_a_missing_file_is_named():
@@ -122,6 +125,9 @@ def test_a_slip_in_our_own_code_is_a_bug_and_no_message():
 
 def test_a_package_that_is_not_installed_is_named():
     assert 'pip install no_such_package' in explain(raised(__import__, 'no_such_package.part'))
+    text = explain(raised(__import__, 'mmengine.no_such_part.x'))
+    assert 'mmengine is installed in' in text
+    assert 'its release lacks this module' in text
 
 
 def test_an_error_of_a_worker_is_cut_down_to_its_message():

@@ -1,5 +1,6 @@
 import argparse
 import os
+import re
 
 import pytest
 
@@ -70,3 +71,30 @@ def test_a_chosen_gpu_is_the_only_visible_one(monkeypatch):
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '0,1,2,3')
     assert select_gpus([2]) is None
     assert os.environ['CUDA_VISIBLE_DEVICES'] == '2'
+
+
+@pytest.mark.parametrize(
+    ('flags', 'answer'),
+    [
+        ('c.py --batch-size 48', r'--batch-size: write --options data\.samples_per_gpu=48'),
+        ('c.py --epochs=3', r'--epochs: write --options runner\.max_epochs=3'),
+        ('c.py --learning_rate 2e-4 --fp16', r'optimizer\.lr=2e-4; --fp16: write --precision'),
+        ('c.py --modality event', '--modality: write another config: .*yolov5m_fred_event'),
+        ('c.py --no_eval_map', '--no_eval_map: write --no-validate'),
+        ('--config c.py', 'name the config first, without --config'),
+        ('c.py --never-heard-of 3', r'unrecognized arguments: --never-heard-of 3\n$'),
+    ],
+)
+def test_a_flag_of_other_code_is_answered_with_ours(capsys, flags, answer):
+    parser = argparse.ArgumentParser()
+    add_config_flags(parser)
+    with pytest.raises(SystemExit) as stop:
+        parser.parse_args(flags.split())
+    assert stop.value.code == 2
+    assert re.search(answer, capsys.readouterr().err)
+
+
+def test_flags_of_ours_are_taken_as_before():
+    parser = argparse.ArgumentParser()
+    add_config_flags(parser)
+    assert parser.parse_args(['c.py', '--prec', 'bf16', '--options', 'a=--b']).precision == 'bf16'

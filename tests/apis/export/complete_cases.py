@@ -65,13 +65,13 @@ def intervals(**changes: Any) -> tuple[Any, dict[str, Any]]:
 def frames() -> tuple[Any, dict[str, Any]]:
     from tests.models.tad.conftest import build_v6, make_batch
 
-    model = build_v6(smooth=3, min_frames=2)
-    with torch.no_grad():
-        for head in model.heads.values():
-            head[-1].weight.mul_(20)
-            head[-1].bias.zero_()
+    model = build_v6(smooth=3, min_frames=2).eval()
     batch = make_batch()
     batch['inputs']['features'] *= 20  # so that neighboring frames differ
+    with torch.no_grad():
+        for name, mean in model(batch['inputs']).items():
+            model.heads[name][-1].weight.mul_(60)
+            model.heads[name][-1].bias.sub_(mean.mean(dim=(0, 1))).mul_(60)
     return model, batch
 
 

@@ -5,12 +5,15 @@ import json
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from mmopt.apis.export import complete as module
 from mmopt.apis.export.compare import largest_deviation
+from mmopt.apis.export.example import fold_normalization
 from mmopt.apis.export.export import Exported
 from mmopt.apis.export.tensors import INPUTS, give_predictions, graph_inputs
 from mmopt.structures import DataSample
+from mmopt.structures.complete_graph import preprocess
 from mmopt.utils.errors import UserError
 from tests.apis.export.complete_cases import CASES, build_case
 
@@ -104,3 +107,37 @@ def test_rows_of_unequal_number_are_padded_with_the_first_one():
     assert tensors['labeled'].tolist() == [[[1, 2, 3], [1, 2, 3]], [[4, 5, 6], [7, 8, 9]]]
     with pytest.raises(UserError, match='The graph takes intrinsics of every sample'):
         graph_inputs(batch, ['intrinsics'])
+
+
+def test_a_camera_with_skew_gets_no_graph():
+    model, batch = build_case('bev')
+    batch['data_samples'][0].intrinsics[0, 1] = 0.1
+    with pytest.raises(ValueError, match=r'have skew \(row 0, column 1\)'):
+        model.complete_graph(batch['data_samples'])
+
+
+def _normalizing_config(*behind: dict, **changes) -> Config:
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='Normalize', mean=[1.0, 2, 3], std=[4.0, 5, 6]), *behind]
+    pipeline[1] |= changes
+    return Config(
+        dict(
+            test_dataloader=dict(dataset=dict(type='CityscapesDataset', pipeline=[*pipeline, dict(type='PackInputs')]))
+        )
+    )
+
+
+def test_a_normalization_at_the_end_of_the_pipeline_moves_into_the_graph():
+    model = build_case('segmentation')[0]
+    images = torch.randint(256, (2, 3, 32, 32), dtype=torch.uint8)
+    normalized = (images - torch.tensor([1.0, 2, 3]).view(3, 1, 1)) / torch.tensor([4.0, 5, 6]).view(3, 1, 1)
+    section = fold_normalization(_normalizing_config(), model)
+    assert [step['type'] for step in section['pipeline']] == ['LoadImageFromFile', 'PackInputs']
+    torch.testing.assert_close(preprocess(model, images), normalized)
+
+
+def test_what_a_graph_from_uint8_cannot_do_is_refused():
+    model = build_case('segmentation')[0]
+    with pytest.raises(UserError, match='The pipeline normalizes before Resize, so no graph can start from uint8'):
+        fold_normalization(_normalizing_config(dict(type='Resize', scale=(8, 8))), model)
+    with pytest.raises(UserError, match='feeds BGR to the model'):
+        fold_normalization(_normalizing_config(to_rgb=False), model)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmopt.apis.memory.worker import _Session
+from mmopt.apis.memory.worker import _on_the_line, _Session
 from mmopt.utils.errors import UserError
 from tests.conftest import REPO
 
@@ -39,3 +39,13 @@ def test_the_search_takes_it_as_too_large_and_finds_nothing():
 def test_other_errors_are_not_renamed():
     with pytest.raises(ValueError, match='something else'):
         session('something else').case(1, 'fp32', 'none')
+
+
+def test_a_case_beyond_those_that_were_traced_continues_their_lines():
+    def case(batch_size: int) -> dict:
+        sizes = dict(allocated=10, reserved=20, reserved_low=15, reserved_high=30, prefetched=3, num_events=100)
+        grown = {name: value * batch_size for name, value in sizes.items()}
+        return dict(grown, batch_size=batch_size, parts=dict(inputs=batch_size), most=dict(inputs=2 * batch_size))
+
+    found = _on_the_line([case(2), case(4)], 10)
+    assert {key: value for key, value in found.items() if key not in ('modules', 'beyond')} == case(10)

@@ -110,6 +110,16 @@ def test_a_window_is_predicted_as_a_segment_of_it_is(actions, drive, tmp_path):
     ]
 
 
+def test_another_table_of_segments_does_not_go_on(actions, drive, tmp_path):
+    table, out = tmp_path / 'spans.csv', tmp_path / 'out'
+    table.write_text('start_frame,stop_frame\n8,24\n')
+    write_into(predict(actions, segments=table), [str(drive)], out, formats=['json'])
+    assert write_into(predict(actions, segments=table), [str(drive)], out, formats=['json']).num_before == 1
+    table.write_text('start_frame,stop_frame\n9,24\n')
+    with pytest.raises(UserError, match='holds predictions of another source_options'):
+        write_into(predict(actions, segments=table), [str(drive)], out, formats=['json'])
+
+
 def test_every_way_to_name_the_views_gives_the_same(actions, drive, tmp_path):
     expected = first(predict(actions), drive).to_json()
     views = {view: tmp_path / f'{number}.mp4' for number, view in enumerate(('left', 'front', 'right'))}
@@ -136,6 +146,15 @@ def test_a_data_root_a_list_and_a_pattern_name_all_recordings(actions, root, tmp
     pattern = str(root / 'videos_split' / 'person_101' / '*')
     for source in (str(listed), pattern):
         assert [item.name for item in predictor.list_items([source])] == names[1:]
+
+
+def test_a_recording_of_a_data_root_is_known_from_inside_of_it(actions, skeletons, root, monkeypatch):
+    monkeypatch.chdir(actions.pictures[0])
+    (item,) = predict(actions).list_items(['.'])
+    assert item.name == 'person_101/day_high'
+    assert item.source.source.keypoints == root / 'keypoints' / 'person_101' / 'day_high'
+    monkeypatch.chdir(root)
+    assert first(predict(skeletons), 'keypoints/person_101/day_high').fps == pytest.approx(10)
 
 
 def test_keypoints_alone_are_predicted(skeletons, root, tmp_path):
@@ -194,6 +213,7 @@ def test_a_wrong_source_or_option_is_one_line(actions, skeletons, drive, tmp_pat
         ({}, str(drive / 'front.mp4'), 'a recording is a folder with front.mp4, left.mp4, right.mp4; name it, or'),
         (dict(view=['front=a.mp4']), [], "The view 'left' is not named: the model sees front, left, right"),
         (dict(view=['top=a.mp4']), [], "There is no view 'top': the model sees front, left, right"),
+        (dict(view=dict.fromkeys(('front', 'left', 'right'), tmp_path / 'no.mp4')), [], 'there is no such file'),
         (dict(view='front'), [], '--view front: write VIEW=FILE'),
         (dict(view=['front=a.mp4']), str(drive), '--view names the files of the recording already'),
         (dict(window_s=-1), str(drive), '--window-s -1: must be more than 0'),
@@ -205,6 +225,8 @@ def test_a_wrong_source_or_option_is_one_line(actions, skeletons, drive, tmp_pat
         with pytest.raises(UserError, match=match) as caught:
             list(predict(actions, **said)(source))
         assert '\n' not in str(caught.value)
+    with pytest.raises(UserError, match='--start, --end and --step are for films of single pictures'):
+        write_into(predict(actions), [str(drive)], tmp_path / 'out', start=3)
     with pytest.raises(UserError, match='The model sees no videos'):
         list(predict(skeletons, view=['front=a.mp4'])([]))
 

@@ -17,9 +17,9 @@ from mmopt.evaluation import TemporalDetection
 from mmopt.evaluation.tad.kaggle import kaggle_score, mouse_name, read_submission, target_name, to_events
 from mmopt.structures import DataSample
 from mmopt.utils.errors import DataError, UserError
-from tests.apis.predict.track_files import ANIMALS, PARTS, WRITERS, made_up_tracks
+from tests.apis.predict.track_files import ANIMALS, WRITERS, made_up_tracks
 from tests.apis.predict.trained import Trained
-from tests.apis.predict.trained_recordings import make_behaviors, read_json, read_rows, write_into
+from tests.apis.predict.trained_recordings import make_behaviors, predict, read_json, read_rows, write_into
 
 SAID = dict(fps=25, pix_per_cm=4)
 
@@ -131,6 +131,13 @@ def test_a_folder_gives_its_tracks_and_no_other_table(predictor, tmp_path):
     assert [item.name for item in predictor.list_items([str(tmp_path / '**' / '*b.csv')])] == ['a b']
 
 
+def test_a_file_of_the_layout_is_known_from_inside_of_it(behaviors, monkeypatch):
+    path = Path(behaviors.pictures[0])
+    monkeypatch.chdir(path.parent)
+    (result,) = predict(behaviors)(path.name)
+    assert (result.video.lab_id, result.fps) == ('DemoOtter', 30)
+
+
 def test_an_empty_or_wrong_source_is_one_line(predictor, tmp_path):
     (tmp_path / 'empty').mkdir()
     (tmp_path / 'list.txt').write_text('\n')
@@ -147,37 +154,41 @@ def test_an_empty_or_wrong_source_is_one_line(predictor, tmp_path):
 
 
 def test_what_does_not_fit_the_model_is_one_line(behaviors, predictor, recording, tmp_path, caplog):
-    def predict(path=recording, **options):
-        (result,) = Predictor(behaviors.checkpoint, source_options=options)(path)
+    def found(path=recording, **options):
+        (result,) = predict(behaviors, **options)(path)
         return result
 
     with pytest.raises(UserError, match=r'nothing says its frame rate: say --fps and --pix-per-cm'):
-        predict()
+        found()
     with pytest.raises(UserError, match=r'nothing says its scale: say --pix-per-cm'):
-        predict(fps=25)
+        found(fps=25)
     with pytest.raises(UserError, match=r'--fps 0: must be more than 0'):
-        predict(fps=0, pix_per_cm=4)
+        found(fps=0, pix_per_cm=4)
     with pytest.raises(UserError, match=r"--fps 'fast': must be a number"):
-        predict(fps='fast', pix_per_cm=4)
+        found(fps='fast', pix_per_cm=4)
     with pytest.raises(UserError, match=r"--behaviors pair,sing: the model knows no 'sing'; it knows attack"):
-        predict(**SAID, behaviors=['pair,sing'])
+        found(**SAID, behaviors=['pair,sing'])
     with pytest.raises(UserError, match=r'--intrinsics: sources of MABeDataset take --fps, --pix-per-cm'):
-        predict(intrinsics='1,2,3,4')
+        found(intrinsics='1,2,3,4')
     path = tmp_path / 'strange.csv'
     path.write_text(recording.read_text(encoding='utf-8').replace('nose', 'snout'), encoding='utf-8')
     with pytest.raises(DataError, match='--parts names muzzle, but the tracks are of snout'):
-        predict(path, **SAID, parts=['muzzle=nose'])
+        found(path, **SAID, parts=['muzzle=nose'])
     path.write_text(
         ''.join(f',a_{c},b_{c}'[1:] + '\n' for c in 'x').replace('a_x,b_x', 'a_x,a_y,b_x,b_y') + '1,2,3,4\n' * 120
     )
     with pytest.raises(DataError, match=r'has none of the body parts that the model sees \(nose, .*\), but a, b'):
-        predict(path, **SAID)
+        found(path, **SAID)
     caplog.clear()
-    predict(**SAID)
+    found(**SAID)
     assert 'the model sees body_center, hip_left, hip_right, too, which count as missing here' in caplog.text
+    assert 'frames per second' not in caplog.text
+    caplog.clear()
+    found(fps=60, pix_per_cm=4)
+    assert 'its 60 frames per second are far from the 25 to 30 that the model was trained at' in caplog.text
     caplog.clear()
     WRITERS['mabe.parquet'](tmp_path / 'many.parquet', made_up_tracks(num_animals=5))
-    predict(tmp_path / 'many.parquet', **SAID)
+    found(tmp_path / 'many.parquet', **SAID)
     assert 'of its 5 animals the model sees the first 3: mouse1, mouse2, mouse3' in caplog.text
 
 
@@ -189,8 +200,6 @@ def test_parts_of_other_names_are_renamed(behaviors, predictor, recording, tmp_p
     assert not np.array_equal(without.scores, expected.scores)
     (renamed,) = Predictor(behaviors.checkpoint, source_options=dict(SAID, parts='snout=nose'))(path)
     assert renamed.scores.tolist() == expected.scores.tolist()
-    WRITERS['mabe.parquet'](tmp_path / 'm.parquet', made_up_tracks())
-    assert PARTS[0] == 'nose'
 
 
 def test_what_is_looked_for_can_be_said(behaviors, recording):
@@ -210,7 +219,7 @@ def test_what_is_looked_for_can_be_said(behaviors, recording):
 
 def test_a_checkpoint_that_knows_no_behaviors_asks_the_data_or_the_user(behaviors, recording, tmp_path):
     content = checkpoint_io.load(behaviors.checkpoint)
-    del content['meta']['dataset_meta']['behaviors']
+    del content['meta']['dataset_meta']['of_data']
     old = tmp_path / 'old.pth'
     checkpoint_io.save(old, dict(meta=content['meta'], state_dict=content['state_dict']))
     (result,) = Predictor(old, source_options=SAID)(recording)
@@ -276,6 +285,56 @@ def test_frames_are_those_of_the_file(predictor, tmp_path):
     (result,) = predictor(tmp_path / 'late.parquet')
     assert result.num_frames == 1230
     assert result.segments[:, 1].max() > 1100
+
+
+@pytest.mark.parametrize('num_frames', [1, 7])
+def test_a_recording_shorter_than_a_window_is_predicted(predictor, tmp_path, num_frames):
+    WRITERS['simba.csv'](tmp_path / 'short.csv', made_up_tracks(num_frames))
+    done = write_into(predictor, [str(tmp_path / 'short.csv')], tmp_path / 'out')
+    assert done.num_new == 1
+    (found,) = read_json(tmp_path / 'out' / 'results.json')
+    assert found['num_frames'] == num_frames
+    assert all(0 <= start < stop <= num_frames for start, stop in found['segments'])
+    assert len(read_rows(tmp_path / 'out' / 'simba' / 'short.csv')) == num_frames
+
+
+def test_a_recording_without_an_event_has_empty_files(behaviors, recording, tmp_path):
+    write_into(predict(behaviors, **SAID), [str(recording)], tmp_path / 'out', confidence=1.0)
+    assert read_submission(tmp_path / 'out' / 'submission.csv') == []
+    assert {row['count'] for row in read_rows(tmp_path / 'out' / 'totals.csv')} == {'0'}
+    assert (tmp_path / 'out' / 'ethograms' / f'{recording.stem}.png').stat().st_size > 1000
+
+
+def test_no_more_than_two_batches_are_read_ahead(predictor, tmp_path):
+    WRITERS['mabe.parquet'](tmp_path / 'long.parquet', made_up_tracks(2000))
+    taken, ahead = [], []
+    dataset, predict_timed = predictor.dataset, predictor._predict_timed
+
+    def info(part):
+        taken.append(part.start)
+        return type(dataset).predict_info(dataset, part)
+
+    def timed(prepared):
+        ahead.append(len(taken) - sum(map(len, done)))
+        done.append(prepared)
+        return predict_timed(prepared)
+
+    done: list[list] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset, 'predict_info', info, raising=False)
+        patch.setattr(predictor, '_predict_timed', timed)
+        list(predictor(tmp_path / 'long.parquet'))
+    assert len(taken) == 39
+    assert max(ahead) <= 3 * 2  # the batch that is predicted and two behind it, of two windows each
+
+
+def test_the_bar_moves_within_a_recording(predictor, recording, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr('mmopt.apis.predict.run.tqdm.refresh', lambda bar, *args, **kwargs: shown.append(bar.n))
+    recording.with_name('broken.csv').write_text('')
+    write_into(predictor, [str(recording.parent)], tmp_path / 'out', formats=['csv'])
+    # A broken one, and one of four windows in batches of two.
+    assert [value for value in dict.fromkeys(shown) if value] == [1, 1.5, 2]
 
 
 def test_confidence_leaves_events_out_everywhere(predictor, recording, tmp_path):

@@ -15,6 +15,7 @@ from mmopt.apis.export.complete import export_complete
 from mmopt.apis.predict.exported import ExportedModel
 from mmopt.apis.predict.run import predict_into
 from mmopt.utils.errors import UserError
+from tests.apis.predict.trained_recordings import make_actions, make_behaviors, make_maps
 from tests.conftest import REPO, forget_mmengine_globals
 
 onnx = pytest.importorskip('onnx', reason="needs pip install -e '.[export]'")
@@ -80,6 +81,31 @@ def test_labels_of_the_file_equal_those_of_the_checkpoint_at_any_size(segmentor,
         assert result.label.dtype == other.label.dtype == np.uint8
         assert (result.label != other.label).mean() < 1e-3
         assert result.classes == other.classes
+
+
+def _assert_close(one, other) -> int:
+    """Compare nested plain values; return how many numbers with a fraction there were."""
+    assert type(one) is type(other)
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        return sum(_assert_close(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        assert len(one) == len(other)
+        return sum(map(_assert_close, one, other))
+    assert one == (pytest.approx(other, abs=1e-3) if isinstance(one, float) else other)
+    return isinstance(one, float)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('make', [make_behaviors, make_actions, make_maps])
+@pytest.mark.parametrize('suffix', ['.onnx', '.pt2'])
+def test_recordings_and_maps_of_the_file_equal_those_of_the_checkpoint(make, suffix, tmp_path):
+    trained = make(tmp_path)
+    file = _export(trained, tmp_path / f'model{suffix}')
+    results = list(Predictor(trained.checkpoint, precision='fp32')(trained.pictures[:2]))
+    others = list(Predictor(file)(trained.pictures[:2]))
+    assert len(results) == len(others) > 0
+    assert sum(_assert_close(one.to_json(), other.to_json()) for one, other in zip(results, others, strict=True)) > 4
 
 
 def test_the_tool_writes_the_same_files_for_a_graph(detector, exported, tmp_path):

@@ -4,8 +4,11 @@ import csv
 import io
 import json
 import shutil
+import tracemalloc
+import weakref
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -16,6 +19,7 @@ from mmopt.apis import Predictor
 from mmopt.apis.predict import film
 from mmopt.apis.predict.film.cut import Cut
 from mmopt.apis.predict.film.live import FilmEndedError
+from mmopt.apis.predict.records import Records
 from mmopt.apis.predict.run import predict_into
 from mmopt.apis.predict.sources import Sources, list_items
 from mmopt.datasets.common.film.reader import VideoReader
@@ -138,6 +142,8 @@ def test_a_film_is_predicted_with_frame_numbers_and_times(detector, video, tmp_p
     assert float(rows[-1]['time_s']) == pytest.approx(int(rows[-1]['frame']) * 1001 / 30000, abs=1e-6)
     assert {entry['frame'] for entry in _read(tmp_path / 'coco_results.json')} <= set(range(0, 70, 10))
     assert not (tmp_path / 'pictures').exists()  # a file per frame only for those who ask
+    written = {Path(file).relative_to(tmp_path).parts[0] for file in done.files}
+    assert written == {'results.json', 'coco_results.json', 'boxes.csv', 'films'}
 
 
 def test_the_film_that_is_written_has_every_frame_at_its_time(segmentor, video, tmp_path):
@@ -223,6 +229,46 @@ def _never_at_the_end(pause):
     return killed
 
 
+def test_no_more_frames_are_in_memory_than_a_few_batches(segmentor, tmp_path, monkeypatch):
+    path = write_video(tmp_path / 'long.mp4', 300)
+    read, alive, most = film.video.OpenFilm.read, weakref.WeakSet(), []
+
+    class Counted(np.ndarray):
+        """Arrays themselves are not hashable."""
+
+        __hash__ = object.__hash__
+
+    def counted(self, *args):
+        image = read(self, *args).view(Counted)
+        alive.add(image)
+        most.append(len(alive))
+        return image
+
+    monkeypatch.setattr(film.video.OpenFilm, 'read', counted)
+    done = predict_into(Predictor(segmentor.checkpoint, batch_size=4), [str(path)], tmp_path / 'out')
+    assert done.num_new == 300
+    # One batch that is read ahead, one in the model, one that is written, and one that was just handed over.
+    assert 4 <= max(most) <= 20
+
+
+def test_listing_a_film_and_its_records_takes_a_few_bytes_per_frame(tmp_path):
+    path, num_frames = write_video(tmp_path / 'long.mp4', 3000), 3000
+    (tmp_path / 'out').mkdir()
+    result = SimpleNamespace(frame=0, time_s=0.0, to_json=lambda: dict(boxes=[[0.5] * 4] * 20))
+    tracemalloc.start()
+    try:
+        items = list_items([str(path)])
+        with Records(tmp_path / 'out', lambda item: []) as records:
+            for item in items:
+                result.frame = item.frame
+                records.add(item, result)
+            used, _ = tracemalloc.get_traced_memory()
+            assert all(map(records.has, items))
+    finally:
+        tracemalloc.stop()
+    assert used < 100 * num_frames
+
+
 def test_a_changed_film_is_predicted_anew(segmentor, video, tmp_path):
     path = shutil.copy(video, tmp_path / 'a.mp4')
     predictor = Predictor(segmentor.checkpoint, batch_size=8)
@@ -241,6 +287,15 @@ def test_another_cut_of_a_film_is_another_prediction(segmentor, video, tmp_path)
     assert predict_into(predictor, [video], tmp_path, step=20, overwrite=True).num_new == 4
     assert len(VideoReader(tmp_path / 'films' / 'my film é.mp4')) == 4
     assert (tmp_path / 'notes.txt').exists()
+
+
+def test_no_file_of_a_film_stays_open(segmentor, video, tmp_path, monkeypatch):
+    readers, start = [], VideoReader.__init__
+    monkeypatch.setattr(VideoReader, '__init__', lambda self, *args: (readers.append(self), start(self, *args))[1])
+    predict_into(Predictor(segmentor.checkpoint, batch_size=8), [video], tmp_path, step=20)
+    assert len(readers) == 1
+    with pytest.raises(AssertionError, match='not open'):  # PyAV's
+        readers[0].read([3])
 
 
 def test_a_film_of_one_frame_is_a_film(detector, tmp_path):
@@ -265,8 +320,33 @@ def test_a_film_that_was_cut_off_gives_what_is_there_and_says_so(segmentor, tmp_
     assert sum(entry['file'] == str(whole) for entry in entries) == 5
     assert str(useless) in [file for file, _ in done.skipped]
     assert sorted(file.name for file in (tmp_path / 'out' / 'films').iterdir()) == ['cut.mp4', 'whole.mp4']
+    assert not any('cut.mkv' in reason and 'promises' in reason for _, reason in done.skipped)  # Matroska counts none
     with pytest.raises(DataError, match=r'useless\.mp4: not a readable video'):
         predict_into(predictor, [str(useless)], tmp_path / 'strict', strict=True)
+
+
+def test_a_film_that_lacks_promised_frames_is_named_once(segmentor, tmp_path):
+    import av
+
+    source, path = write_video(tmp_path / 'whole.mp4', 120), tmp_path / 'cut.mp4'
+    with av.open(str(source)) as whole, av.open(str(path), 'w', options=dict(movflags='+faststart')) as made:
+        stream = made.add_stream_from_template(whole.streams.video[0])
+        for packet in whole.demux(whole.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                made.mux(packet)
+    content = path.read_bytes()
+    path.write_bytes(content[: 7 * len(content) // 10])
+    done = predict_into(Predictor(segmentor.checkpoint, batch_size=8), [str(path)], tmp_path / 'out', formats=['json'])
+    ((file, reason),) = done.skipped
+    frames = [entry['frame'] for entry in _read(tmp_path / 'out' / 'results.json')]
+    assert file == str(path)
+    assert 'of the frames that its head promises are not there' in reason
+    assert frames == list(range(len(frames)))
+    assert 30 < len(frames) < 110
+    (entry,) = _read(tmp_path / 'out' / 'predictions.json')['skipped']
+    # The last ones lack what they refer to.
+    assert [gap.partition('-')[0] for gap in entry['frames']] == [str(len(frames))]
 
 
 def test_every_nth_frame_is_drawn(detector, video, tmp_path):

@@ -139,6 +139,35 @@ def test_a_nuscenes_folder_gives_its_key_frames_with_their_matrices(maps, make_r
     assert np.allclose(first(predict(maps), str(picture)).intrinsics, np.diag([0.5, 0.5, 1]) @ np.array(K))
 
 
+def test_a_key_frame_gives_its_cameras_with_their_matrices(maps, tmp_path):
+    cameras = {}
+    for number, name in enumerate(('CAM_FRONT', 'CAM_BACK')):
+        cv2.imwrite(str(tmp_path / f'{name}.jpg'), np.full((450, 800, 3), 90, np.uint8))
+        matrix = np.array(K) + np.diag([number, number, 0])
+        cameras[name] = dict(file=f'{name}.jpg', width=1600, height=900, cam2img=matrix.tolist())
+    cv2.imwrite(str(tmp_path / 'drivable.png'), np.zeros((9, 9), np.uint8))
+    (tmp_path / 'keyframe.json').write_text(json.dumps(dict(cameras=cameras)))
+    predictor = predict(maps)
+    assert [item.name for item in predictor.list_items([str(tmp_path)])] == ['CAM_FRONT', 'CAM_BACK']
+    front, back = predictor([str(tmp_path)])
+    assert (front.intrinsics[0, 0], back.intrinsics[0, 0]) == (400, 400.5)
+    (only,) = predict(maps, camera='CAM_BACK')(str(tmp_path))
+    assert np.array_equal(only.bits, back.bits)
+    del cameras['CAM_BACK']['cam2img']
+    (tmp_path / 'keyframe.json').write_text(json.dumps(dict(cameras=cameras)))
+    with pytest.raises(DataError, match='each camera needs file, width, height and cam2img'):
+        predict(maps).list_items([str(tmp_path)])
+
+
+def test_cells_in_view_lie_between_the_rays_of_the_picture_s_edges(maps, predictor, matrix):
+    in_view = first(predictor, maps.pictures[0]).in_view()
+    for row in (0, 40, 195):
+        z = 1 + 0.25 * row
+        left, right = ((edge - matrix[0, 2]) / matrix[0, 0] * z for edge in (0, 320))
+        expected = [left <= -25 + 0.25 * column < right for column in range(200)]
+        assert in_view[row].tolist() == expected
+
+
 def test_every_file_is_read_back(maps, predictor, tmp_path):
     out = tmp_path / 'out'
     done = write_into(predictor, maps.pictures[:1], out)
@@ -147,7 +176,7 @@ def test_every_file_is_read_back(maps, predictor, tmp_path):
     result, name = first(predictor, maps.pictures[0]), Path(maps.pictures[0]).stem
     rows = read_rows(out / 'areas.csv')
     assert [row['class'] for row in rows] == list(result.classes)
-    for row, map_ZX in zip(rows, result.maps, strict=True):
+    for row, map_ZX in zip(rows, result.maps & result.in_view(), strict=True):
         assert int(row['cells']) == map_ZX.sum()
         assert float(row['square_meters']) == map_ZX.sum() / 16
     (found,) = read_json(out / 'results.json')
@@ -187,6 +216,11 @@ def test_a_wrong_matrix_is_one_line(maps, predictor, matrix, pictures, tmp_path)
         list(predict(maps, calib=calib)(str(pictures / 'bild 1.2.jpg')))
 
 
+def test_a_confidence_without_effect_is_refused(maps, predictor, tmp_path):
+    with pytest.raises(UserError, match="--conf 0.5: nothing of bird's-eye-view segmentation is left out"):
+        write_into(predictor, maps.pictures, tmp_path / 'out', confidence=0.5)
+
+
 def test_a_matrix_far_off_the_middle_is_said_once(maps, matrix, pictures, caplog):
     list(predict(maps, intrinsics=f'250,250,{0.7 * 320},90')(str(pictures)))
     assert caplog.text.count('far from the middle of 320x180: a matrix of another size needs') == 1
@@ -215,7 +249,7 @@ def test_pictures_without_a_matrix_are_skipped_and_the_same_command_goes_on(maps
 def test_results_have_what_their_names_say(maps, predictor):
     result = first(predictor, maps.pictures[0])
     assert result.maps.shape == (14, 196, 200)
-    assert result.cells()['car'] == result.maps[4].sum()
+    assert result.cells()['car'] == (result.maps[4] & result.in_view()).sum()
     assert json.loads(json.dumps(result.to_json()))['size'] == [180, 320]
     keeping = predict(maps)
     keeping.ask_for('keep_probabilities')

@@ -88,6 +88,26 @@ def test_pictures_as_recorded_stand_back_behind_the_padded_ones(sequence, tmp_pa
     assert all(isinstance(pair, Pair) for pair in pair_up(recorded))
 
 
+def test_a_pair_whose_event_frame_changed_is_predicted_again(fusion, sequence, tmp_path):
+    root = tmp_path / '7'
+    shutil.copytree(sequence, root)
+    predictor = Predictor(fusion.checkpoint, batch_size=2)
+    picture = sorted(str(path) for path in (root / 'PADDED_RGB').iterdir())[:2]
+    assert predict_into(predictor, picture, tmp_path / 'out', formats=['json']).num_new == 2
+    assert predict_into(predictor, picture, tmp_path / 'out', formats=['json']).num_new == 0
+    Path(pair_up(picture)[1].second).touch()
+    log, predict = [], predictor.predict_batches
+
+    def logged(batches, **kwargs):
+        for batch in predict(batches, **kwargs):
+            log.append(len(batch))
+            yield batch
+
+    predictor.predict_batches = logged
+    predict_into(predictor, picture, tmp_path / 'out', formats=['json'])
+    assert log == [2]  # its batch, of which the other one is kept
+
+
 def test_numbered_pairs_are_a_film(fusion, sequence, tmp_path):
     for folder, source in (('rgb', 'PADDED_RGB'), ('ev', 'Event/Frames')):
         (tmp_path / folder).mkdir()

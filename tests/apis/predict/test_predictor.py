@@ -132,7 +132,7 @@ def test_a_mistake_is_one_line(detector, tmp_path):
         Predictor(detector.config)
     with pytest.raises(UserError, match='does not exist'):
         Predictor(tmp_path / 'none.pth')
-    with pytest.raises(UserError, match='is an exported graph'):
+    with pytest.raises(UserError, match='model.onnx does not exist'):
         Predictor(tmp_path / 'model.onnx')
     bare = tmp_path / 'bare.pth'
     torch.save(checkpoint_io.load(detector.checkpoint)['state_dict'], bare)

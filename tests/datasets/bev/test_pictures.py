@@ -52,7 +52,7 @@ def test_a_data_set_draws_its_samples_with_and_without_prediction(make_nuscenes)
 def test_a_map_has_a_scale_and_a_prediction_alone_has_no_other_panel():
     picture = draw_bev_map(np.zeros((2, 196, 200), bool), np.ones((196, 200), bool), PALETTE)
     # 10 m are 40 cells of 3 pixels.
-    assert (picture[588 - 12, :600] == (232, 234, 238)).all(axis=-1).sum() == 120
+    assert (picture[588 - 13, :600] == (232, 234, 238)).all(axis=-1).sum() == 120
     pred = np.zeros((2, 196, 200), bool)
     pred[0, :50] = True
     image = np.zeros((90, 160, 3), np.uint8)

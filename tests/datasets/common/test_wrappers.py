@@ -3,6 +3,7 @@ from torch.utils.data import Dataset
 
 from mmopt.config import lower
 from mmopt.datasets.common import SeededDataset
+from mmopt.datasets.common.wrappers import ConcatDataset
 from mmopt.registry import DATASETS
 from mmopt.utils.errors import DataError, UserError
 from mmopt.utils.seeding import SampleIndex
@@ -139,3 +140,13 @@ def test_a_cache_over_a_plain_data_set_is_refused_with_its_name():
     dataset = DATASETS.build(dict(type='RepeatDataset', times=2, dataset=PlainNumbers()))
     with pytest.raises(UserError, match='PlainNumbers in the RepeatDataset cannot store its samples'):
         dataset.prepare_cache('ram')
+
+
+def test_what_the_metainfo_tells_of_the_data_may_differ_and_lists_of_it_are_united():
+    first, second = Drawing(), Drawing()
+    first._metainfo['of_data'] = dict(behaviors=('self,rear', 'pair,sniff'), segment_frames=20)
+    second._metainfo['of_data'] = dict(behaviors=('pair,sniff', 'pair,attack'), segment_frames=31)
+    together = dict(behaviors=('self,rear', 'pair,sniff', 'pair,attack'), segment_frames=20)
+    assert ConcatDataset([first, second]).metainfo['of_data'] == together
+    assert ConcatDataset([Drawing(), first]).metainfo['of_data'] == first.metainfo['of_data']
+    assert 'of_data' not in ConcatDataset([Drawing(), Drawing()]).metainfo

@@ -176,3 +176,15 @@ def test_a_broken_xml_is_named(voc, old, new, error, message):
     (voc / 'JPEGImages' / 'a.jpg').unlink()
     with pytest.raises(DataNotFoundError, match=r'a.xml: no picture a.jpg'):
         prepare_boxes(voc)
+
+
+def test_a_set_that_trains_and_evaluates_on_one_folder_has_both_and_is_told(tmp_path):
+    """As the small sets that come with YOLO do: the pictures of both splits are the same files."""
+    for folder in ('images', 'labels'):
+        (tmp_path / folder).mkdir()
+    cv2.imwrite(str(tmp_path / 'images' / 'a.jpg'), np.zeros((48, 64, 3), np.uint8))
+    (tmp_path / 'labels' / 'a.txt').write_text('1 0.5 0.5 0.2 0.2\n')
+    (tmp_path / 'data.yaml').write_text('names: [car, bus]\ntrain: images\nval: images\n')
+    report = prepare_boxes(tmp_path)
+    assert {split: counts[1:] for split, counts in report.files.items()} == dict(train=(1, 1), val=(1, 1))
+    assert '1 pictures are in several splits' in str(report)

@@ -371,3 +371,11 @@ def test_laboratories_may_both_number_their_videos_from_1(twins, build):
     (twins / 'splits' / 'train.txt').write_text('1\n')
     with pytest.raises(DataError, match='video 1 is one of 2 laboratories; write which: DemoOtter/1 or DemoHeron/1'):
         build(data_root=str(twins))
+
+
+def test_an_empty_prefix_of_annotations_reads_none(build, copy):
+    shutil.rmtree(copy / 'train_annotation')
+    dataset = build(data_root=str(copy), data_prefix=dict(tracks='train_tracking', annotations=''))
+    dataset.full_init()
+    assert sum(len(events) for events in dataset.events) == 0
+    assert 'no folder of annotations' in dataset.nothing_to_learn()

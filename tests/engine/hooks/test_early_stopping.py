@@ -8,7 +8,7 @@ from mmengine.logging import MessageHub
 
 from mmopt.engine.hooks import EarlyStoppingHook
 from mmopt.registry import METRICS
-from mmopt.utils.errors import UserError
+from mmopt.utils.errors import ConfigWarning, UserError
 from tests.engine.test_runner import build
 from tests.engine.toy import ToyError, toy_config
 
@@ -40,6 +40,7 @@ def evaluations_until_stop(scores: list[float], runner: FakeRunner | None = None
         ([0.1, float('nan'), 0.2], dict(), 2),
         ([0.1, float('nan'), 0.2], dict(check_finite=False), None),
         ([0.1, 0.6, 0.7], dict(stopping_threshold=0.5), 2),
+        ([0.1, 0.2, 0.2], dict(patience=0), 3),
     ],
 )
 def test_it_stops_after_its_patience(scores, options, stop):
@@ -95,9 +96,31 @@ def test_the_count_is_in_the_checkpoint_of_a_real_run(tmp_path):
 def test_what_is_wrong_is_said():
     with pytest.raises(UserError, match="more or less of 'score' is better cannot be told; write rule="):
         EarlyStoppingHook('score')
-    with pytest.raises(UserError, match='patience must be at least 1'):
-        EarlyStoppingHook('mIoU', patience=0)
+    with pytest.raises(UserError, match='patience and min_delta must be at least 0'):
+        EarlyStoppingHook('mIoU', patience=-1)
     hook, runner = EarlyStoppingHook('mIoU', strict=True), FakeRunner()
     hook.before_train(runner)
     with pytest.raises(UserError, match="monitor='mIoU' is not among the metrics of the evaluation: aAcc"):
         hook.after_val_epoch(runner, dict(aAcc=0.5))
+    with pytest.warns(ConfigWarning, match="monitor='mIoU' is not among.*It does not count"):
+        EarlyStoppingHook('mIoU').after_val_epoch(FakeRunner(), dict(aAcc=0.5))
+
+
+def test_it_is_read_and_caught_as_mmengines_is():
+    hook, runner = EarlyStoppingHook('loss', strict=True, patience=4), FakeRunner()
+    assert (hook.rule, hook.best_score, hook.wait_count) == ('less', float('inf'), 0)
+    for score in (2.0, 1.0, 3.0):
+        hook.after_val_epoch(runner, dict(loss=score))
+    assert (hook.best_score, hook.wait_count) == (1.0, 1)
+    with pytest.raises(RuntimeError, match='is not among the metrics'):
+        hook.after_val_epoch(runner, {})
+    with pytest.raises(ValueError, match='cannot be told'):
+        EarlyStoppingHook('score')
+    with pytest.raises(AssertionError, match='object has no attribute stop_training'):
+        hook.before_run(SimpleNamespace(train_loop=object()))
+
+
+def test_an_evaluation_alone_builds_no_training(tmp_path):
+    runner = build(toy_config(tmp_path, custom_hooks=[dict(type='EarlyStoppingHook', monitor='error')]))
+    runner.val()
+    assert isinstance(runner._train_loop, dict)

@@ -201,7 +201,7 @@ def test_the_dialect_writes_phases_with_its_own_words():
     ]
     assert 'phases' not in lowered
     assert 'phases' not in lower(dialect(phases=None))['train_cfg']
-    with pytest.raises(ConfigError, match='phases.0.samples_per_gpus: did you mean samples_per_gpu'):
+    with pytest.raises(ConfigError, match='phases.0.samples_per_gpus is unknown; did you mean samples_per_gpu'):
         lower(dialect(phases=[dict(samples_per_gpus=8)]))
     with pytest.raises(ConfigError, match='phases need epochs'):
         lower(dialect(phases=[dict(until_epoch=2)], runner=dict(type='IterBasedRunner', max_iters=4)))

@@ -267,6 +267,14 @@ def training() -> dict:
             peak=trace.peak()[0],
         )
     out['parameters'] = num_bytes
+    out['fused'] = {}
+    for name, options in dict(SGD=dict(momentum=0.9), Adam={}, AdamW={}, Adagrad={}).items():
+
+        def fused(model: nn.Module, name: str = name, options: dict = options) -> OptimWrapper:
+            optimizer = getattr(torch.optim, name)(model.parameters(), lr=1e-3, fused=True, **options)
+            return AmpOptimWrapper(optimizer, dtype='float16')
+
+        out['fused'][name] = estimate(SIMULATOR.trace(Net, fused, on_gpu)[0]).most['optimizer']
     out['prefetch'] = [
         dataclasses.asdict(estimate(SIMULATOR.trace(Net, adamw, make, prefetches=make is batch)[0]))
         for make in (on_gpu, batch)

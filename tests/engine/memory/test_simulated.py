@@ -168,6 +168,13 @@ def test_half_precision_takes_less_and_the_range_holds_the_estimate(found):
     assert low <= middle <= high
 
 
+@pytest.mark.parametrize(('name', 'copies'), [('SGD', 1), ('Adam', 2), ('AdamW', 2), ('Adagrad', 1)])
+def test_every_fused_optimizer_is_estimated_with_its_state(found, name, copies):
+    # Counts of steps and learning rates take a few bytes per parameter.
+    num_bytes = found['training']['parameters']
+    assert found['training']['fused'][name] == pytest.approx(copies * num_bytes, abs=1000)
+
+
 def test_activations_grow_with_the_batch_and_weights_do_not(found):
     once, twice = found['training']['fp32'], found['training']['twice']
     assert twice['weights'] == once['weights']

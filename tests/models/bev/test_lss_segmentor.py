@@ -6,6 +6,7 @@ from mmengine.config import Config
 from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mmopt.config.late import resolve_late
 from mmopt.models.bev import LSSSegmentor
 from mmopt.ops.bev_labels import decode_label_bits
 from mmopt.ops.windows import window_layout
@@ -206,7 +207,9 @@ def test_an_unknown_mode_is_rejected(model):
 
 
 def test_the_baseline_config_builds_the_originals_sizes_in_its_exact_geometry():
-    model = MODELS.build(Config.fromfile(str(REPO / 'configs/_base_/models/lss_swin.py')).model)
+    model = MODELS.build(
+        resolve_late(Config.fromfile(str(REPO / 'configs/_base_/models/lss_swin.py')).to_dict())['model']
+    )
     sizes = {name: sum(p.numel() for p in getattr(model, name).parameters()) for name in ('backbone', 'neck', 'head')}
     assert sizes == dict(backbone=27_519_354, neck=86_897, head=1_951_758)
     assert model.neck.geometry.exact_reference
@@ -215,7 +218,9 @@ def test_the_baseline_config_builds_the_originals_sizes_in_its_exact_geometry():
 
 def test_a_step_of_the_baseline_costs_what_the_original_costs_less_the_padding():
     """430 GFLOP per sample were counted on the original (backbone forward 91.8, head 51.5)."""
-    model = MODELS.build(Config.fromfile(str(REPO / 'configs/_base_/models/lss_swin.py')).model)
+    model = MODELS.build(
+        resolve_late(Config.fromfile(str(REPO / 'configs/_base_/models/lss_swin.py')).to_dict())['model']
+    )
     for height, width in ((150, 200), (75, 100), (38, 50), (19, 25)):
         for shift in (0, 3):
             window_layout(1, height, width, 7, shift, torch.device('cpu'))  # real indices; the rest computes nothing

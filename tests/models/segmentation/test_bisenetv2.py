@@ -9,6 +9,7 @@ from torch import Tensor
 from torch._subclasses import FakeTensorMode
 from torch.nn import functional as F
 
+from mmopt.config.late import resolve_late
 from mmopt.models.segmentation import BiSeNetV2, SegmentationHead
 from mmopt.registry import MODELS
 from mmopt.utils.flops import count_flops
@@ -132,7 +133,9 @@ def test_an_auxiliary_head_equals_a_literal_one():
 
 @pytest.fixture(scope='module')
 def published() -> torch.nn.Module:
-    return MODELS.build(Config.fromfile(str(REPO / 'configs/_base_/models/bisenetv2.py')).model)
+    return MODELS.build(
+        resolve_late(Config.fromfile(str(REPO / 'configs/_base_/models/bisenetv2.py')).to_dict())['model']
+    )
 
 
 def test_the_published_model_has_its_published_number_of_parameters(published):

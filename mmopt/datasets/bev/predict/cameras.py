@@ -1,8 +1,9 @@
-"""The camera matrix of a picture: said by the user, from a calib.json, or from nuScenes' tables."""
+"""The camera matrix of a picture: said by the user, from a calib.json, from nuScenes' tables or a key frame."""
 
 import json
 import logging
 import re
+import threading
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -20,7 +21,7 @@ OPTIONS = dict(
     intrinsics='camera matrix of the pictures: fx,fy,cx,cy in pixels',
     intrinsics_size='size of the picture that the matrix is of: 1600x900; default: the size of each picture',
     calib='camera matrices by name of the picture: {"name": [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]}',
-    camera='camera of nuScenes; default: CAM_FRONT',
+    camera='camera of nuScenes or of a key frame; default: CAM_FRONT, all of a key frame',
     version="folder of nuScenes' tables, where there are several: v1.0-mini",
 )
 """What the user can say of pictures."""
@@ -46,7 +47,7 @@ class Cameras:
     def __init__(self, options: Mapping[str, Any]) -> None:
         if options.get('intrinsics') is not None and options.get('calib') is not None:
             raise UserError('--intrinsics and --calib exclude each other.')
-        self.camera = str(options.get('camera') or 'CAM_FRONT')
+        self.camera: str | None = options.get('camera')
         self.version = options.get('version')
         self._said_33 = _parse_matrix(options.get('intrinsics'))
         self._size = _parse_size(options.get('intrinsics_size'))
@@ -54,6 +55,8 @@ class Cameras:
         if self._calib is not None:
             _read_calib(self._calib, _changed(self._calib))
         self._warned = False
+        self._lock = threading.Lock()
+        self._known: dict[Path, dict[str, CameraFrame]] = {}
 
     def matrix(self, path: str, size: tuple[int, int]) -> np.ndarray:
         """Return the camera matrix of a picture, scaled to its size.
@@ -110,7 +113,7 @@ class Cameras:
             if root is not None:
                 frame = self._frames(root).get(str(Path(path).resolve()))
                 if frame is None:
-                    raise DataError(f'{path}: not a key frame of {self.camera} in the tables of {root}.')
+                    raise DataError(f'{path}: not a key frame of {self.camera or "CAM_FRONT"} in the tables of {root}.')
                 return frame.intrinsics_33, frame.size, str(root)
         raise UserError(
             f'{path or "A picture without a file"}: nothing says its camera matrix. Say --intrinsics fx,fy,cx,cy, or '
@@ -122,7 +125,11 @@ class Cameras:
         return list(self._frames(root).values())
 
     def _frames(self, root: Path) -> dict[str, CameraFrame]:
-        return _frames_by_path(root, self.version, self.camera)
+        with self._lock:  # tables are large, and pictures are read in several threads
+            if root not in self._known:
+                found = camera_frames(root, self.version, self.camera)
+                self._known[root] = {str(frame.path.resolve()): frame for frame in found}
+            return self._known[root]
 
     def _beside(self, path: Path) -> Path | None:
         for folder in list(path.resolve().parents)[:_LEVELS]:
@@ -136,11 +143,6 @@ class Cameras:
             if key in known:
                 return _as_matrix(known[key], f'{calib}: {key}')
         raise DataError(f'{path or "a picture without a name"}: {calib} has no camera matrix of it.')
-
-
-@cache
-def _frames_by_path(root: Path, version: str | None, camera: str) -> dict[str, CameraFrame]:
-    return {str(frame.path.resolve()): frame for frame in camera_frames(root, version, camera)}
 
 
 def _changed(path: Path) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmopt.datasets.bev.pictures import CELL_M, draw_bev_sample
+from mmopt.datasets.bev.pictures import CELL_M, NEAREST_M, draw_bev_sample
 from mmopt.datasets.common.predict import Result
 from mmopt.ops.bev_labels import IGNORE_BIT, decode_label_bits
 from mmopt.structures import DataSample
@@ -32,7 +32,7 @@ class BEVResult(Result):
         load: Reads the picture.
     """
 
-    task = 'bird-eye-view segmentation'
+    task = "bird's-eye-view segmentation"
 
     def __init__(
         self,
@@ -81,12 +81,20 @@ class BEVResult(Result):
         """A map per class, bool (C, Z, X)."""
         return decode_label_bits(torch.from_numpy(self.bits.astype(np.int32)))[:IGNORE_BIT].numpy()
 
+    def in_view(self) -> np.ndarray:
+        """Return the cells that the picture can show, bool (Z, X): of others the model only knows what is usual."""
+        num_rows, num_columns = self.bits.shape
+        z_Z1 = NEAREST_M + CELL_M * np.arange(num_rows)[:, None]
+        x_X = CELL_M * (np.arange(num_columns) - num_columns / 2)
+        column_ZX = self.intrinsics[0, 0] * x_X / z_Z1 + self.intrinsics[0, 2]
+        return (column_ZX >= 0) & (column_ZX < self.size[1])
+
     def cells(self) -> dict[str, int]:
-        """Return the number of cells of every class."""
-        return dict(zip(self.classes, self.maps.sum(axis=(1, 2)).tolist(), strict=True))
+        """Return the number of cells of every class that are in view."""
+        return dict(zip(self.classes, (self.maps & self.in_view()).sum(axis=(1, 2)).tolist(), strict=True))
 
     def areas_m2(self) -> dict[str, float]:
-        """Return the square meters of every class."""
+        """Return the square meters of every class that are in view."""
         return {name: count * CELL_M**2 for name, count in self.cells().items()}
 
     def to_json(self) -> dict[str, Any]:
@@ -101,5 +109,6 @@ class BEVResult(Result):
     def draw(self) -> np.ndarray:
         """Draw the picture, and beside it the map with the car and a scale."""
         return draw_bev_sample(
-            self.picture, None, None, self.maps, title=self.title, classes=self.classes, palette=self.palette
-        )
+            self.picture, None, self.in_view(), self.maps, title=self.title, classes=self.classes,
+            palette=self.palette, hidden='outside of the view',
+        )  # fmt: skip

@@ -1,5 +1,6 @@
-"""Key frames of one camera in nuScenes' tables, with their camera matrices: no map, no box, no LiDAR is needed."""
+"""Key frames with their camera matrices, of nuScenes' tables or of a ``keyframe.json``; no map or box is needed."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import numpy as np
 from mmopt.utils.errors import DataError, UserError
 
 __all__ = ['CameraFrame', 'camera_frames', 'find_root', 'is_root']
+
+_KEYFRAME = 'keyframe.json'
+_DEFAULT = 'CAM_FRONT'
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,22 +30,22 @@ class CameraFrame:
 
 
 def is_root(folder: Path) -> bool:
-    """Tell whether a folder holds nuScenes' tables."""
-    return any(folder.glob('v1.0-*/sample_data.json'))
+    """Tell whether a folder holds nuScenes' tables, or a key frame."""
+    return (folder / _KEYFRAME).is_file() or any(folder.glob('v1.0-*/sample_data.json'))
 
 
 def find_root(picture: Path, num_levels: int) -> Path | None:
-    """Return the nuScenes folder that a picture lies in."""
+    """Return the folder of tables, or of a key frame, that a picture lies in."""
     return next((folder for folder in list(picture.resolve().parents)[:num_levels] if is_root(folder)), None)
 
 
-def camera_frames(root: Path, version: str | None, camera: str) -> list[CameraFrame]:
+def camera_frames(root: Path, version: str | None, camera: str | None) -> list[CameraFrame]:
     """List the key frames of a camera, in the order of the tables.
 
     Args:
-        root: nuScenes folder.
+        root: nuScenes folder, or a key frame's.
         version: Folder of the tables; None if there is only one.
-        camera: Channel, such as ``CAM_FRONT``.
+        camera: Channel; None: ``CAM_FRONT`` of nuScenes, all of a key frame.
 
     Returns:
         At least one frame.
@@ -51,6 +55,9 @@ def camera_frames(root: Path, version: str | None, camera: str) -> list[CameraFr
         DataError: If a table is broken, or the camera has no key frame.
         UserError: If the camera is unknown, or there are several versions.
     """
+    if (root / _KEYFRAME).is_file():
+        return _of_keyframe(root, camera)
+    camera = camera or _DEFAULT
     # Here: the preparation of labels imports the data set, which imports this.
     from mmopt.datasets.bev.prepare.tables import find_version, iter_records
 
@@ -72,3 +79,22 @@ def camera_frames(root: Path, version: str | None, camera: str) -> list[CameraFr
     if not frames:
         raise DataError(f'{folder}/sample_data.json: no key frame of {camera}.')
     return frames
+
+
+def _of_keyframe(folder: Path, camera: str | None) -> list[CameraFrame]:
+    path = folder / _KEYFRAME
+    try:
+        cameras = json.loads(path.read_text(encoding='utf-8'))['cameras']
+        frames = {
+            name: CameraFrame(
+                name, folder / one['file'], (one['height'], one['width']), np.array(one['cam2img'], np.float64)
+            )
+            for name, one in cameras.items()
+        }
+    except (OSError, ValueError) as error:
+        raise DataError(f'{path}: not readable as JSON: {error}.') from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f'{path}: each camera needs file, width, height and cam2img ({error}).') from error
+    if camera is not None and camera not in frames:
+        raise UserError(f'--camera {camera}: {path} has {", ".join(frames)}.')
+    return [frame for name, frame in frames.items() if camera in (None, name)]

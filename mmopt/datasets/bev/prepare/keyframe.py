@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from mmopt.datasets.bev.prepare.rasterize import GRID_SHAPE, grid_points, grid_to_world
-from mmopt.datasets.bev.prepare.views import CLASSES, GROUND_CLASSES, IGNORE, Boxes, View, transform
+from mmopt.datasets.bev.prepare.views import CLASSES, GROUND_CLASSES, IGNORE, Boxes, View, numbers, transform
 from mmopt.utils.errors import DataError, DataNotFoundError
 
 __all__ = ['KEYFRAME_FILE', 'RasterGround', 'keyframe_views']
@@ -118,9 +118,12 @@ def _choose(path: Path, known: dict[str, dict], cameras: Sequence[str] | None) -
 
 
 def _matrix(rows: list, size: int = 4) -> np.ndarray:
-    matrix = np.array(rows, np.float64)
-    if matrix.shape != (size, size):
-        raise DataError(f'{KEYFRAME_FILE}: a pose or camera matrix must be {size}x{size}, one is {matrix.shape}.')
+    try:
+        matrix = numbers(rows, size, size)
+        if not np.linalg.det(matrix):
+            raise ValueError(f'{rows} cannot be inverted')
+    except ValueError as error:
+        raise DataError(f'{KEYFRAME_FILE}: a pose or camera matrix: {error}.') from error
     return matrix
 
 
@@ -131,6 +134,12 @@ def _boxes(path: Path, records: list[dict], lidar_to_world_44: np.ndarray) -> Bo
             raise DataError(
                 f'{path}: unknown category {record["category"]!r}; known: {", ".join(known)}, and null for no class.'
             )
+    for number, record in enumerate(records):
+        try:
+            if (numbers(record['center_lwh_yaw_lidar'], 7)[3:6] <= 0).any():
+                raise ValueError(f'{record["center_lwh_yaw_lidar"]}: a size is not positive')
+        except ValueError as error:
+            raise DataError(f'{path}: box {number}: {error}.') from error
     numbers_N7 = np.array([record['center_lwh_yaw_lidar'] for record in records], np.float64).reshape(-1, 7)
     cos_N, sin_N = np.cos(numbers_N7[:, 6]), np.sin(numbers_N7[:, 6])
     to_lidar_N33 = np.zeros((len(records), 3, 3))

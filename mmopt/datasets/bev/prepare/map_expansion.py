@@ -7,6 +7,7 @@ Deviation from PON: outlines that cross themselves are mended, not left out.
 """
 
 import json
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,7 +26,7 @@ from mmopt.datasets.bev.prepare.rasterize import (
 from mmopt.datasets.bev.prepare.views import transform
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError
 
-__all__ = ['LAYERS', 'MapGround', 'load_layers', 'require_shapely']
+__all__ = ['LAYERS', 'MapGround', 'count_bad_outlines', 'load_layers', 'require_shapely']
 
 # In the order of the ground classes.
 LAYERS = ('drivable_area', 'ped_crossing', 'walkway', 'carpark_area')
@@ -82,7 +83,6 @@ class MapGround:
         return masks_GZX
 
 
-# A map takes seconds to read; Boston's and one of Singapore's at a time cover runs that go through scenes in order.
 def _check_version(path: Path, tables: Any) -> None:
     """Refuse maps before 1.3, as the devkit does: their lanes and outlines differ."""
     version = str(tables.get('version', '')) if isinstance(tables, dict) else ''
@@ -94,7 +94,6 @@ def _check_version(path: Path, tables: Any) -> None:
         )
 
 
-@lru_cache(maxsize=4)
 def load_layers(path: Path) -> list[Any]:
     """Read the layers of a map.
 
@@ -108,18 +107,31 @@ def load_layers(path: Path) -> list[Any]:
         DataNotFoundError: If there is no such file.
         DataError: If it lacks a table or a column, or refers to a polygon or node that it does not hold.
     """
+    return _read_map(path)[0]
+
+
+def count_bad_outlines(path: Path) -> int:
+    """Return how many outlines of a map are none, and so are not in its layers: too few nodes, or no numbers."""
+    return _read_map(path)[1]
+
+
+# A map takes seconds to read; Boston's and one of Singapore's at a time cover runs that go through scenes in order.
+@lru_cache(maxsize=4)
+def _read_map(path: Path) -> tuple[list[Any], int]:
     shapely = require_shapely()
     try:
         tables = json.loads(path.read_text(encoding='utf-8'))
         _check_version(path, tables)
-        nodes = {node['token']: (node['x'], node['y']) for node in tables['node']}
+        nodes = {node['token']: _point(node['x'], node['y']) for node in tables['node']}
         outlines = {polygon['token']: polygon for polygon in tables['polygon']}
 
         def to_polygon(token: str) -> Any:
             outline = outlines[token]
             rings = [outline['exterior_node_tokens'], *(hole['node_tokens'] for hole in outline['holes'])]
-            exterior, *holes = [[nodes[node] for node in ring] for ring in rings if ring]
-            return shapely.Polygon(exterior, [hole for hole in holes if len(hole) > 2])
+            exterior, *holes = [[nodes[node] for node in ring] for ring in rings]
+            if not _has_area(exterior):
+                return None
+            return shapely.Polygon(exterior, [hole for hole in holes if _has_area(hole)])
 
         layers = [
             [to_polygon(token) for record in tables[layer] for token in _polygon_tokens(layer, record)]
@@ -137,10 +149,23 @@ def load_layers(path: Path) -> list[Any]:
             f'{path}: {error} is missing: a table, a column, or a token that is referred to. This reads map expansion '
             '1.3; unpack it again.'
         ) from error
+    except TypeError as error:  # null where a list or an object is due
+        raise DataError(f'{path}: a table or an outline is null: {error}. Unpack the map expansion again.') from error
+    num_bad = sum(polygon is None for polygons in layers for polygon in polygons)
+    valid = [[shapely.make_valid(polygon) for polygon in polygons if polygon is not None] for polygons in layers]
     return [
-        shapely.STRtree([part for polygon in polygons for part in _parts(shapely, shapely.make_valid(polygon))])
-        for polygons in layers
-    ]
+        shapely.STRtree([part for whole in polygons for part in _parts(shapely, whole)]) for polygons in valid
+    ], num_bad
+
+
+def _point(x: Any, y: Any) -> tuple[float, float] | None:
+    """Return a node's place; None if it has none."""
+    numbers = isinstance(x, int | float) and isinstance(y, int | float) and math.isfinite(x) and math.isfinite(y)
+    return (x, y) if numbers else None
+
+
+def _has_area(ring: list) -> bool:
+    return None not in ring and len(set(ring)) > 2
 
 
 def _polygon_tokens(layer: str, record: dict) -> list[str]:

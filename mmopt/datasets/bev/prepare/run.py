@@ -27,6 +27,7 @@ from mmopt.utils.parallel import run_jobs
 __all__ = ['Options', 'prepare', 'summarize']
 
 _RULE = 'PON grid 196x200, 0.25 m'
+_WHOLE_SWEEP = 0.5  # of the usual size: a sensor gives nearly the same number of points in every turn
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,8 @@ def _find_views(options: Options, summary: Summary, say: Callable[[str], object]
     occlusion = options.occlusion or 'lidar'
     say(f'{version}: {parts["train"]} scenes for training, {parts["val"]} for validation, {len(names) - len(split)} not'
         ' used; reading tables ...')  # fmt: skip
-    views = nuscenes_views(options.source, version, split, options.cameras or ['CAM_FRONT'], occlusion == 'lidar')
+    cameras = options.cameras or ['CAM_FRONT']
+    views = nuscenes_views(options.source, version, split, cameras, occlusion == 'lidar', summary.notes.append)
     if not views:
         raise DataError(f'{options.source / version}: no key frame of these scenes and cameras.')
     digest = hashlib.sha256(json.dumps(sorted(split.items())).encode()).hexdigest()[:12]
@@ -151,19 +153,35 @@ def _find_views(options: Options, summary: Summary, say: Callable[[str], object]
 
 
 def _require_files(views: list[View], occlusion: str, skip_missing: bool, summary: Summary) -> list[View]:
-    present, missing = [], []
+    """Leave out, or refuse, views without a picture or a whole sweep: a cut sweep would hide nearly every cell."""
+    present: list[View] = []
+    missing: list[Path] = []
+    sweeps = [view.lidar for view in views if occlusion == 'lidar' and view.lidar is not None]
+    sizes = {path: path.stat().st_size for path in sweeps if path.is_file()}
+    least = _WHOLE_SWEEP * float(np.median(list(sizes.values()))) if sizes else 0.0
+    cut = {path: size for path, size in sizes.items() if size < max(least, 1.0)}
+    if cut and not skip_missing:
+        path, size = next(iter(cut.items()))
+        raise DataError(
+            f'{path}: {size} bytes, where sweeps have {least / _WHOLE_SWEEP:.0f}: it is empty or cut off '
+            f'({len(cut)} of {len(sizes)} are). Unpack the LiDAR blobs again, or pass --skip-missing to leave them out.'
+        )
     for view in views:
         needed = [view.image, *([view.lidar] if occlusion == 'lidar' and view.lidar is not None else [])]
         absent = [path for path in needed if not path.is_file()]
         missing += absent[:1]
-        if not absent:
+        if not absent and view.lidar not in cut:
             present.append(view)
     if missing and not (skip_missing and present):
         raise DataNotFoundError(
             f'{missing[0]}: no such file, though the tables name it ({len(missing)} of {len(views)} samples lack one). '
             'Unpack the remaining blobs, or pass --skip-missing to leave these samples out.'
         )
+    if not present:
+        raise DataError(f'{views[0].lidar}: all {len(cut)} LiDAR sweeps are empty or cut off. Unpack the blobs again.')
     summary.missing = len(missing)
+    if cut:
+        summary.notes.append(f'{len(cut)} samples are left out: their LiDAR sweep is empty or cut off.')
     return present
 
 
@@ -202,14 +220,21 @@ def _label_all(views: list[View], layout: Layout, occlusion: str, num_workers: i
 def _count(layout: Layout, views: list[View], summary: Summary) -> None:
     for split in ('train', 'val'):
         names = [view.name for view in views if split in view.splits]
+        unseen: list[str] = []
         images, cells, seen = np.zeros(IGNORE, np.int64), np.zeros(IGNORE, np.int64), 0
         for name in names:
             bits_ZX: Any = cv2.imread(str(layout.label(split, name)), cv2.IMREAD_UNCHANGED)
             if bits_ZX is None:
                 raise DataError(f'{layout.label(split, name)}: not readable as an image. Remove it and start again.')
             bits_S = bits_ZX[bits_ZX >> IGNORE & 1 == 0]
+            if not len(bits_S):
+                unseen.append(name)
             cells_C = np.array([np.count_nonzero(bits_S & (1 << index)) for index in range(IGNORE)])
             images, cells, seen = images + (cells_C > 0), cells + cells_C, seen + len(bits_S)
+        if unseen:
+            summary.notes.append(
+                f'{len(unseen)} of {len(names)} {split} samples have no cell that counts: {unseen[0]}, ...'
+            )
         summary.num_images[split] = len(names)
         summary.images_with_class[split] = images
         summary.share_of_class[split] = cells / max(seen, 1)

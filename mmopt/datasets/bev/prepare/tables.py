@@ -6,14 +6,16 @@ stays below a gigabyte where ``json.load`` takes many.
 """
 
 import json
+import math
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mmopt.datasets.bev.prepare.map_expansion import MapGround
-from mmopt.datasets.bev.prepare.views import CATEGORY_TO_CLASS, CLASSES, IGNORE, Boxes, View, pose
+from mmopt.datasets.bev.prepare.map_expansion import MapGround, count_bad_outlines
+from mmopt.datasets.bev.prepare.views import CATEGORY_TO_CLASS, CLASSES, IGNORE, Boxes, View, numbers, pose
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError
 
 __all__ = ['find_version', 'iter_records', 'nuscenes_views', 'scene_names']
@@ -123,8 +125,9 @@ class _Tables:
 
 
 def nuscenes_views(
-    root: Path, version: str, scene_to_split: dict[str, str], cameras: Sequence[str], with_lidar: bool
-) -> list[View]:
+    root: Path, version: str, scene_to_split: dict[str, str], cameras: Sequence[str], with_lidar: bool,
+    say: Callable[[str], object] = lambda text: None,
+) -> list[View]:  # fmt: skip
     """List the views of all key frames of the chosen scenes.
 
     Args:
@@ -133,32 +136,39 @@ def nuscenes_views(
         scene_to_split: ``train`` or ``val`` by name of the scene; other scenes are left out.
         cameras: Channels, such as ``CAM_FRONT``.
         with_lidar: Whether views get their LiDAR sweep.
+        say: Takes what was left out, with its reason.
 
     Returns:
         One view per key frame and camera, in the order of the tables; named by the token of its ``sample_data``.
 
     Raises:
-        DataError: If a table refers to something that is not there.
+        DataError: If a table refers to something that is not there, or a pose, a camera matrix or the size of a picture
+            is none.
         UserError: If a camera is unknown.
     """
     tables = _Tables(root, version)
     sample_to_scene = _samples(tables, scene_to_split)
     channels = _calibrations(tables)
-    known = sorted({channel for channel, _, _ in channels.values() if channel.startswith('CAM')})
+    known = sorted({channel for channel, *_ in channels.values() if channel.startswith('CAM')})
     if unknown := set(cameras) - set(known):
         raise UserError(f'{version} has no camera {", ".join(sorted(unknown))}; it has {", ".join(known)}.')
     wanted = {*cameras, _LIDAR} if with_lidar else set(cameras)
     frames = _key_frames(tables, sample_to_scene, channels, wanted)
     poses = _ego_poses(tables, {frame['ego_pose'] for frame in frames})
-    boxes = _boxes(tables, sample_to_scene.keys())
+    boxes = _boxes(tables, sample_to_scene.keys(), say)
     lidars = {frame['sample']: frame for frame in frames if frame['channel'] == _LIDAR}
     grounds = {
         location: MapGround(root / 'maps' / 'expansion' / f'{location}.json')
         for location in {location for _, location in sample_to_scene.values()}
     }
 
+    for ground in grounds.values():
+        if bad := count_bad_outlines(ground.path):
+            say(f'{ground.path}: {bad} outlines of fewer than three nodes or without numbers have no area: left out.')
+
     def sensor_to_world(frame: dict) -> np.ndarray:
-        return poses[frame['ego_pose']] @ channels[frame['sensor']][1]
+        _, translation, rotation, _ = channels[frame['sensor']]
+        return poses[frame['ego_pose']] @ _pose(tables, 'calibrated_sensor', frame['sensor'], translation, rotation)
 
     views = []
     for frame in frames:
@@ -175,8 +185,8 @@ def nuscenes_views(
                 name=frame['token'],
                 splits=(scene_to_split[scene],),
                 image=root / frame['file'],
-                size=frame['size'],
-                intrinsics_33=np.array(channels[frame['sensor']][2], np.float64),
+                size=_picture_size(tables, frame),
+                intrinsics_33=_camera_matrix(tables, frame['sensor'], channels[frame['sensor']][3]),
                 camera_to_world_44=sensor_to_world(frame),
                 ego_to_world_44=poses[frame['ego_pose']],
                 boxes=boxes[frame['sample']],
@@ -198,12 +208,36 @@ def _samples(tables: _Tables, scene_to_split: dict[str, str]) -> dict[str, tuple
     return {token: scenes[scene] for token, scene in tables.rows('sample', 'token', 'scene_token') if scene in scenes}
 
 
-def _calibrations(tables: _Tables) -> dict[str, tuple[str, np.ndarray, list]]:
-    """Map each calibrated sensor to its channel, its pose on the car and its camera matrix ([] for a LiDAR)."""
+def _pose(tables: _Tables, table: str, token: str, translation: Any, rotation: Any) -> np.ndarray:
+    try:
+        return pose(translation, rotation)
+    except ValueError as error:
+        raise DataError(f'{tables.folder}/{table}.json: {token}: {error}. Unpack the tables again.') from error
+
+
+def _camera_matrix(tables: _Tables, token: str, rows: Any) -> np.ndarray:
+    try:
+        matrix_33 = numbers(rows, 3, 3)
+        if matrix_33[0, 0] <= 0 or matrix_33[1, 1] <= 0:
+            raise ValueError(f'{rows} has no focal length')
+    except ValueError as error:
+        raise DataError(f'{tables.folder}/calibrated_sensor.json: {token}: camera matrix: {error}.') from error
+    return matrix_33
+
+
+def _picture_size(tables: _Tables, frame: dict) -> tuple[int, int]:
+    width, height = frame['size']
+    if not (isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0):
+        raise DataError(f'{tables.folder}/sample_data.json: {frame["token"]}: a picture of {width} x {height} pixels.')
+    return width, height
+
+
+def _calibrations(tables: _Tables) -> dict[str, tuple[str, Any, Any, Any]]:
+    """Map each calibrated sensor to its channel, its pose on the car and its camera matrix, as the table has them."""
     sensors = tables.look_up('sensor', 'channel')
     columns = ('token', 'sensor_token', 'translation', 'rotation', 'camera_intrinsic')
     return {
-        token: (_get(sensors, sensor, tables, 'calibrated_sensor', 'sensor'), pose(translation, rotation), matrix)
+        token: (_get(sensors, sensor, tables, 'calibrated_sensor', 'sensor'), translation, rotation, matrix)
         for token, sensor, translation, rotation, matrix in tables.rows('calibrated_sensor', *columns)
     }
 
@@ -223,7 +257,7 @@ def _key_frames(tables: _Tables, samples: dict, channels: dict, wanted: set[str]
 
 def _ego_poses(tables: _Tables, wanted: set[str]) -> dict[str, np.ndarray]:
     poses = {
-        token: pose(translation, rotation)
+        token: _pose(tables, 'ego_pose', token, translation, rotation)
         for token, translation, rotation in tables.rows('ego_pose', 'token', 'translation', 'rotation')
         if token in wanted
     }
@@ -232,20 +266,34 @@ def _ego_poses(tables: _Tables, wanted: set[str]) -> dict[str, np.ndarray]:
     return poses
 
 
-def _boxes(tables: _Tables, samples: Iterable[str]) -> dict[str, Boxes]:
+def _boxes(tables: _Tables, samples: Iterable[str], say: Callable[[str], object]) -> dict[str, Boxes]:
     categories = tables.look_up('category', 'name')
     instance_to_class = {}
     for token, category in tables.rows('instance', 'token', 'category_token'):
         name = CATEGORY_TO_CLASS.get(_get(categories, category, tables, 'instance', 'category'))
         instance_to_class[token] = IGNORE if name is None else CLASSES.index(name)
     # Flat numbers, 88 bytes per box: as Python objects 1.2 million boxes take over a gigabyte.
-    numbers = {sample: array('d') for sample in samples}
+    flat = {sample: array('d') for sample in samples}
+    num_bad = 0
     columns = ('sample_token', 'instance_token', 'translation', 'size', 'rotation')
     for sample, instance, translation, size, rotation in tables.rows('sample_annotation', *columns):
-        if sample in numbers:
+        if sample in flat:
             class_index = _get(instance_to_class, instance, tables, 'sample_annotation', 'instance')
-            numbers[sample].extend([*translation, *size, *rotation, class_index])
-    return {sample: _to_boxes(np.array(flat).reshape(-1, 11)) for sample, flat in numbers.items()}
+            if _is_box(translation, size, rotation):
+                flat[sample].extend([*translation, *size, *rotation, class_index])
+            else:
+                num_bad += 1
+    if num_bad:
+        say(f'{num_bad} boxes of sample_annotation.json have no finite place, no size or no rotation: left out.')
+    return {sample: _to_boxes(np.array(values).reshape(-1, 11)) for sample, values in flat.items()}
+
+
+def _is_box(translation: Any, size: Any, rotation: Any) -> bool:
+    try:
+        whole = len(translation) == len(size) == 3 and len(rotation) == 4
+        return whole and math.isfinite(sum((*translation, *size, *rotation))) and min(size) > 0 and any(rotation)
+    except TypeError:  # null in the place of a number, or of all of them
+        return False
 
 
 def _to_boxes(numbers_NK: np.ndarray) -> Boxes:

@@ -7,13 +7,24 @@ Shape letters: N boxes; P points; Z = 196 rows of the map (nearest first), X = 2
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from mmopt.datasets.bev.nuscenes import NuScenesBEVDataset
 
-__all__ = ['CATEGORY_TO_CLASS', 'CLASSES', 'GROUND_CLASSES', 'IGNORE', 'Boxes', 'Ground', 'View', 'pose', 'transform']
+__all__ = [
+    'CATEGORY_TO_CLASS',
+    'CLASSES',
+    'GROUND_CLASSES',
+    'IGNORE',
+    'Boxes',
+    'Ground',
+    'View',
+    'numbers',
+    'pose',
+    'transform',
+]
 
 CLASSES: tuple[str, ...] = NuScenesBEVDataset.METAINFO['classes']
 GROUND_CLASSES = CLASSES[:4]
@@ -111,6 +122,28 @@ class View:
     lidar_to_world_44: np.ndarray | None = None
 
 
+def numbers(values: Any, *shape: int) -> np.ndarray:
+    """Turn an entry of a JSON table into numbers.
+
+    Args:
+        values: The entry.
+        *shape: What it has to have.
+
+    Returns:
+        float64 of that shape.
+
+    Raises:
+        ValueError: If it has another shape, or one of them is null or not finite.
+    """
+    try:
+        array = np.array(values, np.float64)
+    except (TypeError, ValueError):
+        array = np.zeros(0)
+    if array.shape != shape or not np.isfinite(array).all():
+        raise ValueError(f'{values} in the place of {"x".join(map(str, shape))} finite numbers')
+    return array
+
+
 def pose(translation: list[float], quaternion: list[float]) -> np.ndarray:
     """Make a 4x4 pose.
 
@@ -120,15 +153,21 @@ def pose(translation: list[float], quaternion: list[float]) -> np.ndarray:
 
     Returns:
         The matrix that maps points of the posed frame to the outer frame.
+
+    Raises:
+        ValueError: If either is null, has another number of entries, is not finite, or the rotation has no length.
     """
-    w, x, y, z = np.asarray(quaternion, np.float64) / np.linalg.norm(quaternion)
+    position_3, rotation_4 = numbers(translation, 3), numbers(quaternion, 4)
+    if not np.linalg.norm(rotation_4):
+        raise ValueError(f'the rotation {quaternion} has no length')
+    w, x, y, z = rotation_4 / np.linalg.norm(rotation_4)
     matrix_44 = np.eye(4)
     matrix_44[:3, :3] = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
         [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
         [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
     ]
-    matrix_44[:3, 3] = translation
+    matrix_44[:3, 3] = position_3
     return matrix_44
 
 

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
+from zipfile import BadZipFile
 
 import numpy as np
 
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError
+from mmopt.utils.whole_file import whole_file
 
 __all__ = ['FrameIndex', 'count_frames', 'import_av']
 
@@ -164,14 +166,14 @@ class FrameIndex:
 
     def save(self, path: str | Path) -> None:
         """Store it as npz."""
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
         facts = [self.time_base.numerator, self.time_base.denominator, self.num_bytes, self.is_counted]
         numbers = np.array(facts, dtype=np.int64)
-        np.savez(path, pts=self.pts_N, key_pts=self.key_pts_K, key_seek=self.key_seek_K, numbers=numbers)
+        with whole_file(path) as unfinished:
+            np.savez(unfinished, pts=self.pts_N, key_pts=self.key_pts_K, key_seek=self.key_seek_K, numbers=numbers)
 
     @classmethod
     def load(cls, path: str | Path, stored: str | Path | None) -> Self | None:
-        """Return the stored index of a video, if it is there and of this very file.
+        """Return the stored index of a video, if it is there, whole, and of this very file.
 
         Args:
             path: The video.
@@ -182,15 +184,17 @@ class FrameIndex:
         """
         if stored is None or not Path(stored).is_file() or not Path(path).is_file():
             return None
-        with np.load(stored) as arrays:
-            numbers = arrays['numbers'].tolist()
-            # One of an earlier version does not say whether frames were counted.
-            if len(numbers) < 4 or Path(path).stat().st_size != numbers[2]:
-                return None
-            numerator, denominator, num_bytes, is_counted = numbers
-            pts, key_pts, key_seek = (arrays[name] for name in ('pts', 'key_pts', 'key_seek'))
-            time_base = Fraction(numerator, denominator)
-            return cls(pts, key_pts, key_seek, time_base, num_bytes, bool(is_counted))
+        try:
+            with np.load(stored) as arrays:
+                numbers = arrays['numbers'].tolist()
+                pts, key_pts, key_seek = (arrays[name] for name in ('pts', 'key_pts', 'key_seek'))
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):  # cut off by a full disk or a kill
+            return None
+        # One of an earlier version does not say whether frames were counted.
+        if len(numbers) < 4 or Path(path).stat().st_size != numbers[2]:
+            return None
+        numerator, denominator, num_bytes, is_counted = numbers
+        return cls(pts, key_pts, key_seek, Fraction(numerator, denominator), num_bytes, bool(is_counted))
 
     @classmethod
     def of(cls, path: str | Path, stored: str | Path | None = None) -> Self:

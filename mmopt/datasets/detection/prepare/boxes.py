@@ -74,8 +74,11 @@ def prepare_boxes(
     if not pictures:
         raise DataError(f'{source}: no picture found.')
     jobs = [(picture, names) for picture in pictures]
-    found = {item.picture.image: item for item in run_jobs(read, jobs, num_workers, unit='image', desc='reading')}
-    return _write(root, Path(out) if out else root / 'annotations', [found[p.image] for p in pictures], names)
+    # By split as well: small sets of YOLO train and evaluate on the same folder.
+    done = run_jobs(read, jobs, num_workers, unit='image', desc='reading')
+    found = {(item.picture.split, item.picture.image): item for item in done}
+    items = [found[picture.split, picture.image] for picture in pictures]
+    return _write(root, Path(out) if out else root / 'annotations', items, names)
 
 
 def _write(root: Path, out: Path, found: Sequence[LabeledPicture], names: tuple[str, ...] | None) -> BoxReport:
@@ -93,6 +96,11 @@ def _write(root: Path, out: Path, found: Sequence[LabeledPicture], names: tuple[
         path = out / f'{split}.json'
         coco.write(path, source=root.name)
         report.files[split] = (path, len(coco.images), num_boxes)
+    seen = Counter(item.picture.image for item in found)
+    if shared := sum(count > 1 for count in seen.values()):
+        report.notes['pictures are in several splits: what is trained on is evaluated on, so metrics say little'] = (
+            shared
+        )
     if not any(boxes for *_, boxes in report.files.values()):
         raise DataError(f'{root}: no box in {len(found)} pictures: nothing to learn. Is there a folder "labels"?')
     return report

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmopt.utils.whole_file import write_whole
+
 __all__ = ['CocoJson']
 
 
@@ -56,7 +58,4 @@ class CocoJson:
         """
         categories = [dict(id=number, name=name) for number, name in enumerate(self.classes, start=1)]
         content = dict(info=info, images=self.images, annotations=self.annotations, categories=categories)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix('.partial')
-        partial.write_text(json.dumps(content), encoding='utf-8')
-        partial.replace(path)
+        write_whole(path, json.dumps(content))

@@ -18,6 +18,7 @@ from mmopt.datasets.detection.fred import FOLDERS, PAIR_S, frame_times, match_la
 from mmopt.datasets.detection.prepare.coco_json import CocoJson
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError
 from mmopt.utils.parallel import run_jobs
+from mmopt.utils.whole_file import write_whole
 
 __all__ = ['FredOptions', 'prepare_fred', 'split_sequences', 'summarize_fred']
 
@@ -141,9 +142,7 @@ def _fingerprint(root: Path, name: str, labels: str) -> str:
 
 def _one_sequence(root: Path, name: str, labels: str, cache: Path, fingerprint: str) -> str:
     result = convert_sequence(root, name, labels)
-    partial = cache.with_suffix('.partial')
-    partial.write_text(json.dumps(result | dict(fingerprint=fingerprint)), encoding='utf-8')
-    partial.replace(cache)
+    write_whole(cache, json.dumps(result | dict(fingerprint=fingerprint)))
     return name
 
 

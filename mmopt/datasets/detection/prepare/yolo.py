@@ -72,7 +72,7 @@ def _load_yaml(path: Path) -> dict:
     try:
         content = yaml.safe_load(path.read_text(encoding='utf-8-sig'))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise DataError(f'{path}: not readable as YAML: {error}.') from error
+        raise DataError(f'{path}: not readable as YAML: {" ".join(str(error).split())}.') from error
     if not isinstance(content, dict):
         raise DataError(f'{path}: expected keys such as names, train and val.')
     return content

@@ -18,7 +18,7 @@ from mmopt.datasets.tad.predict.behaviors import expand_rules
 from mmopt.datasets.tad.predict.result import BehaviorResult
 from mmopt.datasets.tad.prepare.poses import read_poses
 from mmopt.datasets.tad.prepare.tracks import PoseTracks
-from mmopt.datasets.tad.tables import read_tracks
+from mmopt.datasets.tad.tables import list_body_parts, read_tracks
 from mmopt.ops.merge_events import JOIN_MARGIN, NMS_IOU, SCORE_THRESHOLD, merge_windows
 from mmopt.structures import DataSample
 from mmopt.utils.errors import DataError, UserError
@@ -26,6 +26,8 @@ from mmopt.utils.errors import DataError, UserError
 __all__ = ['OPTIONS', 'MergeSettings', 'TrackFacts', 'TrackRecording', 'TrackWindow']
 
 _LOGGER = logging.getLogger('mmopt.predict')
+_FAR = 1.5
+"""A rate beyond this factor of those of the training is said."""
 OPTIONS = dict(
     fps='frames per second',
     pix_per_cm='scale',
@@ -62,6 +64,7 @@ class TrackFacts:
         options: What the user said; see :data:`OPTIONS`.
         rules: What to look for; see :mod:`mmopt.datasets.tad.predict.behaviors`. Empty: only what a list of videos
             says.
+        rates: Frames per second of the training's videos; empty: unknown.
         body_parts: Parts of the model; None: whatever a file has.
         num_mice: Mice of the model; None: any number.
     """
@@ -69,6 +72,7 @@ class TrackFacts:
     options: Mapping[str, Any]
     classes: tuple[str, ...]
     rules: tuple[str, ...]
+    rates: tuple[float, ...]
     body_parts: tuple[str, ...] | None
     num_mice: int | None
     window: int
@@ -105,10 +109,11 @@ class TrackRecording(CutSource):
         self.facts = facts
         self.listed = _listed(self.path)
         tracks = self._rename(self._read())
-        for note in (*tracks.notes, *self._misfits(tracks)):
-            _LOGGER.warning(f'{path}: {note}')
         self.num_frames = len(tracks.position_TMP2)
+        misfits = self._misfits(tracks)
         self.video = self._describe(tracks)
+        for note in (*tracks.notes, *misfits, *self._odd_rate()):
+            _LOGGER.warning(f'{path}: {note}')
         self.individuals = tracks.individuals
         if self.listed is not None:
             self._tracks_TMP2 = tracks.position_TMP2
@@ -121,10 +126,7 @@ class TrackRecording(CutSource):
         if self.path.suffix.lower() != '.parquet':
             tracks = read_poses(self.path, least or 0.0)
         else:
-            if self.listed is not None:
-                names = list(self.listed.body_parts)
-            else:
-                names = _names_in(self.path, self.facts.body_parts, self._names())
+            names = list_body_parts(self.path) if self.listed is None else list(self.listed.body_parts)
             position_TMP2 = read_tracks(self.path, names)
             mice = tuple(f'mouse{number + 1}' for number in range(position_TMP2.shape[1]))
             tracks = PoseTracks(position_TMP2, mice, tuple(names))
@@ -169,6 +171,16 @@ class TrackRecording(CutSource):
                 f'{", ".join(tracks.individuals[: self.facts.num_mice])}.'
             )
         return notes
+
+    def _odd_rate(self) -> list[str]:
+        fps, rates = self.video.fps, self.facts.rates
+        if not rates or min(rates) / _FAR <= fps <= max(rates) * _FAR:
+            return []
+        known = f'{min(rates):g}' if len(rates) == 1 else f'{min(rates):g} to {max(rates):g}'
+        return [
+            f'its {fps:g} frames per second are far from the {known} that the model was trained at: windows and '
+            'lengths of behaviors are learned in frames.'
+        ]
 
     def _describe(self, tracks: PoseTracks) -> Video:
         listed, options = self.listed, dict(self.facts.options)
@@ -266,16 +278,9 @@ def _corner(position_TMP2: np.ndarray) -> np.ndarray:
     return np.floor(np.nanmin(position_TMP2, axis=(0, 1, 2)))
 
 
-def _names_in(path: Path, wanted: Sequence[str] | None, named: Mapping[str, str]) -> list[str]:
-    """Return the names to read from a parquet file that no list of videos describes."""
-    if wanted is None:
-        raise UserError(f'{path}: the pipeline names no body parts (MotionFeatures), and no train.csv lists the file.')
-    back = {model: file for file, model in named.items()}
-    return [back.get(part, part) for part in wanted]
-
-
 def _listed(path: Path) -> Video | None:
     """Return the row of the list of videos, of a file in the layout of MABe."""
+    path = path.resolve()  # a working folder may be inside of the layout
     folder = path.parent.parent
     if path.suffix.lower() != '.parquet' or not folder.name.endswith('_tracking'):
         return None

@@ -10,11 +10,21 @@ from mmopt.datasets.tad.prepare.intervals import Event, Intervals, tidy_streams
 from mmopt.datasets.tad.prepare.text import check_widths, read_rows, to_number
 from mmopt.utils.errors import DataError
 
-__all__ = ['is_boris', 'read_boris', 'read_frame_labels']
+__all__ = [
+    'boris_fps',
+    'is_boris',
+    'is_interval_table',
+    'read_boris',
+    'read_frame_labels',
+    'read_interval_table',
+]
 
 _LABEL_COLUMNS = ('label', 'labels', 'behavior', 'behaviour', 'action', 'annotation')
 _FRAME_COLUMNS = ('', 'frame', 'frames', 'frame_idx', 'index', 'time', 'unnamed: 0')
 _NOTHING = ('', 'nan', 'none', 'na')
+_ON, _OFF = ('1', '1.0', 'true'), ('0', '0.0', 'false')
+_STARTS = ('start', 'start_frame', 'begin', 'onset', 'start_time', 'from')
+_STOPS = ('stop', 'stop_frame', 'end', 'end_frame', 'offset', 'end_time', 'to')
 
 
 def is_boris(rows: Sequence[Sequence[str]]) -> bool:
@@ -27,6 +37,22 @@ def _find_header(rows: Sequence[Sequence[str]]) -> int | None:
     for number, row in enumerate(rows[:60]):
         if 'Behavior' in row and ({'Start (s)', 'Stop (s)'} <= set(row) or 'Time' in row):
             return number
+    return None
+
+
+def boris_fps(rows: Sequence[Sequence[str]]) -> float | None:
+    """Return the frames per second of the recording in a table of BORIS; None where no column says them."""
+    head = _find_header(rows)
+    column = next((number for number, name in enumerate(rows[head or 0]) if name.upper().startswith('FPS')), None)
+    if head is None or column is None:
+        return None
+    for row in rows[head + 1 :]:
+        try:
+            fps = to_number(row[column]) if column < len(row) else math.nan
+        except ValueError:
+            continue
+        if 0 < fps < math.inf:
+            return fps
     return None
 
 
@@ -135,6 +161,7 @@ def read_frame_labels(path: str | Path) -> Intervals:
     path = Path(path)
     names, *body = read_rows(path)
     check_widths(path, body, len(names), 2)
+    _check_one_row_per_frame(path, names, body)
     for number, name in enumerate(names):
         if name.lower() in _LABEL_COLUMNS:
             labels = [row[number] for row in body]
@@ -147,9 +174,64 @@ def read_frame_labels(path: str | Path) -> Intervals:
         )
     streams = []
     for number in chosen:
-        active = [to_number(row[number]) == 1 for row in body]
+        active = [row[number].lower() in _ON for row in body]
         streams.append([(start, stop, names[number]) for start, stop, is_on in _runs(active) if is_on])
     return tidy_streams(streams, [names[number] for number in chosen])
+
+
+def is_interval_table(rows: Sequence[Sequence[str]]) -> bool:
+    """Tell whether rows are intervals as Kaggle's MABe has them: ``action, start_frame, stop_frame``."""
+    names = {name.lower() for name in rows[0]}
+    return {'start_frame', 'stop_frame'} <= names and bool(names & set(_LABEL_COLUMNS))
+
+
+def read_interval_table(path: str | Path) -> Intervals:
+    """Read a table of intervals in frames from 0, ``start_frame`` and ``stop_frame`` (excluded), with their behavior.
+
+    Returns:
+        The intervals; agents and targets, if there are any, are pooled.
+
+    Raises:
+        DataNotFoundError: If there is no such file.
+        DataError: If a frame is no whole number, or a row has another number of values.
+    """
+    path = Path(path)
+    header, *body = read_rows(path)
+    check_widths(path, body, len(header), 2)
+    names = [name.lower() for name in header]
+    label = next(names.index(name) for name in _LABEL_COLUMNS if name in names)
+    events = []
+    for line, row in enumerate(body, start=2):
+        try:
+            start, stop = (to_number(row[names.index(name)]) for name in ('start_frame', 'stop_frame'))
+            if start != int(start) or stop != int(stop) or start < 0:
+                raise ValueError(f'{start:g} and {stop:g} are no frames')
+        except (ValueError, OverflowError) as error:
+            raise DataError(f'{path}:{line}: start_frame and stop_frame: {error}.') from error
+        events.append((int(start), int(stop), row[label]))
+    return tidy_streams([events])
+
+
+def _check_one_row_per_frame(path: Path, names: Sequence[str], body: Sequence[Sequence[str]]) -> None:
+    """Refuse tables of intervals, and rows that leave frames out: both would be read as other frames."""
+    lower = [name.lower() for name in names]
+    starts, stops = ([name for name in lower if name in known] for known in (_STARTS, _STOPS))
+    if starts and stops:
+        raise DataError(
+            f'{path}: has the columns {starts[0]} and {stops[0]}, so its rows are intervals, of which nobody knows '
+            'whether they are frames or seconds and whether the end is included. Name them start_frame and stop_frame: '
+            'frames from 0, the end excluded.'
+        )
+    for column in (number for number, name in enumerate(lower) if name in ('frame', 'frames', 'frame_idx')):
+        try:
+            frames = [to_number(row[column]) for row in body]
+        except ValueError:
+            return
+        for line, (one, after) in enumerate(itertools.pairwise(frames), start=3):
+            if after - one != 1:
+                raise DataError(
+                    f'{path}:{line}: frame {after:g} follows frame {one:g}: labels need one row for every frame.'
+                )
 
 
 def _binary_columns(names: Sequence[str], body: Sequence[Sequence[str]]) -> list[int]:
@@ -159,7 +241,7 @@ def _binary_columns(names: Sequence[str], body: Sequence[Sequence[str]]) -> list
         name = names[number].lower()
         if name.startswith('probability_'):
             continue
-        if name in _FRAME_COLUMNS or any(row[number] not in ('0', '1', '0.0', '1.0') for row in body):
+        if name in _FRAME_COLUMNS or any(row[number].lower() not in (*_ON, *_OFF) for row in body):
             break
         chosen.append(number)
     return chosen[::-1]

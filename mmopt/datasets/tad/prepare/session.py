@@ -1,6 +1,7 @@
 """One annotated session, from its raw files to MABe's layout, divided in time: to train on, to choose by, to report."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,13 @@ import numpy as np
 
 from mmopt.datasets.tad.layout import write_videos
 from mmopt.datasets.tad.prepare.annotations import read_annotations
+from mmopt.datasets.tad.prepare.intervals import Event
 from mmopt.datasets.tad.prepare.poses import read_poses
 from mmopt.datasets.tad.tables import write_table, write_tracks
 from mmopt.utils.errors import DataError, UserError
+from mmopt.utils.whole_file import write_whole
 
-__all__ = ['Session', 'import_session']
+__all__ = ['ImportedSession', 'Session', 'import_session']
 
 _SPLITS = ('train', 'val', 'test')
 
@@ -27,6 +30,8 @@ class Session:
         annotation: Intervals of any that :func:`~mmopt.datasets.tad.prepare.annotations.read_annotations` reads. They
             name neither agent nor target, so a behavior holds for the session.
         fps: Frames per second.
+        pixels_per_cm: Scale; None: what makes the longer side of the tracked area ``arena_cm``.
+        arena_cm: See there.
         min_likelihood: Points below it count as missing.
         val_share: Share in the middle, to choose settings by.
         test_share: Share at the end, to report once.
@@ -36,7 +41,8 @@ class Session:
     pose: Path
     annotation: Path
     fps: float
-    pixels_per_cm: float
+    pixels_per_cm: float | None
+    arena_cm: float = 50.0
     min_likelihood: float = 0.0
     val_share: float = 1 / 3
     test_share: float = 1 / 3
@@ -48,11 +54,30 @@ class Session:
                 f'val_share ({self.val_share}) and test_share ({self.test_share}) must be positive and leave something '
                 'to train on.'
             )
-        if self.fps <= 0 or self.pixels_per_cm <= 0:
-            raise UserError(f'fps ({self.fps}) and pixels_per_cm ({self.pixels_per_cm}) must be positive.')
+        if not 0 < self.fps < math.inf or not 0 < (1 if self.pixels_per_cm is None else self.pixels_per_cm) < math.inf:
+            raise UserError(f'fps ({self.fps}) and pixels_per_cm ({self.pixels_per_cm}) must be positive and finite.')
 
 
-def import_session(session: Session, out_dir: str | Path, say: Callable[[str], object] = print) -> dict[str, int]:
+@dataclass(frozen=True)
+class ImportedSession:
+    """What was written.
+
+    Attributes:
+        frames: Frames of ``train``, ``val`` and ``test``.
+        events: Their intervals, cut where a part ends.
+        classes: Behaviors that have an interval, sorted.
+        unseen: Behaviors that the annotation lists and that have none: they can neither be learned nor measured.
+        num_mice: Animals.
+    """
+
+    frames: dict[str, int]
+    events: dict[str, tuple[Event, ...]]
+    classes: tuple[str, ...]
+    unseen: tuple[str, ...]
+    num_mice: int
+
+
+def import_session(session: Session, out_dir: str | Path, say: Callable[[str], object] = print) -> ImportedSession:
     """Write a session as three videos, ``<name>_train``, ``_val`` and ``_test``: no window then spans a cut.
 
     ``splits`` has a file for each, and ``train_val.txt`` for the last training, when the settings are chosen. The arena
@@ -64,7 +89,7 @@ def import_session(session: Session, out_dir: str | Path, say: Callable[[str], o
         say: Takes lines for the user: what was odd about the files.
 
     Returns:
-        Frames of each part.
+        What was written.
 
     Raises:
         DataNotFoundError: If a raw file is missing.
@@ -83,9 +108,14 @@ def import_session(session: Session, out_dir: str | Path, say: Callable[[str], o
     corner_px = np.floor(np.nanmin(tracks.position_TMP2, axis=(0, 1, 2)))
     position_TMP2 = tracks.position_TMP2 - corner_px
     width_px, height_px = (int(value) + 1 for value in np.nanmax(position_TMP2, axis=(0, 1, 2)))
+    pixels_per_cm = session.pixels_per_cm
+    if pixels_per_cm is None:
+        pixels_per_cm = max(width_px, height_px) / session.arena_cm
+        say(f'No scale is given: {pixels_per_cm:.3g} pixels per cm make the tracked area {session.arena_cm:g} cm long.')
     cuts = [0, round(num_frames * (1 - session.val_share - session.test_share))]
     cuts += [round(num_frames * (1 - session.test_share)), num_frames]
-    rows = []
+    rows, parts = [], {}
+    classes = tuple(sorted({name for *_, name in events}))
     (out_dir / 'splits').mkdir(parents=True, exist_ok=True)
     for split, start, stop in zip(_SPLITS, cuts, cuts[1:], strict=False):
         video_id = f'{session.name}_{split}'
@@ -96,28 +126,35 @@ def import_session(session: Session, out_dir: str | Path, say: Callable[[str], o
         )
         overlapping = [event for event in events if event[0] < stop and event[1] > start]
         inside = [(max(first, start) - start, min(last, stop) - start, name) for first, last, name in overlapping]
+        parts[split] = tuple(inside)
         starts, stops, names = zip(*inside, strict=True) if inside else ([],) * 3
         whole = ['all'] * len(inside)
         write_table(
             out_dir / 'train_annotation' / session.name / f'{video_id}.parquet',
             dict(agent_id=whole, target_id=whole, action=names, start_frame=starts, stop_frame=stops),
         )
-        (out_dir / 'splits' / f'{split}.txt').write_text(f'{video_id}\n', encoding='utf-8')
+        write_whole(out_dir / 'splits' / f'{split}.txt', f'{video_id}\n')
         rows.append(
             dict(
                 lab_id=session.name,
                 video_id=video_id,
                 frames_per_second=session.fps,
-                pix_per_cm_approx=session.pixels_per_cm,
+                pix_per_cm_approx=pixels_per_cm,
                 video_width_pix=width_px,
                 video_height_pix=height_px,
                 arena_width_cm='',
                 arena_height_cm='',
                 body_parts_tracked=json.dumps(tracks.body_parts),
-                behaviors_labeled=json.dumps([f'all,all,{name}' for name in sorted({name for *_, name in events})]),
+                behaviors_labeled=json.dumps([f'all,all,{name}' for name in classes]),
             )
         )
     both = ''.join(f'{session.name}_{split}\n' for split in _SPLITS[:2])
-    (out_dir / 'splits' / 'train_val.txt').write_text(both, encoding='utf-8')
+    write_whole(out_dir / 'splits' / 'train_val.txt', both)
     write_videos(out_dir / 'train.csv', rows)
-    return {split: stop - start for split, start, stop in zip(_SPLITS, cuts, cuts[1:], strict=False)}
+    return ImportedSession(
+        frames={split: stop - start for split, start, stop in zip(_SPLITS, cuts, cuts[1:], strict=False)},
+        events=parts,
+        classes=classes,
+        unseen=tuple(name for name in intervals.behaviors if name not in classes),
+        num_mice=len(tracks.individuals),
+    )

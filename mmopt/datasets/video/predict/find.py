@@ -100,12 +100,14 @@ def drive_of_files(videos: Mapping[str, Path], views: Sequence[str], keypoints: 
         The recording.
 
     Raises:
-        UserError: If a view is unknown or missing.
+        UserError: If a view is unknown or missing, or a file is not there.
     """
     if unknown := [view for view in videos if view not in views]:
         raise UserError(f'There is no view {unknown[0]!r}: the model sees {", ".join(views)}.')
     if missing := [view for view in views if view not in videos]:
         raise UserError(f'The view {missing[0]!r} is not named: the model sees {", ".join(views)}.')
+    if absent := [f'{view}={file}' for view, file in videos.items() if not file.is_file()]:
+        raise UserError(f'--view {absent[0]}: there is no such file.')
     first = videos[views[0]]
     return _found(FilmedDrive(first, first.stem, videos, keypoints=keypoints), first.name)
 
@@ -147,10 +149,16 @@ def _walk(named: Path) -> Iterator[tuple[Path, list[str]]]:
 
 def _called(folder: Path, named: Path) -> str:
     """Return the short name: its last two folders in a data root, else the path below what was named."""
-    if 'videos_split' in folder.parts[-3:] or 'keypoints' in folder.parts[-3:]:
-        return '/'.join(folder.parts[-2:])
+    if _data_root(folder, 'videos_split') or _data_root(folder, 'keypoints'):
+        return '/'.join(folder.resolve().parts[-2:])
     below = folder.relative_to(named).as_posix()
     return folder.resolve().name if below == '.' else below
+
+
+def _data_root(folder: Path, kind: str) -> Path | None:
+    """Return the data root that a folder belongs to as ``<kind>/<person>/<environment>``."""
+    parents = folder.resolve().parents
+    return parents[2] if len(parents) > 2 and parents[1].name == kind else None
 
 
 def _walk_films(named: Path, views: Sequence[str], keypoints: Path | None) -> Iterator[FoundSource]:
@@ -159,7 +167,7 @@ def _walk_films(named: Path, views: Sequence[str], keypoints: Path | None) -> It
         videos = {view: by_stem[view.lower()] for view in views if view.lower() in by_stem}
         if videos:
             name = _called(folder, named)
-            root = folder.parents[2] if len(folder.parts) > 3 and folder.parts[-3] == 'videos_split' else None
+            root = _data_root(folder, 'videos_split')
             index = None if root is None else root / 'index' / name
             yield _found(FilmedDrive(folder, name, videos, index, _keypoints_of(folder, name, root, keypoints)), name)
 
@@ -176,8 +184,8 @@ def _walk_keypoints(named: Path, views: Sequence[str]) -> Iterator[FoundSource]:
         if any(_KEYPOINTS.fullmatch(name) for name in names):
             name = _called(folder, named)
             videos: dict[str, Path] = {}
-            if len(folder.parts) > 3 and folder.parts[-3] == 'keypoints':
-                film = folder.parents[2] / 'videos_split' / name / f'{views[0]}.mp4'
+            if (root := _data_root(folder, 'keypoints')) is not None:
+                film = root / 'videos_split' / name / f'{views[0]}.mp4'
                 videos = {views[0]: film} if film.is_file() else {}
             yield _found(FilmedDrive(folder, name, videos, keypoints=folder), name)
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +20,8 @@ from mmopt.datasets.video.layout import (
     read_segments,
 )
 from mmopt.utils.errors import DataError, UserError
+from mmopt.utils.parallel import run_jobs
+from mmopt.utils.whole_file import write_whole
 
 __all__ = ['Report', 'group_folds', 'prepare']
 
@@ -117,7 +118,7 @@ def prepare(
         views: Cameras that every recording must have.
         first_frame: Number that the label files give to a video's first frame.
         skip_missing: Leave out recordings with missing or broken files instead of stopping.
-        num_workers: Videos that are read at the same time.
+        num_workers: Processes that read videos; 0 or 1 works in this one. A video that has an index is not read again.
 
     Returns:
         The report.
@@ -130,14 +131,17 @@ def prepare(
     root = Path(root)
     recordings, ranges, report = find_recordings(root), read_ranges(root), Report()
     kept: list[Recording] = []
-    with ThreadPoolExecutor(max(num_workers, 1)) as threads:
-        for recording in recordings:
-            try:
-                _check(recording, ranges.get(recording.name), views, first_frame, threads, report)
-            except (DataError, FileNotFoundError) as error:
-                report.skipped[recording.name] = str(error)
-                continue
-            kept.append(recording)
+    jobs = [(recording, view) for recording in recordings for view in views]
+    broken = dict(run_jobs(_index, jobs, num_workers if num_workers > 1 else 0, unit='video', desc='videos'))
+    for recording in recordings:
+        try:
+            if texts := [text for view in views if (text := broken[recording.name, view])]:
+                raise DataError(texts[0])
+            _check(recording, ranges.get(recording.name), views, first_frame, report)
+        except (DataError, FileNotFoundError) as error:
+            report.skipped[recording.name] = str(error)
+            continue
+        kept.append(recording)
     if report.skipped and not (skip_missing and kept):
         problems = list(report.skipped.values())
         more = f'\n... and {len(problems) - _SHOWN} more' if len(problems) > _SHOWN else ''
@@ -150,25 +154,31 @@ def prepare(
     for recording in kept:
         sizes[recording.person] += report.segments[recording.name]
     report.folds = group_folds(sizes, num_folds)
-    (root / 'splits').mkdir(exist_ok=True)
     for number, persons in enumerate(report.folds):
         for split in ('train', 'val'):
             names = [r.name for r in kept if (r.person in persons) == (split == 'val')]
             path = root / 'splits' / f'fold_{number}_{split}.txt'
-            path.write_text(''.join(f'{name}\n' for name in names), encoding='utf-8')
+            write_whole(path, ''.join(f'{name}\n' for name in names))
     return report
 
 
-def _index(recording: Recording, view: str) -> FrameIndex:
-    path = recording.video_path(view)
-    index = FrameIndex.scan(path)
-    reader = VideoReader(path, index)
+def _index(recording: Recording, view: str) -> tuple[tuple[str, str], str]:
+    """Index a video that has no index yet; returns which it is and what is wrong with it."""
+    path, stored = recording.video_path(view), recording.index_path(view)
+    which = recording.name, view
     try:
-        reader.read([0, len(reader) - 1])
-    finally:
-        reader.close()
-    index.save(recording.index_path(view))
-    return index
+        if FrameIndex.load(path, stored) is not None:
+            return which, ''
+        index = FrameIndex.scan(path)
+        reader = VideoReader(path, index)
+        try:
+            reader.read([0, len(reader) - 1])
+        finally:
+            reader.close()
+        index.save(stored)
+    except (DataError, FileNotFoundError) as error:
+        return which, str(error)
+    return which, ''
 
 
 def _check(
@@ -176,11 +186,10 @@ def _check(
     span: tuple[int, int] | None,
     views: Sequence[str],
     first_frame: int,
-    threads: ThreadPoolExecutor,
     report: Report,
 ) -> None:
     segments = read_segments(recording.label_path, DRIVER_ACTIONS, first_frame)
-    indices = list(threads.map(lambda view: _index(recording, view), views))
+    indices = [FrameIndex.of(recording.video_path(view), recording.index_path(view)) for view in views]
     num_frames = len(indices[0].pts_N)
     if not len(segments):
         raise DataError(f'{recording.label_path}: no segment is labeled.')

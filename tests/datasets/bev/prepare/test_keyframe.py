@@ -97,7 +97,7 @@ def test_what_is_wrong_in_a_key_frame_is_named(folder):
     with pytest.raises(DataError, match=r"unknown category 'tank'; known: car, truck, .* null for no class"):
         keyframe_views(folder, None, ('train',))
     change(folder, boxes=[], lidar2ego=[[1, 0], [0, 1]])
-    with pytest.raises(DataError, match=r'must be 4x4, one is \(2, 2\)'):
+    with pytest.raises(DataError, match=r'in the place of 4x4 finite numbers'):
         keyframe_views(folder, None, ('train',))
 
 

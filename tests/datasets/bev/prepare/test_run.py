@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -272,3 +273,29 @@ def test_a_map_expansion_before_1_3_is_refused(make_root, tmp_path):
         path.write_text(path.read_text().replace('"version": "1.3"', '"version": "1.2"'))
     with pytest.raises(UserError, match=r'the map expansion is of version 1.2, 1.3 is needed. Download'):
         prepare(Options(source=root, out=tmp_path / 'old'), say=lambda line: None)
+
+
+@pytest.mark.parametrize('size', [0, 20 * 100])
+def test_an_empty_or_cut_sweep_is_refused_or_left_out_and_counted(make_root, tmp_path, size):
+    scenes = ('scene-0061', 'scene-0103', 'scene-0553')
+    root = make_root(scenes)
+    sweep = root / 'samples' / 'LIDAR_TOP' / 'scene-0061.pcd.bin'
+    sweep.write_bytes(sweep.read_bytes()[:size])
+    split = tmp_path / 'split.json'
+    split.write_text(json.dumps(dict(train=list(scenes[:2]), val=[scenes[2]])))
+    options = Options(source=root, out=tmp_path / 'out', split_file=split, num_workers=0, num_previews=0)
+    with pytest.raises(DataError, match=rf'scene-0061.pcd.bin: {size} bytes, .* empty or cut off \(1 of 3 are\)'):
+        prepare(options, say=lambda text: None)
+    summary = prepare(replace(options, skip_missing=True), say=lambda text: None)
+    assert summary.num_images == dict(train=1, val=1)
+    assert '1 samples are left out: their LiDAR sweep is empty or cut off.' in summary.notes
+
+
+def test_samples_of_which_no_cell_counts_are_counted(make_root, tmp_path):
+    root = make_root()
+    for path in (root / 'samples' / 'LIDAR_TOP').iterdir():  # all returns lie behind the camera
+        numbers = np.fromfile(path, np.float32).reshape(-1, 5)
+        numbers[:, 1] = -5
+        numbers.tofile(path)
+    summary = prepare(Options(source=root, out=tmp_path / 'out', num_workers=0, num_previews=0), say=lambda text: None)
+    assert [note for note in summary.notes if 'no cell that counts' in note]

@@ -135,3 +135,78 @@ def test_the_version_is_found_or_asked_for(make_root):
 def test_a_folder_that_is_no_nuscenes_says_so(tmp_path):
     with pytest.raises(DataNotFoundError, match='neither a nuScenes folder .* nor a key frame'):
         find_version(tmp_path, None)
+
+
+def change(root, table: str, edit) -> None:
+    path = root / 'v1.0-mini' / f'{table}.json'
+    records = json.loads(path.read_text())
+    edit(records)
+    path.write_text(json.dumps(records))
+
+
+def read(root, with_lidar: bool = False, say=lambda text: None):
+    return nuscenes_views(root, 'v1.0-mini', SPLIT, ['CAM_FRONT'], with_lidar, say)
+
+
+@pytest.mark.parametrize(
+    'broken',
+    [
+        dict(size=[float('nan'), 4, 1.5]),
+        dict(size=[0, 4, 1.5]),
+        dict(size=None),
+        dict(rotation=[0, 0, 0, 0]),
+        dict(rotation=None),
+        dict(translation=[1, None, 2]),
+    ],
+)
+def test_boxes_without_place_size_or_rotation_are_left_out_and_counted(make_root, broken):
+    root, said = make_root(), []
+    change(root, 'sample_annotation', lambda records: records[0].update(broken))
+    (view,) = read(root, say=said.append)
+    assert len(view.boxes) == 2
+    assert said == ['1 boxes of sample_annotation.json have no finite place, no size or no rotation: left out.']
+
+
+@pytest.mark.parametrize(
+    ('table', 'broken', 'message'),
+    [
+        ('ego_pose', dict(rotation=[0, 0, 0, 0]), r'ego_pose.json: ego: the rotation \[0, 0, 0, 0\] has no length'),
+        ('ego_pose', dict(translation=None), 'ego_pose.json: ego: None in the place of 3 finite numbers'),
+        ('calibrated_sensor', dict(rotation=None), 'cs-CAM_FRONT: None in the place of 4 finite numbers'),
+        ('calibrated_sensor', dict(camera_intrinsic=[]), r'camera matrix: \[\] in the place of 3x3 finite numbers'),
+        (
+            'calibrated_sensor',
+            dict(camera_intrinsic=[[0.0, 0, 1], [0, 0, 1], [0, 0, 1]]),
+            'cs-CAM_FRONT: camera matrix: .* has no focal length',
+        ),
+        ('sample_data', dict(width=None), 'CAM_FRONT-scene-0061: a picture of None x 900 pixels'),
+    ],
+)
+def test_a_pose_a_camera_matrix_or_a_size_that_is_none_is_refused_with_its_token(make_root, table, broken, message):
+    root = make_root()
+    change(root, table, lambda records: records[0].update(broken))
+    with pytest.raises(DataError, match=message):
+        read(root)
+
+
+def test_what_is_broken_about_a_sensor_that_nobody_asks_for_does_not_matter(make_root):
+    root = make_root()
+    change(root, 'calibrated_sensor', lambda records: records[1].update(rotation=None, camera_intrinsic=None))
+    assert len(read(root)) == 1
+
+
+def test_outlines_of_two_nodes_or_without_numbers_are_left_out_and_counted(make_root):
+    root, said = make_root(), []
+    path = root / 'maps' / 'expansion' / 'boston-seaport.json'
+    tables = json.loads(path.read_text())
+    crossing = next(p for p in tables['polygon'] if p['token'] == tables['ped_crossing'][0]['polygon_token'])
+    del crossing['exterior_node_tokens'][2:]
+    walkway = next(p for p in tables['polygon'] if p['token'] == tables['walkway'][0]['polygon_token'])
+    next(n for n in tables['node'] if n['token'] == walkway['exterior_node_tokens'][0])['x'] = None
+    path.write_text(json.dumps(tables))
+    (view,) = read(root, say=said.append)
+    assert said == [f'{path}: 2 outlines of fewer than three nodes or without numbers have no area: left out.']
+    bits_ZX = make_label(view, 'none')
+    assert bit(bits_ZX, 0).any()
+    assert not bit(bits_ZX, 1).any()
+    assert not bit(bits_ZX, 2).any()

@@ -171,3 +171,32 @@ def test_texts_that_once_failed_are_read(shared_dir, name):
     ends = [stop for _, stop, _ in found.events[:-1]]
     assert found.events[0][0] == 0
     assert ends == [start for start, *_ in found.events[1:]]
+
+
+def test_a_table_of_intervals_is_read_as_intervals(tmp_path):
+    path = tmp_path / 'a.csv'
+    path.write_text(
+        'agent_id,target_id,action,start_frame,stop_frame\nmouse1,mouse2,sniff,0,10\nmouse1,self,rear,20,30\n'
+    )
+    assert read_annotations(path, 25.0).events == ((0, 10, 'sniff'), (20, 30, 'rear'))
+    path.write_text('action,start_frame,stop_frame\nsniff,0.5,10\n')
+    with pytest.raises(DataError, match=r'a.csv:2: start_frame and stop_frame: 0.5 and 10 are no frames'):
+        read_annotations(path, 25.0)
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('start,end,label\n0,10,sniff\n', 'has the columns start and end, so its rows are intervals'),
+        ('frame,behavior\n0,sniff\n5,sniff\n', r'a.csv:3: frame 5 follows frame 0: labels need one row for every'),
+    ],
+)
+def test_rows_that_are_not_one_per_frame_are_not_counted_as_frames(tmp_path, text, message):
+    (tmp_path / 'a.csv').write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_annotations(tmp_path / 'a.csv', 25.0)
+
+
+def test_columns_of_true_and_false_are_labels(tmp_path):
+    (tmp_path / 'a.csv').write_text('frame,sniff,mount\n0,True,False\n1,False,True\n')
+    assert read_annotations(tmp_path / 'a.csv', 25.0).events == ((0, 1, 'sniff'), (1, 2, 'mount'))

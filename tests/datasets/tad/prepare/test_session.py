@@ -88,7 +88,7 @@ def test_a_broken_row_of_tracks_names_the_line(write):
 def test_a_session_becomes_three_videos_that_share_no_frame(write, tmp_path):
     pose = 'scorer,n,n\nbodyparts,top,top\ncoords,x,y\n' + ''.join(f'{t},{t + 30},{t % 5 + 7}\n' for t in range(12))
     session = Session(write('p.csv', pose), write('a.txt', ANNOTATION), fps=25.0, pixels_per_cm=10.0)
-    assert import_session(session, tmp_path / 'out') == dict(train=4, val=4, test=4)
+    assert import_session(session, tmp_path / 'out').frames == dict(train=4, val=4, test=4)
     train, val, _ = read_videos(tmp_path / 'out' / 'train.csv')
     assert train.labeled == ((-1, -1, 'base'), (-1, -1, 'social'))
     assert (val.fps, val.size_px) == (25.0, (12.0, 5.0))

@@ -1,0 +1,1 @@
+"""Published weights of other code, renamed to the names of our models."""
