@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 # What of the CPU oneDNN and torch's own kernels use: AVX2 alone, so no AVX512 and no bf16 arithmetic.
 AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
 
-.PHONY: train test test-avx2 test-slow test-gpu coverage lint format env clean help
+.PHONY: train test test-avx2 test-slow test-gpu coverage docs lint format env clean help
 help:  ## show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -40,6 +40,9 @@ lint: $(STAMP)  ## style, docstrings, layers and types
 	$(BIN)/lint-imports
 	$(MYPY) --python-executable $(BIN)/python
 
+docs: $(STAMP)  ## build the docs as a site into site/; every warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
 format: $(STAMP)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -51,4 +54,4 @@ $(STAMP): setup.py pyproject.toml $(wildcard requirements/*.txt)
 	@touch $@
 
 clean:  ## remove the environment and caches
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis htmlcov .coverage .coverage.* *.egg-info
+	rm -rf $(VENV) site .pytest_cache .ruff_cache .mypy_cache .hypothesis htmlcov .coverage .coverage.* *.egg-info

@@ -108,6 +108,9 @@ def predict_into(
     out, options = Path(out), options or Options(**more)
     if options.confidence is not None and not 0 <= options.confidence <= 1:
         raise UserError(f'--conf must be between 0 and 1, got {options.confidence:g}.')
+    kind = predictor.dataset.result_type
+    if options.confidence is not None and kind.above is Result.above:
+        raise UserError(f'--conf {options.confidence:g}: nothing of {kind.task} is left out by its confidence.')
     if options.fps is not None and options.fps <= 0:
         raise UserError(f'--fps must be above 0, got {options.fps:g}.')
     plan = Plan(predictor.dataset.result_type, options.formats, options.show_every)
@@ -123,6 +126,7 @@ def predict_into(
     manifest = _describe(predictor, sources, plan.names, options)
     with ExitStack() as stack:
         how = predictor.how(cut, options.fps, options.events)
+        stack.callback(how.open_film.close)
         items = predictor.list_items(sources, without=out, how=how)
         if items.live is not None:
             stack.callback(items.live.close)
@@ -268,7 +272,7 @@ class _Run:
                 chosen.gather(records.read(items), self.predictor.classes, self.out / chosen.path)
         listed = self.skipped.listed()
         _write(self.out, self.manifest | dict(complete=True, num_predicted=num_before + num_new, skipped=listed))
-        files = [chosen.path for chosen in plan.formats.values() if chosen is not plan.film or self.films]
+        files = plan.files(has_pictures=items.has_pictures, has_films=bool(items.films))
         return Predicted(
             num_new,
             num_before,
@@ -292,7 +296,7 @@ def _describe(predictor: Predictor, sources: Sequence[str], formats: Sequence[st
         batch=predictor.batch_size.size if predictor.batch_size.is_fixed else 'auto',
         confidence=options.confidence,
         film={key: getattr(options, key) for key in ('start', 'end', 'step', 'fps')},
-        source_options=json.loads(json.dumps(plain(predictor.source_options), default=str)),
+        source_options={name: _told(value) for name, value in predictor.source_options.items()},
         formats=list(formats),
         sources=[str(source) for source in sources],
         versions=dict(
@@ -304,6 +308,13 @@ def _describe(predictor: Predictor, sources: Sequence[str], formats: Sequence[st
             python=platform.python_version(),
         ),
     )
+
+
+def _told(value: Any) -> Any:
+    """Return what the manifest says of an option; of a file its content, too: another one gives other predictions."""
+    if isinstance(value, str | Path) and Path(value).is_file():
+        return f'{value} (SHA-256 {_digest(str(value))})'
+    return json.loads(json.dumps(plain(value), default=str))
 
 
 def _digest(checkpoint: str) -> str:

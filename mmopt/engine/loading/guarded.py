@@ -10,6 +10,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_in
 from mmopt.structures import Substitute, describe_samples
 from mmopt.utils.errors import DataError
 from mmopt.utils.numbers import is_whole
-from mmopt.utils.seeding import SampleIndex, generators_kept, seed_globals
+from mmopt.utils.seeding import SampleIndex, generators_aside, seed_globals
 from mmopt.utils.user_code import place_in_user_code
 
 __all__ = ['GuardedLoader', 'innermost']
@@ -157,7 +158,7 @@ class _GuardedDataset:
 
     def _keeping_generators(self) -> AbstractContextManager:
         # In the process that trains, dropout draws from the same generators.
-        return generators_kept() if self._draws and get_worker_info() is None else nullcontext()
+        return generators_aside() if self._draws and get_worker_info() is None else nullcontext()
 
     def __getitems__(self, indices: Sequence) -> list:
         with self._keeping_generators():
@@ -218,8 +219,10 @@ class _GuardedCollate:
         if not isinstance(samples, list):  # without a batch size: one sample
             return self.collate(samples)
         plain = [sample.sample if isinstance(sample, Substitute) else sample for sample in samples]
-        if self._takes_keys_of_first() and any(_keys(sample) != _keys(plain[0]) for sample in plain):
-            raise DataError(_explain(plain) or 'Samples of a batch have unequal keys.')
+        if self._takes_keys_of_first:
+            keys = _keys(plain[0])
+            if any(_keys(sample) != keys for sample in plain):
+                raise DataError(_explain(plain) or 'Samples of a batch have unequal keys.')
         try:
             return self.collate(samples)
         except Exception as error:
@@ -228,6 +231,7 @@ class _GuardedCollate:
                 raise
             raise DataError(text) from error
 
+    @cached_property
     def _takes_keys_of_first(self) -> bool:
         """Whether keys that only later samples have would be dropped in silence."""
         collate: Any = self.collate
@@ -237,7 +241,8 @@ class _GuardedCollate:
 
 
 def _keys(sample: Any) -> Any:
-    return sample.keys() if isinstance(sample, Mapping) else None
+    # Of a dict the class says it at once; asking for a Mapping takes an abstract base class.
+    return sample.keys() if type(sample) is dict or isinstance(sample, Mapping) else None
 
 
 def _explain(samples: Sequence[Any]) -> str | None:

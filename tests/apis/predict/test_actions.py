@@ -110,6 +110,16 @@ def test_a_window_is_predicted_as_a_segment_of_it_is(actions, drive, tmp_path):
     ]
 
 
+def test_another_table_of_segments_does_not_go_on(actions, drive, tmp_path):
+    table, out = tmp_path / 'spans.csv', tmp_path / 'out'
+    table.write_text('start_frame,stop_frame\n8,24\n')
+    write_into(predict(actions, segments=table), [str(drive)], out, formats=['json'])
+    assert write_into(predict(actions, segments=table), [str(drive)], out, formats=['json']).num_before == 1
+    table.write_text('start_frame,stop_frame\n9,24\n')
+    with pytest.raises(UserError, match='holds predictions of another source_options'):
+        write_into(predict(actions, segments=table), [str(drive)], out, formats=['json'])
+
+
 def test_every_way_to_name_the_views_gives_the_same(actions, drive, tmp_path):
     expected = first(predict(actions), drive).to_json()
     views = {view: tmp_path / f'{number}.mp4' for number, view in enumerate(('left', 'front', 'right'))}

@@ -216,6 +216,11 @@ def test_a_wrong_matrix_is_one_line(maps, predictor, matrix, pictures, tmp_path)
         list(predict(maps, calib=calib)(str(pictures / 'bild 1.2.jpg')))
 
 
+def test_a_confidence_without_effect_is_refused(maps, predictor, tmp_path):
+    with pytest.raises(UserError, match="--conf 0.5: nothing of bird's-eye-view segmentation is left out"):
+        write_into(predictor, maps.pictures, tmp_path / 'out', confidence=0.5)
+
+
 def test_a_matrix_far_off_the_middle_is_said_once(maps, matrix, pictures, caplog):
     list(predict(maps, intrinsics=f'250,250,{0.7 * 320},90')(str(pictures)))
     assert caplog.text.count('far from the middle of 320x180: a matrix of another size needs') == 1

@@ -32,7 +32,7 @@ class BEVResult(Result):
         load: Reads the picture.
     """
 
-    task = 'bird-eye-view segmentation'
+    task = "bird's-eye-view segmentation"
 
     def __init__(
         self,

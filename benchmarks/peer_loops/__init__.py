@@ -1,0 +1,1 @@
+"""The same training, written for every trainer as its own documentation advises."""
