@@ -37,6 +37,8 @@ def example_batch(
     Raises:
         UserError: If there is neither a size nor a data set.
     """
+    kind: Any
+    part: Mapping[str, Any]
     kind, part = example_dataset(section) if section else (None, {})
     known = (part.get('metainfo') or {}).get('classes') or getattr(kind, 'METAINFO', {}).get('classes') or []
     if input_size is not None:
