@@ -264,8 +264,9 @@ class Bench:
         found = self.folder / 'found'
         results = json.loads((found / 'results.json').read_text(encoding='utf-8'))
         fields = ', '.join(name for name in results[0]['sample'] if name.startswith('pred_'))
-        endings = sorted({path.suffix[1:] for path in found.rglob('*') if path.is_file()} - {'jsonl'})
-        return f'{len(results)} pictures, {fields} as {", ".join(endings)}'
+        formats = json.loads((found / 'predictions.json').read_text(encoding='utf-8'))['formats']
+        formats = [name for name in formats if name != 'mp4']  # of films
+        return f'{len(results)} pictures, {fields} as {", ".join(formats)}'
 
     def export(self) -> str:
         return self.tool('export', self.whole or '', '--out', 'model.onnx').strip().splitlines()[-1]
@@ -339,10 +340,8 @@ def markdown(results: Mapping[str, Mapping[str, Any]], machine: str, command: st
     for name in CHECKS[:-1]:
         if not any(name in one for one in results.values()):
             continue
-        cells = [
-            str(one[name]['result']) if one[name]['ok'] else f'**failed**: {one[name]["result"]}'
-            for one in results.values()
-        ]
+        found = [one.get(name, dict(ok=True, result='-')) for one in results.values()]
+        cells = [str(one['result']) if one['ok'] else f'**failed**: {one["result"]}' for one in found]
         lines.append(f'| {name} | {" | ".join(cells)} |')
     timed = any('step_time' in one for one in results.values())
     for key, label in (('step_s', 'step time'), ('iter_s', 'iteration time')) if timed else ():

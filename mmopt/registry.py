@@ -139,7 +139,12 @@ class Node(Registry):
             if not registry._imported and not registry._locations and registry.scope in MODULE2PACKAGE:
                 # MMEngine imports it, too, and where that fails says only that a type is not known.
                 import_module(f'{registry.scope}.utils')
-            registry.import_from_location()
+            try:
+                registry.import_from_location()
+            except ModuleNotFoundError as error:
+                # It names a module that is not there, as MMAction2's registry of functions does.
+                if error.name not in registry._locations:
+                    raise
             if name in registry.module_dict:
                 return registry.module_dict[name]
             registry = registry.parent

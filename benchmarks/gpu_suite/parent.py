@@ -63,7 +63,13 @@ def main(argv: Sequence[str] | None = None, *, script: Path) -> int:
             command = [sys.executable, str(script), '--step', 'prepare', '--out', str(args.out), '--scratch', scratch]
             command += ['--cpu-rehearsal'] if args.cpu_rehearsal else []
             return subprocess.run(command, env=environ, cwd=REPO).returncode
-        return Suite(args, script, Path(scratch), environ).run()
+        # Told to end, the suite takes its steps along: they are sessions of their own.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        suite = Suite(args, script, Path(scratch), environ)
+        try:
+            return suite.run()
+        finally:
+            suite.kill_all()
 
 
 def environment(scratch: Path, args: argparse.Namespace) -> dict[str, str]:
@@ -111,6 +117,7 @@ class Suite:
         self.args, self.script, self.scratch, self.environ = args, script, scratch, environ
         self.steps = choose(args.steps, args.skip)
         self.end = time.monotonic() + 60 * args.minutes
+        self._begun: list[subprocess.Popen] = []
         facts = dict(minutes=args.minutes, rehearsal=args.cpu_rehearsal, python=sys.version.split()[0])
         self.results = Results(args.out, self.steps, facts)
         if args.estimates and args.estimates.resolve() != (args.out / 'estimates.json').resolve():
@@ -133,8 +140,6 @@ class Suite:
             slower = _REHEARSAL_SLOWER if self.args.cpu_rehearsal else 1
             self._run_step(step, min(slower * step.limit_s, left))
             self.results.write_logs()
-        if background is not None:
-            _kill(background)
         for name in self.results.drop_large_files():
             print(f'{name}: left out, larger than a file may be', file=sys.stderr)
         print(self.results.table_for_terminal())
@@ -156,7 +161,7 @@ class Suite:
         if self.args.estimates:
             command += ['--estimates', str(self.args.estimates)]
         with self.results.logs[label].open('wb') as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 command,
                 env={**self.environ, **(variables or {})},
                 cwd=REPO,
@@ -165,6 +170,14 @@ class Suite:
                 text=True,
                 start_new_session=True,
             )
+        self._begun.append(process)
+        return process
+
+    def kill_all(self) -> None:
+        """Kill what still runs."""
+        for process in self._begun:
+            if process.poll() is None:
+                _kill(process)
 
     def _run_step(self, step: PlannedStep, limit_s: float) -> None:
         entry = self.results.step(step.name)

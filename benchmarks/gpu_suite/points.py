@@ -27,7 +27,8 @@ def memory_points(task: str, *, tiny: bool) -> Iterator[dict[str, Any]]:
     for precision in precisions:
         for batch_size in batches:
             for checkpointing in kinds:
-                optimizer = ('AdamW', 'SGD')[number % 2]
+                # Each optimizer with each of the others: whole turns would pair it with one checkpointing.
+                optimizer = ('AdamW', 'SGD')[(number + number // 2) % 2]
                 number += 1
                 yield dict(
                     config=TASKS[task].config(tiny=tiny),

@@ -232,7 +232,7 @@ def _place_points(inverse_B33: Tensor, geometry: BevGeometry, *, has_skew: bool)
     _, in_y = _cell_index(coordinate(1, vd_MH), geometry.y_bound, geometry.exact_reference)
 
     num_z, num_x = geometry.grid_size
-    batch_size = len(inverse_B33)
+    batch_size = inverse_B33.shape[0]
     sample = torch.arange(batch_size, device=device).view(-1, 1, 1, 1)
     cell = torch.where(in_x & in_z, (sample * num_z + row) * num_x + column, batch_size * num_z * num_x)
     if not has_skew:

@@ -29,7 +29,7 @@ __all__ = [
 _GLOBAL = 0x5851F42D4C957F2D
 _WORD = 0xFFFFFFFFFFFFFFFF
 # Of the C class: random.seed asks for four types first, which takes longer than the seeding.
-_SEED_PYTHON = super(random.Random, random._inst).seed  # type: ignore[attr-defined]
+_SEED_PYTHON = super(random.Random, random._inst).seed
 _SPARES: list[np.random.MT19937] = []
 
 

@@ -126,7 +126,7 @@ def test_an_installed_package_trains_tests_and_estimates_in_an_empty_environment
     def mmopt_command(*arguments: str) -> str:
         done = subprocess.run(
             [empty_environment / 'mmopt', *arguments],
-            cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600,
+            cwd=tmp_path, env=env, capture_output=True, text=True, timeout=1800,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

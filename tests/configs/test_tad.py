@@ -39,7 +39,7 @@ def test_the_model_fits_what_the_pipeline_makes(path, split):
 
 
 def test_the_ablation_changes_the_inputs_and_nothing_else():
-    table = load_table(REPO / 'benchmarks' / 'tables' / 'tad_motion.py', root=REPO)
+    table = load_table(REPO / 'benchmarks' / 'tables' / 'tad_motion.py')
     for without, full in zip(table.settings[::2], table.settings[1::2], strict=True):
         with_motion, positions = (load_config(cell.config, options=cell.options) for cell in (full, without))
         for split in ('train', 'val', 'test'):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.hooks import EMAHook, IterTimerHook, ParamSchedulerHook
 from mmengine.registry import DefaultScope, Registry, root
 
@@ -20,7 +21,7 @@ from mmopt.engine.logging.log_processor import LogProcessor
 from mmopt.engine.loops.epoch_loop import EpochBasedTrainLoop
 from mmopt.engine.loops.evaluation_loops import ValLoop
 from mmopt.engine.optim import AmpOptimWrapper, OptimWrapper
-from mmopt.registry import DATA_SAMPLERS, DATASETS, HOOKS, LOOPS, MODELS, is_known_scope
+from mmopt.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS, HOOKS, LOOPS, MODELS, is_known_scope
 from mmopt.utils.errors import ConfigWarning, UserError
 from tests.conftest import forget_mmengine_globals
 
@@ -31,6 +32,7 @@ from mmengine.registry import Registry
 def node(name):
     return Registry(name, parent=getattr(root, name), scope='speclib', locations=['speclib.parts'])
 
+FUNCTIONS = Registry('function', parent=root.FUNCTIONS, scope='speclib', locations=['speclib.not_there'])
 DATASETS, HOOKS, LOOPS, METRICS, MODELS, OPTIM_WRAPPERS, RUNNERS, TRANSFORMS = map(
     node, ['DATASETS', 'HOOKS', 'LOOPS', 'METRICS', 'MODELS', 'OPTIM_WRAPPERS', 'RUNNERS', 'TRANSFORMS']
 )
@@ -358,6 +360,12 @@ def test_half_precision_is_asked_for_by_the_name_of_mmengine(tmp_path):
     runner = build(spec_config(tmp_path, optim_wrapper=wrapper))
     runner.train()
     assert type(runner.optim_wrapper) is AmpOptimWrapper
+
+
+def test_a_registry_of_a_library_may_name_a_module_that_is_not_there():
+    with DefaultScope.overwrite_default_scope('speclib'):
+        assert FUNCTIONS.get('pseudo_collate') is pseudo_collate
+        assert FUNCTIONS.get('nobody_has_this') is None
 
 
 def test_a_scope_that_nobody_knows_is_one_warning_with_the_nearest_name(tmp_path):

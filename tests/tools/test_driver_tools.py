@@ -35,13 +35,13 @@ def test_drivers_are_made_prepared_looked_at_and_trained(tool, capsys):
 
 
 def test_the_table_of_layouts_names_configs_that_exist():
-    table = load_table(REPO / 'benchmarks' / 'tables' / 'video_layout.py', root=REPO)
+    table = load_table(REPO / 'benchmarks' / 'tables' / 'video_layout.py')
     assert len({setting.config for setting in table.settings}) == 3
     assert all((REPO / setting.config).is_file() for setting in table.settings)
 
 
 def test_the_table_of_the_memory_guide_names_configs_and_options_that_exist():
-    table = load_table(REPO / 'benchmarks' / 'tables' / 'video.py', demo=True, root=REPO)
+    table = load_table(REPO / 'benchmarks' / 'tables' / 'video.py', demo=True)
     by_name = {setting.name: setting for setting in table.settings}
     assert table.settings[0].claimed['memory_gib'] == (14.0, 14.0)
     assert 'data.val.img_size=112' in by_name['112 pixels'].options

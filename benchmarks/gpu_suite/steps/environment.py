@@ -53,6 +53,8 @@ def _imports(step: Step) -> None:
 
     failed, absent = {}, {}
     for module in pkgutil.walk_packages(mmopt.__path__, 'mmopt.'):
+        if module.name.endswith('.__main__'):  # a program
+            continue
         try:
             importlib.import_module(module.name)
         except ModuleNotFoundError as error:

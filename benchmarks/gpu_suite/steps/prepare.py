@@ -20,23 +20,21 @@ def run(step: Step) -> None:
     step.out.mkdir(parents=True, exist_ok=True)
     found: dict[str, dict] = {}
     for task in FIVE:
-        points = list(memory_points(task, tiny=step.tiny))
-        for optimizer in dict.fromkeys(point['optimizer'] for point in points):
-            chosen = [point for point in points if point['optimizer'] == optimizer]
-            asked = {
-                name: list(dict.fromkeys(p[name] for p in chosen))
-                for name in ('batch_size', 'precision', 'checkpointing')
-            }
+        groups: dict[tuple, list[str]] = {}
+        for point in memory_points(task, tiny=step.tiny):
+            key = (point['config'], point['batch_size'], point['checkpointing'], point['optimizer'])
+            groups.setdefault(key, []).append(point['precision'])
+        for (config, batch_size, checkpointing, optimizer), precisions in groups.items():
             report = estimate_memory(
-                chosen[0]['config'],
-                batch_sizes=asked['batch_size'],
-                precisions=asked['precision'],
-                checkpointings=asked['checkpointing'],
+                config,
+                batch_sizes=[batch_size],
+                precisions=precisions,
+                checkpointings=[checkpointing],
                 optimizer=optimizer,
                 gpu=parse_gpu(CARD).gpu,
             )
             for case in report.cases:
-                key = point_key(dict(case, config=chosen[0]['config'], optimizer=optimizer))
+                key = point_key(dict(case, config=config, optimizer=optimizer))
                 found[key] = {
                     name: case[name]
                     for name in ('allocated', 'reserved', 'reserved_low', 'reserved_high', 'prefetched')

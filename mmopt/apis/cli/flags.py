@@ -55,7 +55,7 @@ def answer_foreign_flags(parser: argparse.ArgumentParser) -> None:
         flags = [item.partition('=')[0] for item in given if item.startswith('--')]
         unknown = [flag for flag in flags if not any(name.startswith(flag) for name in parser._option_string_actions)]
         remedies = [f'{flag}: {remedy}' for flag in unknown if (remedy := _remedy(flag, given))]
-        return fail('; '.join([message, *remedies]))
+        fail('; '.join([message, *remedies]))
 
     # Of this parser alone: argparse makes parsers of one class for all.
     vars(parser).update(parse_known_args=parse_known_args, error=error)

@@ -188,6 +188,7 @@ class ItemList(Sequence[Item]):
         self._parts = list(parts)
         self.films = [part for part in parts if isinstance(part, Film)]
         self.live = next((film for film in self.films if film.is_live), None)
+        self.has_pictures = any(len(part) > 0 for part in parts if not isinstance(part, Film))
         lengths = [0] if self.live is not None else [len(part) for part in parts]
         self._stops = list(accumulate(lengths))
 

@@ -126,6 +126,7 @@ def predict_into(
     manifest = _describe(predictor, sources, plan.names, options)
     with ExitStack() as stack:
         how = predictor.how(cut, options.fps, options.events)
+        stack.callback(how.open_film.close)
         items = predictor.list_items(sources, without=out, how=how)
         if items.live is not None:
             stack.callback(items.live.close)
@@ -271,7 +272,7 @@ class _Run:
                 chosen.gather(records.read(items), self.predictor.classes, self.out / chosen.path)
         listed = self.skipped.listed()
         _write(self.out, self.manifest | dict(complete=True, num_predicted=num_before + num_new, skipped=listed))
-        files = [chosen.path for chosen in plan.formats.values() if chosen is not plan.film or self.films]
+        files = plan.files(has_pictures=items.has_pictures, has_films=bool(items.films))
         return Predicted(
             num_new,
             num_before,

@@ -36,7 +36,8 @@ class Skipped:
     def add_missing(self, film: Film, num_frames: int) -> None:
         """Note that a film was cut off."""
         reason = f'{film.path}: the file is cut off: {num_frames} of the frames that its head promises are not there.'
-        self._reasons.setdefault(film.path, reason)
+        known = self._reasons.get(film.path)
+        self._reasons[film.path] = reason if known is None else f'{reason} {known}'
 
     def listed(self) -> list[dict[str, Any]]:
         """Return file, reason and, of films, the frames as ``first-last`` of each gap."""

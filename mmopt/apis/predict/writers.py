@@ -115,6 +115,13 @@ class Plan:
         self.draws = any(chosen.is_drawing for chosen in self._each) or self.film is not None
         """Whether the pictures are needed beside the results."""
 
+    def files(self, *, has_pictures: bool, has_films: bool) -> list[str]:
+        """Return the paths of what is written, where there are single pictures, films, or both."""
+        left_out = [] if has_pictures else [chosen for chosen in self._each if chosen not in self._of_frames]
+        if self.film is not None and not has_films:
+            left_out.append(self.film)
+        return [chosen.path for chosen in self.formats.values() if chosen not in left_out]
+
     def of(self, item: Item) -> list[Format]:
         """Return the formats that are written of one picture; ``--show-every`` counts its place."""
         is_shown = self._show_every is None or item.place % self._show_every == 0

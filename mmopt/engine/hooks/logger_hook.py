@@ -90,7 +90,7 @@ class LoggerHook(_LoggerHook):
             place = f'epoch {runner.epoch + 1}  {place}'
         previous, self._loss = self._loss, loss_of(scalars)
         left_s = runner.message_hub.runtime_info.get('eta')
-        return dict(short=training_line(place, scalars, previous, left_s))
+        return dict(short=training_line(place, scalars, previous, left_s if is_number(left_s) else None))
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Write the metrics; the terminal shows the one that chooses the best checkpoint, and a few beside it."""

@@ -36,6 +36,7 @@ _NO_READERS = {'prim::device', 'aten::_local_scalar_dense'}
 
 _NUMBER = 'a number read from an activation is 1, a truth value true'
 _SELECTED = 'a mask of activations selects every element'
+_LONGEST = 'a text is as long as the targets of its batch, or as there are time steps'
 
 
 class _Cell:
@@ -126,6 +127,9 @@ class KnownValues:
             if not all_known or operands[0].numel() > MAX_RANDOM or self._compute(func, args, kwargs) is _FAILED:
                 forget(args[0])
             return args[0]
+        if func._schema.name == 'aten::_ctc_loss_backward':
+            # Its targets may stay on the host, which fake mode refuses.
+            return torch.empty_like(args[1])
         try:
             out = func(*args, **kwargs)
         except (DataDependentOutputException, DynamicOutputShapeException):
@@ -239,6 +243,11 @@ class KnownValues:
             return args[0].new_empty(torch.broadcast_shapes(args[0].shape, args[1].shape).numel())
         if name == 'index':
             return func(args[0], self._indices(args[1]))
+        if name == '_ctc_loss':
+            self.assumed[_LONGEST] += 1
+            num_steps, batch = args[0].shape[:2]
+            longest = min(args[1].shape[-1], num_steps)  # the targets are padded, or one behind the other
+            return args[0].new_empty(batch), args[0].new_empty((batch, num_steps, 2 * longest + 1))
         raise NotImplementedError(
             f'{func} gives a size that depends on activations, and the estimator knows no bound for it.'
         )

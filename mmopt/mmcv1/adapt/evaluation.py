@@ -34,7 +34,8 @@ class MMCV1Evaluation(DatasetEvaluateMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence) -> None:
         """Keep one batch of results, or what the data set makes of them."""
-        encode = find_mask_encoder(type(getattr(self.dataset, 'inner', self.dataset)))
+        kind: Any = type(getattr(self.dataset, 'inner', self.dataset))
+        encode = find_mask_encoder(kind)
         if encode is not None:
             data_samples = with_encoded_masks(data_samples, encode)
         if self.format_only or not self.pre_eval or not hasattr(self.dataset, 'pre_eval'):

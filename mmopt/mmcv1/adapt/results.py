@@ -33,7 +33,7 @@ def arrays_of_halves() -> AbstractContextManager:
     return _Float32Arrays() if is_bf16 else nullcontext()
 
 
-def arguments_of_a_test(model_class: type) -> dict[str, bool]:
+def arguments_of_a_test(model_class: Any) -> dict[str, bool]:
     """Return what a repository's own test loop passes to ``forward`` beside the batch.
 
     Args:

@@ -129,8 +129,9 @@ class _Block(nn.Module):
         self.mlp = _Mlp(channels, int(channels * mlp_ratio), act_cfg=act_cfg, drop_rate=drop_rate)
 
     def forward(self, tokens_TC: Tensor, size: tuple[int, int, int]) -> Tensor:
-        batch_size = 1 if torch.compiler.is_exporting() else size[0]
-        layout = window_layout(batch_size, *size[1:], self.window_size, self.shift, tokens_TC.device)
+        # In a graph the batch is open, and the sides are symbols of one value.
+        sides = (1, int(size[1]), int(size[2])) if torch.compiler.is_exporting() else size
+        layout = window_layout(*sides, self.window_size, self.shift, tokens_TC.device)
         tokens_TC = tokens_TC + self.drop_path(self.attn(self.norm1(tokens_TC), layout), size[0])
         return tokens_TC + self.drop_path(self.mlp(self.norm2(tokens_TC)), size[0])
 
@@ -315,12 +316,12 @@ class SwinTransformer(BaseModule):
                     f'SwinTransformer: position_size was given for {self.absolute_pos_embed.shape[1]} patches, the '
                     f'image {tuple(image_BCHW.shape[2:])} has {height}x{width}: give the size of the network input.'
                 )
-            tokens_TC = tokens_TC + self.absolute_pos_embed.expand(len(image_BCHW), -1, -1).reshape_as(tokens_TC)
+            tokens_TC = tokens_TC + self.absolute_pos_embed.expand(image_BCHW.shape[0], -1, -1).reshape_as(tokens_TC)
         tokens_TC = self.pos_drop(tokens_TC)
         outputs = []
         stage: Any
         for index, stage in enumerate(self.layers):
-            size = (len(image_BCHW), height, width)
+            size = (image_BCHW.shape[0], height, width)
             for block in stage.blocks:
                 if self.with_cp and tokens_TC.requires_grad:
                     tokens_TC = checkpoint(block, tokens_TC, size, use_reentrant=False)

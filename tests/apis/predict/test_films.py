@@ -142,6 +142,8 @@ def test_a_film_is_predicted_with_frame_numbers_and_times(detector, video, tmp_p
     assert float(rows[-1]['time_s']) == pytest.approx(int(rows[-1]['frame']) * 1001 / 30000, abs=1e-6)
     assert {entry['frame'] for entry in _read(tmp_path / 'coco_results.json')} <= set(range(0, 70, 10))
     assert not (tmp_path / 'pictures').exists()  # a file per frame only for those who ask
+    written = {Path(file).relative_to(tmp_path).parts[0] for file in done.files}
+    assert written == {'results.json', 'coco_results.json', 'boxes.csv', 'films'}
 
 
 def test_the_film_that_is_written_has_every_frame_at_its_time(segmentor, video, tmp_path):
@@ -287,6 +289,15 @@ def test_another_cut_of_a_film_is_another_prediction(segmentor, video, tmp_path)
     assert (tmp_path / 'notes.txt').exists()
 
 
+def test_no_file_of_a_film_stays_open(segmentor, video, tmp_path, monkeypatch):
+    readers, start = [], VideoReader.__init__
+    monkeypatch.setattr(VideoReader, '__init__', lambda self, *args: (readers.append(self), start(self, *args))[1])
+    predict_into(Predictor(segmentor.checkpoint, batch_size=8), [video], tmp_path, step=20)
+    assert len(readers) == 1
+    with pytest.raises(AssertionError, match='not open'):  # PyAV's
+        readers[0].read([3])
+
+
 def test_a_film_of_one_frame_is_a_film(detector, tmp_path):
     path = write_video(tmp_path / 'one.mp4', 1)
     done = predict_into(Predictor(detector.checkpoint), [str(path)], tmp_path / 'out')
@@ -309,8 +320,33 @@ def test_a_film_that_was_cut_off_gives_what_is_there_and_says_so(segmentor, tmp_
     assert sum(entry['file'] == str(whole) for entry in entries) == 5
     assert str(useless) in [file for file, _ in done.skipped]
     assert sorted(file.name for file in (tmp_path / 'out' / 'films').iterdir()) == ['cut.mp4', 'whole.mp4']
+    assert not any('cut.mkv' in reason and 'promises' in reason for _, reason in done.skipped)  # Matroska counts none
     with pytest.raises(DataError, match=r'useless\.mp4: not a readable video'):
         predict_into(predictor, [str(useless)], tmp_path / 'strict', strict=True)
+
+
+def test_a_film_that_lacks_promised_frames_is_named_once(segmentor, tmp_path):
+    import av
+
+    source, path = write_video(tmp_path / 'whole.mp4', 120), tmp_path / 'cut.mp4'
+    with av.open(str(source)) as whole, av.open(str(path), 'w', options=dict(movflags='+faststart')) as made:
+        stream = made.add_stream_from_template(whole.streams.video[0])
+        for packet in whole.demux(whole.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                made.mux(packet)
+    content = path.read_bytes()
+    path.write_bytes(content[: 7 * len(content) // 10])
+    done = predict_into(Predictor(segmentor.checkpoint, batch_size=8), [str(path)], tmp_path / 'out', formats=['json'])
+    ((file, reason),) = done.skipped
+    frames = [entry['frame'] for entry in _read(tmp_path / 'out' / 'results.json')]
+    assert file == str(path)
+    assert 'of the frames that its head promises are not there' in reason
+    assert frames == list(range(len(frames)))
+    assert 30 < len(frames) < 110
+    (entry,) = _read(tmp_path / 'out' / 'predictions.json')['skipped']
+    # The last ones lack what they refer to.
+    assert [gap.partition('-')[0] for gap in entry['frames']] == [str(len(frames))]
 
 
 def test_every_nth_frame_is_drawn(detector, video, tmp_path):

@@ -298,3 +298,26 @@ def test_boxes_of_other_labels_are_counted(clip, tmp_path):
     said = []
     import_clips([clip], tmp_path / 'out', say=said.append)
     assert said == [f"{clip.video}: 1 boxes of 'bird' are left out: it is none of the classes."]
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'frame;label;x;y;width;height\n0;Drone;1,5;2;5;6\n',
+        '\ufeffframe,label,x,y,width,height\r\n0,Drone,1.5,2,5,6\r\n',
+        'Label\tFrame\tX\tY\tWidth\tHeight\nDrone\t0.0\t1.5\t2\t5\t6\n',
+    ],
+)
+def test_tables_of_boxes_are_read_as_programs_write_them(tmp_path, text):
+    path = tmp_path / 'a.csv'
+    path.write_bytes(text.encode())
+    assert read_boxes(path) == {0: [('drone', 1.5, 2.0, 5.0, 6.0)]}
+
+
+def test_boxes_without_a_size_are_left_out_and_counted(clip, tmp_path):
+    path, said = clip.video.with_suffix('.csv'), []
+    path.write_text('frame,label,x,y,width,height\n0,drone,1,1,-5,5\n0,drone,1,1,5,0\n1,drone,1,1,5,5\n')
+    import_clips([clip], tmp_path / 'out', say=said.append)
+    assert said == [f'{clip.video}: 2 boxes have no width or no height: they are left out.']
+    train = json.loads((tmp_path / 'out/annotations/train.json').read_text())
+    assert len(train['annotations']) == 1

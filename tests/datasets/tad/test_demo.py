@@ -1,4 +1,5 @@
 import filecmp
+import os
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from mmopt.datasets.tad.demo.make import DEMO_LABS, make_demo
 from mmopt.datasets.tad.demo.world import ACTIONS, simulate
 from mmopt.datasets.tad.motion import motion
+from mmopt.datasets.tad.prepare import mabe
 from mmopt.datasets.tad.prepare.mabe import prepare
 from mmopt.utils.errors import DataError, DataNotFoundError, UserError
 
@@ -149,3 +151,21 @@ def test_a_single_video_cannot_be_divided(download):
     keep_videos(download, 1)
     with pytest.raises(DataError, match='is the only labeled one; training and validation need one each'):
         prepare(download)
+
+
+def test_a_stopped_check_goes_on_and_reads_what_changed_anew(tmp_path, monkeypatch):
+    root = make_demo(tmp_path / 'mabe', 4, 2, video_s=20.0).out
+    first = str(prepare(root))
+    kept = sorted((root / 'cache' / 'checked').rglob('*.json'))
+    assert len(kept) == 6
+    reads = []
+    read = mabe.read_tracks
+    monkeypatch.setattr(mabe, 'read_tracks', lambda path, parts: reads.append(path) or read(path, parts))
+    kept[0].unlink()  # as if the run had been killed before it
+    kept[1].write_text('{"made')
+    assert str(prepare(root)) == first
+    assert len(reads) == 2
+    (video,) = [path for path in (root / 'train_annotation').rglob('*.parquet') if path.stem == kept[2].stem]
+    os.utime(video)
+    assert str(prepare(root)) == first
+    assert len(reads) == 3

@@ -23,6 +23,13 @@ class OpenFilm:
         self._lock = threading.Lock()
         self._reader: VideoReader | None = None
 
+    def close(self) -> None:
+        """Close the file; the next frame opens it again."""
+        with self._lock:
+            if self._reader is not None:
+                self._reader.close()
+            self._reader = None
+
     def read(self, path: str, index: FrameIndex, frame: int) -> np.ndarray:
         """Decode a frame: fastest one after the other.
 

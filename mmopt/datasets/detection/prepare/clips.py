@@ -42,7 +42,7 @@ class Clip:
 
 
 def read_boxes(path: Path) -> dict[int, list[tuple[str, float, float, float, float]]]:
-    """Read the CSV.
+    """Read the CSV: with commas, semicolons or tabs, its columns in any case and order.
 
     Returns:
         By frame: label in lower case, x, y, width, height.
@@ -54,19 +54,30 @@ def read_boxes(path: Path) -> dict[int, list[tuple[str, float, float, float, flo
     if not path.is_file():
         raise DataNotFoundError(f'{path} does not exist: a video needs a CSV of its name with {",".join(_COLUMNS)}.')
     boxes: dict[int, list] = {}
-    with path.open(newline='', encoding='utf-8') as file:
-        reader = csv.DictReader(file)
+    with path.open(newline='', encoding='utf-8-sig', errors='replace') as file:
+        first = file.readline()
+        delimiter = max(',;\t', key=first.count)
+        file.seek(0)
+        reader = csv.DictReader(file, delimiter=delimiter)
+        reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
         missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
         if missing:
             raise DataError(f'{path}: the columns {", ".join(missing)} are missing; found {reader.fieldnames}.')
         for row in reader:
             try:
-                frame, values = int(row['frame']), [float(row[name]) for name in _COLUMNS[2:]]
-                if frame < 0 or not np.isfinite(values).all():
+                # A comma that divides no columns is a decimal one.
+                texts = [
+                    row[name] if delimiter == ',' else row[name].replace(',', '.')
+                    for name in _COLUMNS
+                    if name != 'label'
+                ]
+                number, *values = map(float, texts)
+                frame = int(number)
+                if frame != number or frame < 0 or not np.isfinite(values).all():
                     raise ValueError
-            except (TypeError, ValueError) as error:
+            except (AttributeError, OverflowError, TypeError, ValueError) as error:
                 raise DataError(f'{path}:{reader.line_num}: not a frame and four numbers: {row}.') from error
-            boxes.setdefault(frame, []).append((row['label'].strip().lower(), *values))
+            boxes.setdefault(frame, []).append(((row['label'] or '').strip().lower(), *values))
     return boxes
 
 
@@ -147,12 +158,16 @@ def _import_clip(
     known = _read_stored(stored)
     if known.get('made_of') == mark and all((out / name).is_file() for _, name, *_ in known['frames']):
         return clip.video.stem, known
+    num_flat = sum(min(row[3:]) <= 0 for rows in boxes.values() for row in rows)
+    boxes = {frame: [row for row in rows if min(row[3:]) > 0] for frame, rows in boxes.items()}
     frames, num_frames, notes = _write_frames(clip.video, out, boxes, classes, shares, step)
     late = [frame for frame in boxes if frame >= num_frames]
     if late and not notes:
         raise DataError(f'{path}: has boxes of frame {max(boxes)}, {clip.video} has only {num_frames} frames.')
     if late:
         notes.append(f'{len(late)} later frames have boxes: these are left out.')
+    if num_flat:
+        notes.append(f'{num_flat} boxes have no width or no height: they are left out.')
     others = Counter(row[0] for rows in boxes.values() for row in rows if row[0] not in classes)
     notes += [f'{count} boxes of {label!r} are left out: it is none of the classes.' for label, count in others.items()]
     result = dict(made_of=mark, frames=frames, notes=notes)

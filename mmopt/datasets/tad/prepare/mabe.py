@@ -17,6 +17,7 @@ from mmopt.utils.whole_file import write_whole
 __all__ = ['Report', 'prepare']
 
 _SHOWN = 8  # problems that a message lists
+_FORMAT = 1  # raise it when what is checked changes: videos are read anew
 
 
 @dataclass
@@ -72,7 +73,8 @@ class Report:
 def prepare(root: str | Path, val_share: float = 0.2, *, skip_missing: bool = False, num_workers: int = 0) -> Report:
     """Read every labeled video as training will, and write ``splits/train.txt``, ``splits/val.txt`` and ``index.json``.
 
-    The split is made lab by lab and depends on the video ids alone, so a later download gives the same one.
+    What was found in a video is kept in ``cache/checked``: a stopped run goes on, and a video whose files changed is
+    read anew. The split is made lab by lab and depends on the video ids alone, so a later download gives the same one.
 
     Args:
         root: Folder with train.csv, train_tracking and train_annotation.
@@ -155,6 +157,12 @@ class _Checked:
 def _check(root: Path, video: Video, classes: list[str]) -> _Checked:
     file = Path(video.lab_id, f'{video.video_id}.parquet')
     tracking, annotation = root / 'train_tracking' / file, root / 'train_annotation' / file
+    stored = (root / 'cache' / 'checked' / file).with_suffix('.json')
+    mark = _made_of(tracking, annotation, video, classes)
+    known = _read_stored(stored)
+    if mark and known.get('made_of') == mark:
+        events_N5 = np.array(known['events'], dtype=np.int64).reshape(-1, 5)
+        return _Checked(video.name, '', known['num_frames'], events_N5, tuple(known['lacking']))
     try:
         if not count_frames(tracking):
             raise DataError(f'{tracking}: no frame.')
@@ -165,7 +173,25 @@ def _check(root: Path, video: Video, classes: list[str]) -> _Checked:
         return _Checked(video.name, problem=str(error))
     seen = np.isfinite(tracks_TMP2).all(-1).any((0, 1))
     lacking = tuple(part for part, has_points in zip(video.body_parts, seen, strict=True) if not has_points)
+    good = dict(made_of=mark, num_frames=num_frames, events=events.tolist(), lacking=lacking)
+    write_whole(stored, json.dumps(good))
     return _Checked(video.name, '', num_frames, events, lacking)
+
+
+def _made_of(tracking: Path, annotation: Path, video: Video, classes: list[str]) -> str:
+    """Return what changes when the files of a video, its row or the classes do; empty where a file is missing."""
+    try:
+        stats = [(path.stat().st_size, path.stat().st_mtime_ns) for path in (tracking, annotation)]
+    except OSError:
+        return ''
+    return hashlib.sha256(repr((_FORMAT, stats, video, classes)).encode()).hexdigest()
+
+
+def _read_stored(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return {}
 
 
 def _count(report: Report, video: Video, checked: _Checked, classes: list[str]) -> None:
