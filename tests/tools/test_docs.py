@@ -1,5 +1,6 @@
 """Links of README and docs, which no reader reports when they break."""
 
+import posixpath
 import re
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from tests.conftest import REPO
 
-PAGES = sorted(str(path.relative_to(REPO)) for path in [*REPO.glob('*.md'), *REPO.glob('docs/*.md')])
+PAGES = sorted(str(path.relative_to(REPO)) for path in [*REPO.glob('*.md'), *REPO.glob('docs/**/*.md')])
 LINK = re.compile(r'\]\(([^)\s]+)\)')
 
 
@@ -51,7 +52,81 @@ def test_every_file_and_test_that_a_page_names_exists(page):
 
 
 def test_every_page_of_the_docs_can_be_reached_from_the_readme():
-    readme = (REPO / 'README.md').read_text(encoding='utf-8')
-    assert {page for page in PAGES if page.startswith('docs/')} <= {
-        re.sub('#.*', '', link) for link in LINK.findall(readme)
-    }
+    def pages_of(page: str) -> set[str]:
+        links = {link.partition('#')[0] for link in LINK.findall((REPO / page).read_text(encoding='utf-8'))}
+        paths = [((REPO / page).parent / link).resolve() for link in links if not link.startswith('http')]
+        return {str(path.relative_to(REPO)) for path in paths}
+
+    readme, chinese = pages_of('README.md'), 'docs/zh/README.md'
+    assert chinese in readme
+    assert {page for page in PAGES if page.startswith('docs/')} <= readme | pages_of(chinese)
+
+
+# Chinese page -> the English pages from which its commands come; the first one decides where they differ.
+CHINESE = {
+    'README.md': ['README.md'],
+    'quick_start.md': ['README.md', 'docs/reports.md'],
+    'guides.md': ['docs/guides.md'],
+    'predict.md': ['docs/predict.md'],
+    'your_own_data.md': ['docs/your_own_data.md'],
+}
+BLOCK = re.compile(r'^```.*?^```$', re.MULTILINE | re.DOTALL)
+
+
+def words_of_code(text: str) -> set[str]:
+    """Return what stands in backticks outside of code blocks, also across a line's end."""
+    return {' '.join(code.split()) for code in re.findall('`([^`]+)`', BLOCK.sub('', text))}
+
+
+def second_line(page: Path) -> str:
+    """Return what stands below the title."""
+    return page.read_text(encoding='utf-8').split('\n\n')[1]
+
+
+def test_every_chinese_page_has_an_english_one_that_is_checked():
+    assert sorted(path.name for path in REPO.glob('docs/zh/*.md')) == sorted(CHINESE)
+
+
+@pytest.mark.parametrize(('name', 'english'), [(name, pages[0]) for name, pages in CHINESE.items()])
+def test_a_chinese_page_and_its_english_one_name_each_other_below_the_title(name, english):
+    page = REPO / 'docs' / 'zh' / name
+    back, there = LINK.findall(second_line(page)), LINK.findall(second_line(REPO / english))
+    assert [(page.parent / link).resolve() for link in back] == [REPO / english]
+    assert '以英文页面为准' in second_line(page)
+    assert page in [((REPO / english).parent / link).resolve() for link in there]
+
+
+@pytest.mark.parametrize(('name', 'english'), CHINESE.items())
+def test_every_code_block_of_a_chinese_page_stands_in_its_english_one_word_for_word(name, english):
+    blocks = BLOCK.findall((REPO / 'docs' / 'zh' / name).read_text(encoding='utf-8'))
+    originals = [block for page in english for block in BLOCK.findall((REPO / page).read_text(encoding='utf-8'))]
+    assert [block for block in blocks if block not in originals] == []
+    assert blocks or name == 'guides.md'
+
+
+@pytest.mark.parametrize('name', ['predict.md', 'your_own_data.md'])
+def test_a_whole_translation_has_every_section_code_block_and_word_of_code(name):
+    chinese, english = ((REPO / folder / name).read_text(encoding='utf-8') for folder in ('docs/zh', 'docs'))
+    assert re.findall('^#+ ', chinese, re.MULTILINE) == re.findall('^#+ ', english, re.MULTILINE)
+    assert BLOCK.findall(chinese) == BLOCK.findall(english)
+    assert words_of_code(chinese) == words_of_code(english)
+
+
+def test_the_chinese_guides_have_the_rows_commands_words_and_links_of_the_english_ones():
+    def rows_of(page: Path) -> list[list[str]]:
+        lines = re.findall(r'^\| (\d.*) \|$', page.read_text(encoding='utf-8'), re.MULTILINE)
+        return [re.split(r'(?<!\\) \| ', line) for line in lines]
+
+    def targets(cell: str, folder: Path) -> list[str]:
+        return sorted(posixpath.normpath(folder / link) for link in LINK.findall(cell))
+
+    chinese, english = rows_of(REPO / 'docs/zh/guides.md'), rows_of(REPO / 'docs/guides.md')
+    assert [(row[0], row[3]) for row in chinese] == [(row[0], row[3]) for row in english]
+    assert len(chinese) == 136
+    for (number, says, here, _), (_, said, there, _) in zip(chinese, english, strict=True):
+        assert words_of_code(said) <= words_of_code(says), number
+        # A word of code by which a reader searches: it has an underscore or a dot.
+        assert set(re.findall(r'[A-Za-z]\w*_\w+', said)) <= set(re.findall(r'[A-Za-z]\w*_\w+', says)), number
+        assert words_of_code(there) == words_of_code(here), number
+        if number != '110':  # the row about these pages: each points to those of the other language
+            assert targets(here, REPO / 'docs/zh') == targets(there, REPO / 'docs'), number
