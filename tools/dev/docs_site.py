@@ -21,6 +21,12 @@ CODE = re.compile(r'(```.*?```|`[^`\n]*`)', re.DOTALL)
 LINK = re.compile(r'(!?)\[([^\]]*)\]\(([^)\s]+)\)')
 
 
+def on_config(config: Any) -> Any:
+    """List the measured results in the navigation."""
+    config.nav[-1]['Results'] += [page for page in _sources().values() if page.startswith('results/')]
+    return config
+
+
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages that are not written in `docs/`."""
     for source, page in _sources().items():
