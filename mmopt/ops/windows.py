@@ -9,8 +9,6 @@ Shape letters: B images, H W map, K windows of the whole batch, N tokens per win
 C = S E channels, T tokens of the whole batch in map order.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -45,19 +43,6 @@ class WindowLayout(NamedTuple):
     bias: Tensor | None
 
 
-@contextmanager
-def _outside_of_tracing() -> Iterator[None]:
-    """Make real tensors while a graph is exported: they are its constants, and no tensor of a tracer may be cached."""
-    if not torch.compiler.is_exporting():
-        yield
-        return
-    from torch._subclasses.fake_tensor import unset_fake_temporarily
-    from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
-
-    with unset_fake_temporarily(), disable_proxy_modes_tracing():
-        yield
-
-
 @lru_cache(maxsize=64)
 def window_layout(
     batch_size: int, height: int, width: int, window: int, shift: int, device: torch.device
@@ -76,7 +61,7 @@ def window_layout(
         The layout.
     """
     # Tensors made under inference_mode could never enter a training step, and this cache outlives both.
-    with _outside_of_tracing(), torch.inference_mode(False), torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad():
         pad = (0, -width % window, 0, -height % window)
         token_HW = F.pad(torch.arange(height * width).view(height, width), pad, value=-1)
         token_HW = torch.roll(token_HW, (-shift, -shift), (0, 1))

@@ -37,6 +37,8 @@ def example_batch(
     Raises:
         UserError: If there is neither a size nor a data set.
     """
+    kind: Any
+    part: Mapping[str, Any]
     kind, part = example_dataset(section) if section else (None, {})
     known = (part.get('metainfo') or {}).get('classes') or getattr(kind, 'METAINFO', {}).get('classes') or []
     if input_size is not None:
@@ -57,7 +59,11 @@ def example_batch(
         if not hasattr(kind, 'example_sample'):
             raise UserError(f'{error} Give --input-size HEIGHT WIDTH for a graph of images alone.') from error
         _LOGGER.warning(f'The test set cannot be read, so the graph is checked on made-up samples: {error}')
-        return collate([kind.example_sample(part) for _ in range(batch_size)]), list(known)  # type: ignore[union-attr]
+        try:
+            samples = [kind.example_sample(part) for _ in range(batch_size)]
+        except UserError as unknown:
+            raise UserError(f'{error} Without it: {unknown} Give --input-size HEIGHT WIDTH.') from unknown
+        return collate(samples), list(known)
 
 
 def _differ(samples: Sequence[Any]) -> bool:

@@ -130,8 +130,11 @@ class _Block(nn.Module):
 
     def forward(self, tokens_TC: Tensor, size: tuple[int, int, int]) -> Tensor:
         # In a graph the batch is open, and the sides are symbols of one value.
-        sides = (1, int(size[1]), int(size[2])) if torch.compiler.is_exporting() else size
-        layout = window_layout(*sides, self.window_size, self.shift, tokens_TC.device)
+        one = (1, int(size[1]), int(size[2]), self.window_size, self.shift, tokens_TC.device)
+        if not torch.is_grad_enabled():
+            window_layout(*one)  # the cached one: made by a tracer, it would hold the tracer's tensors
+        exports = torch.compiler.is_exporting()
+        layout = window_layout(*one) if exports else window_layout(*size, *one[3:])
         tokens_TC = tokens_TC + self.drop_path(self.attn(self.norm1(tokens_TC), layout), size[0])
         return tokens_TC + self.drop_path(self.mlp(self.norm2(tokens_TC)), size[0])
 

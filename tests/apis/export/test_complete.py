@@ -54,7 +54,9 @@ def _export(name: str, out) -> Exported:
 def _check(name: str, out) -> None:
     made = _export(name, out)
     assert made.deviation < 1e-3
-    assert not made.notes
+    # torch.export asks that a size holds for all; torch's exporter of ONNX asks less.
+    one_size = out.suffix == '.pt2' and name.startswith('segmentation')
+    assert [note.partition(':')[0] for note in made.notes] == (['batch, height, width'] if one_size else [])
     assert all(axes[0] == 'batch' for axes in made.open_axes.values())
 
 
