@@ -64,9 +64,9 @@ def test_every_step_after_the_training_may_fail(tool, write_config, monkeypatch,
     def fail(*args, **kwargs):
         raise ValueError('broken')
 
-    names = ('plot_curves', 'read_time', 'save_pictures', '_peak_memory', 'median_iteration', 'read_run', 'RunLog.best')
-    for name in names:
+    for name in ('plot_curves', 'read_time', '_peak_memory', 'median_iteration', 'read_run', 'RunLog.best'):
         monkeypatch.setattr(f'mmopt.apis.run.train.{name}', fail)
+    monkeypatch.setattr('mmopt.apis.run.run_pictures.save_pictures', fail)
     assert tool('train').main([str(write_config()), '--work-dir', 'runs/x', *SHORT]) == 0
     saved = summary()
     assert saved['iters'] == 2

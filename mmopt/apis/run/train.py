@@ -5,9 +5,10 @@ import shlex
 import sys
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from mmopt.apis.logs.curves import choose_keys, plot_curves
 from mmopt.apis.logs.read import RunLog, read_run
 from mmopt.apis.logs.time import Bottleneck, plot_time, read_time
 from mmopt.apis.memory.estimate import estimate_memory
-from mmopt.apis.pictures.save import NUM_PICTURES, can_draw, save_pictures
+from mmopt.apis.pictures.save import NUM_PICTURES
 from mmopt.apis.report.changes import changes_of
 from mmopt.apis.report.page import write_report
 from mmopt.apis.run.check_parts import check_parts
@@ -32,6 +33,7 @@ from mmopt.apis.run.facts import Facts, Start, collect_facts
 from mmopt.apis.run.preflight import Preflight, describe_run
 from mmopt.apis.run.progress import ProjectedEnd
 from mmopt.apis.run.remedies import with_estimates
+from mmopt.apis.run.run_pictures import RunPictures
 from mmopt.apis.run.start import build_runner, start_of
 from mmopt.apis.run.summary import Summary, median_iteration
 from mmopt.apis.run.work_dir import claimed_work_dir
@@ -120,6 +122,11 @@ def _train(cfg: Config, num_pictures: int) -> Summary:
     runner = build_runner(cfg)
     if isinstance(runner, IterBasedRunner):
         runner.use_datasets(facts.datasets)
+    reached = cache(
+        lambda: _save_reached(cfg, runner, start.iter if start else 0, wall_s=time.perf_counter() - started)
+    )
+    pictures = RunPictures(num_pictures, before=reached)
+    runner.register_hook(pictures)
     runner.register_hook(ProjectedEnd())
     runner.register_hook(ExpectedMetrics(expectations))
     with warnings.catch_warnings():
@@ -132,10 +139,9 @@ def _train(cfg: Config, num_pictures: int) -> Summary:
             raise (with_estimates(error, cfg, estimate_memory) if is_main_process() else error) from None
         except Exception:
             if _is_trained(runner):  # what ended it came after the last iteration: a hook, the last evaluation
-                done = start.iter if start else 0, time.perf_counter() - started
-                run_optional('summary', runner.logger.warning, _finish, cfg, runner, *done, [], 0)
+                run_optional('summary', runner.logger.warning, _finish, cfg, runner, reached, [], pictures.folder)
             raise
-    return _finish(cfg, runner, start.iter if start else 0, time.perf_counter() - started, expectations, num_pictures)
+    return _finish(cfg, runner, reached, expectations, pictures.folder)
 
 
 def _is_trained(runner: Runner) -> bool:
@@ -144,19 +150,16 @@ def _is_trained(runner: Runner) -> bool:
     return iters > 0 and (iters >= loop.max_iters or loop.stop_training)
 
 
-def _finish(
-    cfg: Config, runner: Runner, start_iter: int, wall_s: float, expectations: list[dict], num_pictures: int
-) -> Summary:
-    """Save what the run reached, and then add what may fail: it is read, drawn and computed after a whole training."""
+def _save_reached(cfg: Config, runner: Runner, start_iter: int, wall_s: float) -> tuple[Summary, RunLog]:
+    """Save what the run reached, before anything is drawn or computed, which may fail after a whole training."""
     work_dir, tell = Path(cfg.work_dir), runner.logger.warning
     # Loops of other libraries keep no result.
     metrics = scalars(getattr(runner.val_loop, 'metrics', {}))
     main = main_metric(cfg, metrics)
-    rule = ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('rule')
     log = run_optional('curves', tell, _read_log, work_dir) or RunLog(work_dir.name)
     summary = Summary(
         metrics=metrics,
-        best=run_optional('best score', tell, log.best, main, rule) if main else None,
+        best=run_optional('best score', tell, log.best, main, _rule(cfg)) if main else None,
         main_metric=main,
         iters=runner.iter - start_iter,
         seconds_per_iter=run_optional('time per iteration', tell, _median_of_this_session, runner, start_iter),
@@ -172,7 +175,23 @@ def _finish(
     log.main = main or ''
     if is_main_process():
         summary.save(work_dir / 'summary.json')
-    pictures = run_optional('pictures', tell, _pictures, runner, work_dir / 'pictures', num_pictures)
+    return summary, log
+
+
+def _rule(cfg: Config) -> str | None:
+    return ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('rule')
+
+
+def _finish(
+    cfg: Config,
+    runner: Runner,
+    reached: Callable[[], tuple[Summary, RunLog]],
+    expectations: list[dict],
+    pictures: Path | None,
+) -> Summary:
+    """Add to what the run reached what is drawn and computed from it."""
+    work_dir, tell = Path(cfg.work_dir), runner.logger.warning
+    summary, log = reached()
     spent = run_optional('time split', tell, read_time, work_dir)
     places = dict(summary.places)
     if is_main_process():
@@ -182,7 +201,10 @@ def _finish(
         places['pictures'] = str(pictures)
     results = []
     if expectations and is_main_process():  # only its log has all evaluations
-        best = {key: (log.best(key, rule if key == main else None) or (0, value))[1] for key, value in metrics.items()}
+        best = {
+            key: (log.best(key, _rule(cfg) if key == summary.main_metric else None) or (0, value))[1]
+            for key, value in summary.metrics.items()
+        }
         results = check_expectations(expectations, best, runner.train_dataloader.dataset, runner.val_dataloader.dataset)
     summary = replace(
         summary,
@@ -219,15 +241,6 @@ def _peak_memory(scalars: Mapping[str, Any]) -> tuple[str, float] | None:
             values, _ = scalars[f'train/{key}'].data
             return kind, float(max(values))
     return None
-
-
-def _pictures(runner: Runner, folder: Path, count: int) -> Path | None:
-    if runner.val_loop is None or not count or not is_main_process() or not isinstance(runner, IterBasedRunner):
-        return None
-    if not can_draw(runner.val_dataloader.dataset, runner.cfg):
-        return None
-    save_pictures(runner, runner.val_dataloader.dataset, runner.val_dataloader.collate_fn, folder, count)
-    return folder
 
 
 def _checkpoint_and_log(work_dir: Path) -> dict[str, str]:
