@@ -6,7 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -40,6 +40,7 @@ from mmopt.apis.run.work_dir import claimed_work_dir
 from mmopt.config.evaluation import main_metric
 from mmopt.config.spelling import spelled
 from mmopt.engine import IterBasedRunner, checkpoint_io
+from mmopt.engine.guards.signals import TrainingStopped
 from mmopt.engine.micro_batch import DoesNotFitError
 from mmopt.utils.distributed import rank_to_be
 from mmopt.utils.errors import UserError
@@ -47,6 +48,7 @@ from mmopt.utils.machine import describe_machine
 from mmopt.utils.optional import run_optional
 from mmopt.utils.seeding import prepare_determinism
 from mmopt.utils.shipped import tool_command
+from mmopt.utils.user_code import describe
 
 __all__ = ['preflight', 'train']
 
@@ -134,12 +136,16 @@ def _train(cfg: Config, num_pictures: int) -> Summary:
         warnings.filterwarnings('ignore', message='This DataLoader will create')
         try:
             runner.train()
-        except DoesNotFitError as error:
-            # Every process has failed; one of them says what would help.
-            raise (with_estimates(error, cfg, estimate_memory) if is_main_process() else error) from None
-        except Exception:
+        except (Exception, TrainingStopped) as error:
+            tell = runner.logger.warning
             if _is_trained(runner):  # what ended it came after the last iteration: a hook, the last evaluation
-                run_optional('summary', runner.logger.warning, _finish, cfg, runner, reached, [], pictures.folder)
+                run_optional('summary', tell, _finish, cfg, runner, reached, [], pictures.folder)
+            elif _has_trained(runner, start):
+                with suppress(KeyboardInterrupt):  # whoever waits no longer: everything else is saved
+                    run_optional('report', tell, _finish_early, cfg, runner, reached, error)
+            if isinstance(error, DoesNotFitError) and is_main_process():
+                # Every process has failed; one of them says what would help.
+                raise with_estimates(error, cfg, estimate_memory) from None
             raise
     return _finish(cfg, runner, reached, expectations, pictures.folder)
 
@@ -148,6 +154,12 @@ def _is_trained(runner: Runner) -> bool:
     loop = runner._train_loop  # a dict until it is first asked for
     iters = getattr(loop, 'iters_done', 0)
     return iters > 0 and (iters >= loop.max_iters or loop.stop_training)
+
+
+def _has_trained(runner: Runner, start: Start | None) -> bool:
+    """Tell whether this session did iterations of which something is logged."""
+    iters = getattr(runner._train_loop, 'iters_done', 0)
+    return iters > (start.iter if start else 0) and _has_log(Path(runner.work_dir))
 
 
 def _save_reached(cfg: Config, runner: Runner, start_iter: int, wall_s: float) -> tuple[Summary, RunLog]:
@@ -222,8 +234,25 @@ def _finish(
     return summary
 
 
+def _finish_early(
+    cfg: Config, runner: Runner, reached: Callable[[], tuple[Summary, RunLog]], error: BaseException
+) -> None:
+    """Write what a run that is stopped reached, and its report; its loggers are told that nothing more comes."""
+    run_optional('loggers', runner.logger.warning, runner.visualizer.close)
+    summary, _ = reached()
+    if is_main_process():
+        work_dir = Path(cfg.work_dir)
+        stopped = str(error) if isinstance(error, TrainingStopped) else describe(error)
+        replace(summary, stopped=stopped).save(work_dir / 'summary.json')
+        write_report([work_dir], work_dir / 'report.html')
+
+
+def _has_log(work_dir: Path) -> bool:
+    return any(work_dir.glob('*/vis_data/scalars.json'))
+
+
 def _read_log(work_dir: Path) -> RunLog | None:
-    return read_run(work_dir) if any(work_dir.glob('*/vis_data/scalars.json')) else None
+    return read_run(work_dir) if _has_log(work_dir) else None
 
 
 def _median_of_this_session(runner: Runner, start_iter: int) -> float | None:
