@@ -34,7 +34,7 @@ from mmopt.apis.run.preflight import Preflight, describe_run
 from mmopt.apis.run.progress import ProjectedEnd
 from mmopt.apis.run.remedies import with_estimates
 from mmopt.apis.run.run_pictures import RunPictures
-from mmopt.apis.run.start import build_runner, start_of
+from mmopt.apis.run.start import build_runner, check_hash, start_of
 from mmopt.apis.run.summary import Summary, median_iteration
 from mmopt.apis.run.work_dir import claimed_work_dir
 from mmopt.config.evaluation import main_metric
@@ -82,6 +82,7 @@ def _look(cfg: Config, start: Start | None, expectations: list[dict]) -> Facts:
             f'{cfg.filename}: expect needs an evaluation: add {spelled("val_dataloader.dataset")} and '
             f'{spelled("val_evaluator")}, or drop expect.'
         )
+    check_hash(cfg)
     check_hooks(cfg)
     check_parts(cfg)
     prepare_determinism(cfg.get('randomness'))  # looking at a GPU starts CUDA
