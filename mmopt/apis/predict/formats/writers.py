@@ -315,7 +315,7 @@ _FORMATS: dict[str, dict[str, Format]] = dict(
 @cache
 def _all_formats() -> dict[str, dict[str, Format]]:
     # Here: these modules are made of what this one has.
-    from mmopt.apis.predict import action_formats, behavior_formats, bev_formats
+    from mmopt.apis.predict.formats import actions, behaviors, maps
 
-    others = (action_formats, behavior_formats, bev_formats)
+    others = (actions, behaviors, maps)
     return _FORMATS | {module.TASK: module.FORMATS for module in others}

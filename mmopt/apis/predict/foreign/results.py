@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from mmengine.structures import BaseDataElement, InstanceData
 
-from mmopt.apis.predict.plain_values import large_arrays, plain_sample, to_array
+from mmopt.apis.predict.foreign.plain_values import large_arrays, plain_sample, to_array
 from mmopt.datasets.common.pictures import write_text
 from mmopt.datasets.common.predict import Result
 from mmopt.datasets.detection.result import DetectionResult
