@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mmopt.apis.predict.writers import _write_label
+from mmopt.apis.predict.formats.writers import _write_label
 from mmopt.datasets.segmentation import ImageMaskDataset
 from mmopt.datasets.segmentation.result import SegmentationResult
 from mmopt.evaluation import SegmentationIoU, majority_map
