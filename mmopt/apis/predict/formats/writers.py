@@ -143,7 +143,8 @@ def draw_result(result: Any, path: Path) -> None:
 
 
 def _write_label(result: Any, path: Path) -> None:
-    write_picture(path, result.label)
+    # A PNG has 8 or 16 bits, none of them a sign.
+    write_picture(path, result.label if result.label.dtype == np.uint8 else result.label.astype(np.uint16))
 
 
 def _write_color(result: Any, path: Path) -> None:
