@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 from mmengine.dist import is_main_process
@@ -52,7 +53,9 @@ class RunPictures(Hook):
         loader = runner.val_dataloader
         if not isinstance(runner, IterBasedRunner) or not can_draw(loader.dataset, runner.cfg):
             return []
-        return save_pictures(runner, loader.dataset, loader.collate_fn, Path(runner.work_dir, 'pictures'), self.count)
+        return save_pictures(
+            runner, loader.dataset, loader.collate_fn, Path(runner.cfg.work_dir, 'pictures'), self.count
+        )
 
 
 def _log_pictures(runner: Runner, files: list[Path]) -> None:
@@ -67,5 +70,5 @@ def _hand_on(backend: BaseVisBackend, files: list[Path], step: int) -> None:
     # MLflow stores an image as a file, whose format it takes from the name.
     suffix = '.png' if isinstance(backend, MLflowVisBackend) else ''
     for file in files:
-        picture = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
-        backend.add_image(f'pictures/{file.stem}{suffix}', picture, step)
+        picture: Any = cv2.imread(str(file))
+        backend.add_image(f'pictures/{file.stem}{suffix}', cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), step)
