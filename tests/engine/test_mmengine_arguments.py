@@ -204,6 +204,40 @@ def test_the_older_word_for_a_backend_and_the_newer_exclude_each_other():
     assert CheckpointHook(out_dir='x', file_client_args=dict(backend='disk')).store is None
 
 
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(),
+        dict(out_dir='elsewhere', save_best='acc', greater_keys='acc', less_keys=['cost']),
+        dict(save_best=['acc', 'mIoU'], rule=['greater', 'less'], file_client_args=dict(backend='disk')),
+        dict(out_dir='toy://bucket', save_best='auto'),
+    ],
+)
+def test_other_hooks_find_the_places_and_rules_where_mmengines_hook_has_them(options, tmp_path, store):
+    if options.get('out_dir') == 'elsewhere':
+        options = dict(options, out_dir=str(tmp_path / 'elsewhere'))
+    names_of = ['key_indicators', 'rules', 'greater_keys', 'less_keys'] if options.get('save_best') else []
+    seen = []
+    for kind in (StockCheckpointHook, CheckpointHook):
+        hook = kind(interval=3, by_epoch=False, **options)
+        runner = FakeRunner(tmp_path / 'run', hook)
+        runner.message_hub.update_info_dict(dict(best_ckpt='best_acc_iter_3.pth', best_ckpt_acc='best_acc_iter_3.pth'))
+        hook.before_train(runner)
+        found = {name: getattr(hook, name) for name in names_of if options.get(name) or not name.endswith('_keys')}
+        found |= {name: getattr(hook, name, '') for name in ('out_dir', 'best_ckpt_path', 'best_ckpt_path_dict')}
+        found |= {name: type(getattr(hook, name)) for name in ('file_client', 'file_backend')}
+        seen.append(found)
+    stock, ours = seen
+    assert ours == stock
+
+
+def test_the_path_of_the_best_follows_a_run(tmp_path):
+    hook = CheckpointHook(by_epoch=False, save_best='auto')
+    FakeRunner(tmp_path, hook).train({4: dict(mIoU=0.3), 8: dict(mIoU=0.5)})
+    assert hook.best_ckpt_path == str(tmp_path / 'best_mIoU_iter_8.pth')
+    assert (hook.key_indicators, hook.rules) == (['mIoU'], ['greater'])
+
+
 def test_a_negative_beginning_is_refused():
     with pytest.raises(UserError, match='save_begin must not be negative'):
         CheckpointHook(save_begin=-1)

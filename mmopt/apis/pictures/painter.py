@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-from mmengine.structures import BaseDataElement
+from mmengine.structures import BaseDataElement, LabelData
 from mmengine.visualization import Visualizer
 from torch import Tensor
 
@@ -17,9 +17,17 @@ from mmopt.apis.run.facts import model_config
 from mmopt.registry import VISUALIZERS
 from mmopt.utils.errors import UserError
 
-__all__ = ['Painter', 'find_painter', 'locate', 'require_painter']
+__all__ = ['Painter', 'find_painter', 'locate', 'require_painter', 'spread']
 
+MAX_FRAMES = 8
+"""Frames of a clip that a picture shows side by side."""
 _numbers = itertools.count()
+
+
+def spread(total: int, count: int) -> list[int]:
+    """Return ``count`` positions spread evenly over ``total``, the first included; all if there are fewer."""
+    count = min(total, count)
+    return [index * total // count for index in range(count)]
 
 
 class Painter(Protocol):
@@ -124,6 +132,9 @@ class _Collector:
     def add_image(self, name: str, image: np.ndarray, *args: Any, **kwargs: Any) -> None:
         self.picture = image
 
+    def add_video(self, name: str, image: np.ndarray, *args: Any, **kwargs: Any) -> None:
+        self.picture = np.concatenate(list(image), axis=1)
+
     def close(self) -> None:
         pass
 
@@ -140,7 +151,9 @@ class _VisualizerPainter:
         name = f'mmopt_pictures_{next(_numbers)}'
         section = dict(cfg['visualizer'], name=name, vis_backends=None, save_dir=None)
         self.visualizer: Any = VISUALIZERS.build(copy.deepcopy(section))
-        self.method = _drawing_method(type(self.visualizer))
+        self._draw: Any = getattr(self.visualizer, str(_drawing_method(type(self.visualizer))))
+        # MMAction2's draws on the frames of a clip.
+        self.takes_video = 'video' in inspect.signature(self._draw).parameters
         self.collector = _Collector()
         self.visualizer._vis_backends = dict(collector=self.collector)
         meta = getattr(dataset, 'metainfo', None)
@@ -153,22 +166,36 @@ class _VisualizerPainter:
         self.is_bgr = bool(preprocessor.get('bgr_to_rgb') or preprocessor.get('to_rgb'))
 
     def draw(self, index: int, sample: Any, image: Any) -> np.ndarray:
-        return self._paint(index, sample, self._to_rgb(image), draw_pred=False)
+        return self._paint(index, sample, image, draw_pred=False)
 
     def draw_prediction(self, index: int, sample: Any, image: Any) -> np.ndarray:
         # Predictions are in the pixels of the file: what the pipeline resized is scaled back.
         path = sample.get('img_path') if hasattr(sample, 'get') else None
         stored = cv2.imread(str(path)) if path is not None and Path(path).is_file() else None
-        rgb = self._to_rgb(image) if stored is None else cv2.cvtColor(stored, cv2.COLOR_BGR2RGB)
-        return self._paint(index, sample, rgb)
+        return self._paint(index, sample, image if stored is None else cv2.cvtColor(stored, cv2.COLOR_BGR2RGB))
 
-    def _paint(self, index: int, sample: Any, image: np.ndarray, **options: Any) -> np.ndarray:
+    def _paint(self, index: int, sample: Any, image: Any, **options: Any) -> np.ndarray:
         self.collector.picture = None
-        draw = getattr(self.visualizer, str(self.method))
-        draw(name=str(index), image=image, data_sample=_plain(sample), show=False, **options)
+        if self.takes_video:
+            seen: dict[str, Any] = dict(video=self._to_frames(image), data_sample=_with_older_names(_plain(sample)))
+        else:
+            seen = dict(image=self._to_rgb(image), data_sample=_plain(sample), show=False)
+        self._draw(name=str(index), **seen, **options)
         if self.collector.picture is None:
-            raise UserError(f'{type(self.visualizer).__name__}.{self.method} made no picture of sample {index}.')
+            kind = type(self.visualizer).__name__
+            raise UserError(f'{kind}.{self._draw.__name__} made no picture of sample {index}.')
         return np.ascontiguousarray(self.collector.picture[..., :3], dtype=np.uint8)
+
+    def _to_frames(self, clips: Any) -> list[np.ndarray]:
+        """Take frames of ``(clips, channels, [time,] height, width)``, spread over them."""
+        if not isinstance(clips, Tensor) or clips.dim() not in (4, 5) or clips.shape[1] not in (1, 3):
+            shape = f' of shape {tuple(clips.shape)}' if isinstance(clips, Tensor) else ''
+            raise UserError(
+                f'inputs are a {type(clips).__name__}{shape}, which are no frames in color or gray that '
+                f'{type(self.visualizer).__name__} can draw on.'
+            )
+        frames = clips if clips.dim() == 4 else clips.transpose(1, 2).flatten(0, 1)
+        return [self._to_rgb(frames[place]) for place in spread(len(frames), MAX_FRAMES)]
 
     def _to_rgb(self, image: Any) -> np.ndarray:
         if isinstance(image, np.ndarray):  # undone already
@@ -187,6 +214,17 @@ class _VisualizerPainter:
         if array.shape[2] == 1:
             array = array.repeat(3, axis=2)
         return np.ascontiguousarray(array[..., 2::-1] if self.is_bgr else array[..., :3])
+
+
+def _with_older_names(sample: Any) -> Any:
+    """Add the names of labels that MMAction2's visualizer asks for, which its data samples had before 1.2."""
+    if 'pred_label' in sample and 'pred_labels' not in sample:
+        scores = dict(score=sample.pred_score) if isinstance(sample.get('pred_score'), Tensor) else {}
+        sample.pred_labels = LabelData(item=sample.pred_label.flatten(), **scores)
+    if 'gt_label' in sample and 'gt_labels' not in sample:
+        sample.gt_label = sample.gt_label.flatten()
+        sample.gt_labels = LabelData(item=sample.gt_label)
+    return sample
 
 
 def _plain(sample: Any) -> Any:

@@ -9,19 +9,13 @@ import cv2
 import torch
 from mmengine.runner import Runner
 
-from mmopt.apis.pictures.painter import Painter, find_painter, require_painter
+from mmopt.apis.pictures.painter import Painter, find_painter, require_painter, spread
 from mmopt.utils.errors import UserError
 
 __all__ = ['NUM_PICTURES', 'can_draw', 'save_pictures', 'spread', 'write_picture']
 
 NUM_PICTURES = 4
 """Pictures of a run or an evaluation, unless a flag says otherwise."""
-
-
-def spread(total: int, count: int) -> list[int]:
-    """Return ``count`` positions spread evenly over ``total``, the first included; all if there are fewer."""
-    count = min(total, count)
-    return [index * total // count for index in range(count)]
 
 
 def can_draw(dataset: Any, cfg: Mapping[str, Any] | None = None) -> bool:

@@ -2,47 +2,24 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import barrier, broadcast_object_list, is_main_process
+from mmengine.fileio import FileClient, get_file_backend
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmopt.config.spelling import spelled
 from mmopt.engine import checkpoint_io
-from mmopt.engine.loops.measure import score_of
+from mmopt.engine.hooks.best_rule import as_list, find_score, infer_rule, parse_rules
 from mmopt.registry import HOOKS
 from mmopt.utils.errors import UserError
-from mmopt.utils.score_rule import score_rule
 
-__all__ = ['CheckpointHook', 'infer_rule']
+__all__ = ['CheckpointHook']
 
 _EXTRA = 'extra_checkpoint'  # what a stopped run saved off its interval
-
-
-def infer_rule(metric: str, greater: Sequence[str] | None = None, less: Sequence[str] | None = None) -> str:
-    """Tell whether more or less of a metric is better, by key words.
-
-    Args:
-        metric: Name of the metric.
-        greater: Key words that stand for more; None: mmcv's.
-        less: Key words that stand for less; None: mmcv's.
-
-    Returns:
-        ``'greater'`` or ``'less'``.
-
-    Raises:
-        UserError: If no key word is in the name.
-    """
-    rule = score_rule(metric, greater, less)
-    if rule is not None:
-        return rule
-    raise UserError(
-        f'{spelled("default_hooks.checkpoint.save_best")}={metric!r}: cannot tell whether more or less is better; say '
-        f"{spelled('default_hooks.checkpoint.rule')}='greater' or 'less'."
-    )
 
 
 @HOOKS.register_module()
@@ -112,16 +89,21 @@ class CheckpointHook(Hook):
         self.save_last = save_last
         self.save_optimizer = save_optimizer
         self.save_param_scheduler = save_param_scheduler
-        self.published_keys = _as_list(published_keys)
+        self.published_keys = as_list(published_keys)
         self.store = checkpoint_io.open_store(str(out_dir or '.'), backend_args, file_client_args)
-        self.out_dir = out_dir if self.store is None else None
+        self._root = out_dir if self.store is None else None
+        self._address = str(out_dir or '.')
+        self.backend_args, self.file_client_args = backend_args, file_client_args
+        self.out_dir = out_dir
         self.filename_tmpl = filename_tmpl or f'{self.unit}_{{}}.pth'
         if self.filename_tmpl.count('{}') != 1:
             key = spelled('default_hooks.checkpoint.filename_tmpl')
             raise UserError(f"{key} needs one '{{}}' for the number, got {filename_tmpl!r}.")
-        self._key_words = (_as_list(greater_keys), _as_list(less_keys))
-        self.rules = _parse_rules(save_best, rule, *self._key_words)
-        self._auto = 'auto' in self.rules
+        self.greater_keys = (greater_keys,) if isinstance(greater_keys, str) else greater_keys
+        self.less_keys = (less_keys,) if isinstance(less_keys, str) else less_keys
+        self._key_words = (as_list(greater_keys), as_list(less_keys))
+        self._rules = parse_rules(save_best, rule, *self._key_words)
+        self._auto = 'auto' in self._rules
         self._saved: tuple[int, Path] | None = None
         self._writer = checkpoint_io.BackgroundWriter() if background else None
         self._training = False
@@ -135,11 +117,49 @@ class CheckpointHook(Hook):
     def folder(self, runner: Runner) -> Path:
         """Return where the checkpoints of a run go."""
         work_dir = Path(runner.work_dir)
-        return work_dir if self.out_dir is None else Path(self.out_dir, work_dir.name)
+        return work_dir if self._root is None else Path(self._root, work_dir.name)
+
+    # ---------------------------------------------------------------- what MMEngine's hook has, for other hooks
+    @property
+    def key_indicators(self) -> list[str]:
+        """The metrics of which the best is saved; ``'auto'`` until there are metrics."""
+        return list(self._rules)
+
+    @property
+    def rules(self) -> list[str | None]:
+        """Whether more or less of each is better; None only for ``'auto'``."""
+        return list(self._rules.values())
+
+    @cached_property
+    def file_client(self) -> FileClient:
+        """MMEngine's older access to ``out_dir``, made when it is asked for, since it warns of its age."""
+        args = self.file_client_args
+        return FileClient.infer_client(None if args is None else dict(args), self._address)
+
+    @cached_property
+    def file_backend(self) -> Any:
+        """MMEngine's access to ``out_dir``. The hook itself writes by :mod:`mmopt.engine.checkpoint_io`."""
+        if self.file_client_args is not None:
+            return self.file_client
+        args = self.backend_args
+        return get_file_backend(self._address, backend_args=None if args is None else dict(args))
+
+    def _tell_places(self, runner: Runner) -> None:
+        """Set ``out_dir`` and the paths of the best so far, as MMEngine's hook does before a training."""
+        if self.store is None:
+            self.out_dir = str(self.folder(runner))
+        else:
+            self.out_dir = self.store.backend.join_path(self.store.folder, Path(runner.work_dir).name)
+        hub = runner.message_hub
+        if len(self._rules) == 1:
+            self.best_ckpt_path = hub.get_info('best_ckpt')
+        elif self._rules:
+            self.best_ckpt_path_dict = {name: hub.get_info(f'best_ckpt_{name}') for name in self._rules}
 
     # ---------------------------------------------------------------- points
     def before_train(self, runner: Runner) -> None:
         self._training = True
+        self._tell_places(runner)
         folder = self.folder(runner)
         best = dict(runner.message_hub.get_info('best_checkpoints') or {})
         lost = [metric for metric, entry in best.items() if not Path(folder, entry['file']).is_file()]
@@ -181,16 +201,16 @@ class CheckpointHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, Any] | None = None) -> None:
         # An evaluation alone (tools/test.py) trains nothing, so it has nothing to save.
-        if not self.rules or not self._training:
+        if not self._rules or not self._training:
             return
         if not metrics:
             runner.logger.warning('The evaluation gave no metrics: no best checkpoint this time.')
             return
         if self._auto:
             self._resolve_auto(metrics)
-        for name, rule in self.rules.items():
+        for name, rule in self._rules.items():
             assert rule is not None, 'only auto has none, and it is resolved'
-            self._compare(runner, name, rule, _find_score(metrics, name))
+            self._compare(runner, name, rule, find_score(metrics, name))
 
     def after_train(self, runner: Runner) -> None:
         self.join()
@@ -239,7 +259,7 @@ class CheckpointHook(Hook):
         return path
 
     def _point_to(self, work_dir: Path, path: Path) -> None:
-        checkpoint_io.write_pointer(work_dir, path.name if self.out_dir is None else str(path.absolute()))
+        checkpoint_io.write_pointer(work_dir, path.name if self._root is None else str(path.absolute()))
 
     def _after_save(self, work_dir: Path, path: Path, step: int, extra: str | None) -> None:
         self._point_to(work_dir, path)
@@ -301,9 +321,9 @@ class CheckpointHook(Hook):
     # ---------------------------------------------------------------- best
     def _resolve_auto(self, metrics: Mapping[str, Any]) -> None:
         first = next(iter(metrics)).rsplit('/', 1)[-1]
-        rule = self.rules['auto']
-        self.rules = {name: rule for name, rule in self.rules.items() if name != 'auto'}
-        self.rules.setdefault(first, rule or infer_rule(first, *self._key_words))
+        rule = self._rules['auto']
+        self._rules = {name: rule for name, rule in self._rules.items() if name != 'auto'}
+        self._rules.setdefault(first, rule or infer_rule(first, *self._key_words))
         self._auto = False
 
     def _compare(self, runner: Runner, name: str, rule: str, score: float) -> None:
@@ -323,8 +343,9 @@ class CheckpointHook(Hook):
         best[name] = dict(score=score, file=path.name)
         runner.message_hub.update_info('best_checkpoints', best)
         # Where MMEngine has them, for hooks of other libraries.
-        suffix = '' if len(self.rules) == 1 else f'_{name}'
+        suffix = '' if len(self._rules) == 1 else f'_{name}'
         runner.message_hub.update_info_dict({f'best_score{suffix}': score, f'best_ckpt{suffix}': str(path)})
+        self._tell_places(runner)
         self._write(runner, path, partial(self._switch, Path(runner.work_dir), path, label, runner.iter, previous))
         runner.logger.info(f'Best {name} so far: {score:.4f} at {step} {unit}s, saved as {path.name}.')
 
@@ -339,51 +360,3 @@ class CheckpointHook(Hook):
             checkpoint_io.switch_link(saved[1], path)
         if previous is not None and previous['file'] != path.name:
             self._remove(work_dir, path.with_name(previous['file']))
-
-
-def _as_list(words: str | Sequence[str] | None) -> list[str] | None:
-    return [words] if isinstance(words, str) else None if words is None else list(words)
-
-
-def _parse_rules(
-    save_best: str | Sequence[str] | None,
-    rule: str | Sequence[str | None] | None,
-    greater: Sequence[str] | None,
-    less: Sequence[str] | None,
-) -> dict[str, str | None]:
-    """Return the rule of every metric; None only for ``'auto'``, whose metric is not known yet."""
-    if save_best is None:
-        return {}
-    names = [save_best] if isinstance(save_best, str) else save_best
-    if not isinstance(names, Sequence) or not all(isinstance(name, str) and name for name in names):
-        raise UserError(
-            f"{spelled('default_hooks.checkpoint.save_best')} must be a metric's name, a list of them, 'auto' or "
-            f'None, got {save_best!r}.'
-        )
-    rules = [rule] if rule is None or isinstance(rule, str) else list(rule)
-    if len(rules) == 1:
-        rules *= len(names)
-    if len(rules) != len(names):
-        raise UserError(
-            f'{spelled("default_hooks.checkpoint.rule")} has {len(rules)} entries for the {len(names)} metrics of '
-            'save_best.'
-        )
-    for item in rules:
-        if item not in ('greater', 'less', None):
-            raise UserError(f"{spelled('default_hooks.checkpoint.rule')} must be 'greater' or 'less', got {item!r}.")
-    return {
-        name: item if item is not None or name == 'auto' else infer_rule(name, greater, less)
-        for name, item in zip(names, rules, strict=True)
-    }
-
-
-def _find_score(metrics: Mapping[str, Any], name: str) -> float:
-    """Look a metric up by its name, or by the part after MMEngine's prefix (``coco/bbox_mAP``)."""
-    matches = [key for key in metrics if key == name] or [key for key in metrics if key.rsplit('/', 1)[-1] == name]
-    if len(matches) != 1:
-        raise UserError(
-            f'{spelled("default_hooks.checkpoint.save_best")}={name!r} is {"ambiguous" if matches else "not"} among '
-            'the metrics of this '
-            f'evaluation: {", ".join(matches or metrics)}.'
-        )
-    return score_of(metrics, matches[0], f'{spelled("default_hooks.checkpoint.save_best")}={name!r}')

@@ -109,8 +109,9 @@ class PlateauHook(Hook):
 def _watched(runner: Runner, metrics: dict[str, float]) -> tuple[str, str] | None:
     """Return the metric that chooses the best checkpoint, and whether more or less of it is better."""
     for hook in runner.hooks:
-        for name, rule in getattr(hook, 'rules', {}).items() if isinstance(hook, CheckpointHook) else ():
-            for key in metrics if rule is not None else ():
-                if key == name or key.rsplit('/', 1)[-1] == name:  # MMEngine's prefix: coco/bbox_mAP
+        for name, rule in zip(hook.key_indicators, hook.rules, strict=True) if isinstance(hook, CheckpointHook) else ():
+            for key in metrics:
+                # MMEngine's prefix: coco/bbox_mAP
+                if rule is not None and (key == name or key.rsplit('/', 1)[-1] == name):
                     return key, rule
     return None

@@ -18,6 +18,7 @@ from mmopt.engine.loading.prefetch import copy_batch
 from mmopt.engine.loops.step import TrainStep
 from mmopt.engine.memory.autocast import install_autocast
 from mmopt.engine.memory.device import DEVICE_TYPE, register_device
+from mmopt.engine.memory.fake_calls import answer_calls
 from mmopt.engine.memory.kernels import KernelModel, install_kernels
 from mmopt.engine.memory.trace import Recorder, Trace
 from mmopt.engine.memory.values import MAX_RANDOM, KnownValues, forget
@@ -161,7 +162,7 @@ class Simulator:
         on_gpu = device.type == DEVICE_TYPE
         values = KnownValues(self.fake_mode, real_host=on_gpu)
         recorder = Recorder(device.type, values, self.kernels.workspace if on_gpu else None)
-        with _manual_collection(), self.fake_mode, _numbers_made_on_host(), recorder:
+        with _manual_collection(), self.fake_mode, _numbers_made_on_host(), answer_calls(values), recorder:
             with _skipping_initialization():
                 model = build_model()
             move_model(model, device)

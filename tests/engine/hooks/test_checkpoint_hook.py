@@ -11,6 +11,7 @@ from mmengine.logging import MessageHub
 from mmopt.engine import checkpoint_io
 from mmopt.engine.hooks import CheckpointHook
 from mmopt.engine.hooks import checkpoint_hook as module
+from mmopt.engine.hooks.best_rule import infer_rule
 from mmopt.engine.logging.time_split import TimeSplit
 from mmopt.registry import HOOKS
 from mmopt.utils.errors import UserError
@@ -223,7 +224,7 @@ def test_a_metric_is_found_behind_mmengines_prefix(tmp_path):
      ('AR@100', 'greater'), ('loss', 'less'), ('val_loss', 'less'), ('F1', 'greater')],
 )  # fmt: skip
 def test_the_rule_follows_from_the_name(metric, rule):
-    assert module.infer_rule(metric) == rule
+    assert infer_rule(metric) == rule
 
 
 def test_evaluating_without_training_saves_nothing(tmp_path):
@@ -292,18 +293,27 @@ def test_all_ranks_gather_and_only_rank_0_touches_the_folder(tmp_path, monkeypat
 
 # ---------------------------------------------------------------- errors
 @pytest.mark.parametrize(
-    ('options', 'text'),
+    ('options', 'kind', 'text'),
     [
-        (dict(save_best='x'), r"save_best='x': cannot tell whether more or less is better; say evaluation.rule="),
-        (dict(save_best=True), r"must be a metric's name, a list of them, 'auto' or None, got True"),
-        (dict(save_best='mIoU', rule='more'), r"rule must be 'greater' or 'less', got 'more'"),
-        (dict(filename_tmpl='last.pth'), r"filename_tmpl needs one '{}' for the number, got 'last.pth'"),
-        (dict(save_best=['a', 'b', 'c'], rule=['less', 'less']), 'rule has 2 entries for the 3 metrics'),
+        (
+            dict(save_best='x'),
+            ValueError,
+            r"save_best='x': cannot tell whether more or less is better; say evaluation.rule=",
+        ),
+        (dict(save_best=True), AssertionError, r"must be a metric's name, a list of them, 'auto' or None, got True"),
+        (dict(save_best='mIoU', rule='more'), KeyError, r"rule must be 'greater' or 'less', got 'more'"),
+        (dict(filename_tmpl='last.pth'), UserError, r"filename_tmpl needs one '{}' for the number, got 'last.pth'"),
+        (
+            dict(save_best=['a', 'b', 'c'], rule=['less', 'less']),
+            AssertionError,
+            'rule has 2 entries for the 3 metrics',
+        ),
     ],
 )
-def test_wrong_options_name_themselves(options, text):
-    with pytest.raises(UserError, match=text):
+def test_wrong_options_name_themselves_by_errors_of_mmengines_kinds(options, kind, text):
+    with pytest.raises(UserError, match=text) as caught:
         CheckpointHook(**options)
+    assert isinstance(caught.value, kind)
 
 
 def test_a_metric_that_is_not_there_names_those_that_are(tmp_path):

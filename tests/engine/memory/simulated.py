@@ -5,11 +5,14 @@ import json
 import sys
 import time
 
+import numpy as np
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional as F
 
 from mmopt.engine.memory.estimate import estimate
+from mmopt.engine.memory.fake_calls import answer_calls
 from mmopt.engine.memory.kernels import _attention, choose_attention
 from mmopt.engine.memory.measure import measure_on_cpu
 from mmopt.engine.memory.simulate import Simulator
@@ -161,6 +164,41 @@ def values() -> dict:
             loops += 1
         out['loop_ends'] = loops < 1000
         out['numpy_tensor'] = int(torch.as_tensor([3, 4]).to(GPU).max())
+    return out
+
+
+def calls() -> dict:
+    """Read arrays of labels and activations, and train by a CTC loss whose texts stay on the host."""
+    known = KnownValues(SIMULATOR.fake_mode)
+    with SIMULATOR.fake_mode, Recorder('simgpu', known), answer_calls(known):
+        scores = torch.empty(200, 100, device=GPU, requires_grad=True)
+        host = scores.detach().cpu()
+        out = dict(
+            labels=torch.tensor([2, 0]).to(GPU).cpu().numpy().tolist(),
+            assumed_before=dict(known.assumed),
+            shape=np.asarray(host).shape,
+            dtypes=[str(host.to(dtype).numpy().dtype) for dtype in (torch.float16, torch.int32)],
+            forced=scores.numpy(force=True).shape,
+            mask=bool((host > 0).numpy().all()),
+            back=list(torch.tensor(host.numpy().max(1), device=GPU).shape),
+            assumed=sorted(known.assumed),
+            refused=[],
+        )
+        for tensor in (scores, scores.detach(), scores.cpu()):
+            try:
+                tensor.numpy()
+            except (TypeError, RuntimeError) as error:
+                out['refused'].append(type(error).__name__)
+        out['ctc'] = {}
+        for reduction in ('none', 'mean', 'sum'):
+            steps = torch.empty(8, 2, 5, device=GPU, requires_grad=True)
+            loss = F.ctc_loss(
+                steps.log_softmax(2), torch.ones(2, 4, dtype=torch.int64), torch.full((2,), 8), torch.tensor([4, 3]),
+                reduction=reduction, zero_infinity=reduction == 'mean',
+            )  # fmt: skip
+            loss.sum().backward()
+            out['ctc'][reduction] = [list(loss.shape), loss.device.type, list(steps.grad.shape)]
+    out['restored'] = 'numpy' not in vars(FakeTensor) and torch.ctc_loss.__name__ == 'ctc_loss'
     return out
 
 

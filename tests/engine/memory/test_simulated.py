@@ -11,9 +11,10 @@ import sys
 import pytest
 
 from mmopt.engine.memory.autocast import parse_policies
+from mmopt.engine.memory.fake_calls import READ
 from tests.conftest import REPO
 
-PARTS = ('dtypes', 'weight_casts', 'attention', 'recurrent', 'values', 'scan', 'cpu_check', 'training')
+PARTS = ('dtypes', 'weight_casts', 'attention', 'recurrent', 'values', 'calls', 'scan', 'cpu_check', 'training')
 
 
 @pytest.fixture(scope='module')
@@ -118,6 +119,29 @@ def test_what_depends_on_activations_is_assumed_at_its_largest_and_said(found):
 def test_writes_through_views_are_followed_until_something_unknown_is_written(found):
     assert found['values']['after_write'] == 5
     assert found['values']['forgotten']
+
+
+def test_an_array_of_labels_is_read_and_one_of_activations_is_made_up_and_said(found):
+    calls = found['calls']
+    assert calls['labels'] == [2, 0]
+    assert calls['assumed_before'] == {}
+    assert calls['shape'] == calls['forced'] == [200, 100]
+    assert calls['dtypes'] == ['float16', 'int32']
+    assert calls['mask']
+    assert calls['back'] == [200]
+    assert calls['assumed'] == [READ]
+    assert calls['restored']
+
+
+def test_an_array_that_a_gpu_refuses_is_refused(found):
+    assert found['calls']['refused'] == ['TypeError', 'TypeError', 'RuntimeError']
+
+
+def test_a_ctc_loss_takes_lengths_from_the_host(found):
+    gradient = [8, 2, 5]
+    assert found['calls']['ctc'] == dict(
+        none=[[2], 'simgpu', gradient], mean=[[], 'simgpu', gradient], sum=[[], 'simgpu', gradient]
+    )
 
 
 def test_the_stand_in_of_the_scan_takes_what_the_scan_takes(found):
