@@ -86,7 +86,7 @@ def _texts(folder: Path) -> None:
 _POSES = """
 custom_imports = dict(imports=['drop_in_torchvision'])
 codec = dict(type='MSRAHeatmap', input_size=(64, 64), heatmap_size=(16, 16), sigma=2)
-model = dict(backbone=dict(widen_factor=0.25, init_cfg=None), head=dict(in_channels=320, decoder=codec))
+model = dict(backbone=dict(widen_factor=0.25, init_cfg=None), head=dict(in_channels=1280, decoder=codec))
 _load = [dict(type='LoadImage'), dict(type='GetBBoxCenterScale')]
 _train = [
     *_load, dict(type='RandomFlip', direction='horizontal'), dict(type='RandomBBoxTransform'),
@@ -143,6 +143,7 @@ train_dataloader = dict(batch_size=4, num_workers=2, dataset=dict(
 val_dataloader = dict(num_workers=1, dataset=dict(
     _set, ann_file='val/annfiles/', data_prefix=dict(img_path='val/images/'), pipeline=_val))
 test_dataloader = val_dataloader
+val_cfg = val_dataloader = val_evaluator = None  # DOTAMetric spawns processes, which have no extension of mmcv
 train_cfg = dict(max_epochs=2, val_interval=1)
 """
 
