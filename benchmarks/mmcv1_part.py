@@ -8,7 +8,6 @@ import json
 import os
 import pkgutil
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from mmopt.mmcv1.adapt.find import registry_of
 from mmopt.mmcv1.adapt.model import without_untaken
 from mmopt.mmcv1.install import install
 from mmopt.mmcv1.lower import part_to_train
+from mmopt.utils.platform import was_killed
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -171,7 +171,7 @@ def killed_and_resumed(config: Path, work_dir: Path) -> tuple[list[float], dict[
         while process.poll() is None and not (work_dir / 'last_checkpoint').exists():
             time.sleep(0.005)
         process.kill()
-    if process.returncode != -signal.SIGKILL:
+    if not was_killed(process.returncode):
         raise RuntimeError(f'{config.name}: the training to be killed ended by itself with {process.returncode}')
     losses = run_tool('train.py', config, '--work-dir', work_dir, '--auto-resume')
     return losses, torch.load(work_dir / 'iter_5.pth')['state_dict']

@@ -21,8 +21,6 @@ import importlib.metadata
 import importlib.util
 import json
 import os
-import resource
-import signal
 import statistics
 import subprocess
 import sys
@@ -33,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from mmopt.utils.machine import describe_machine
+from mmopt.utils.platform import KILL_SIGNAL, peak_resident_bytes, was_killed
 
 MODULES = dict(
     plain='plain',
@@ -78,7 +77,7 @@ def run_child(trainer: str, settings: dict[str, Any]) -> None:
         if len(losses) < COMPARED_LOSSES:
             losses.append(loss.detach())
         if len(times) == settings['kill_after']:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), KILL_SIGNAL)
 
     run = Run(
         task=task,
@@ -106,7 +105,7 @@ def run_child(trainer: str, settings: dict[str, Any]) -> None:
                 step_s=statistics.mean(counted),
                 gaps=gaps if len(gaps) < 100 else [],
                 losses=[float(loss) for loss in losses],
-                peak_gib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+                peak_gib=peak_resident_bytes() / 2**30,
                 gpu_peak_gib=torch.cuda.max_memory_allocated() / 2**30 if cuda else None,
                 first_step=time.time() - (time.perf_counter() - times[0]),
                 weights=digest.hexdigest(),
@@ -131,7 +130,7 @@ def spawn(trainer: str, task: str, work_dir: str, **settings: Any) -> dict[str, 
     child = subprocess.run(
         [sys.executable, __file__, '--child', trainer, '--settings', json.dumps(chosen)], capture_output=True, text=True
     )
-    if chosen['kill_after'] and child.returncode == -signal.SIGKILL:
+    if chosen['kill_after'] and was_killed(child.returncode):
         return None
     if child.returncode:
         raise RuntimeError(f'{trainer}, {task}: exit code {child.returncode}.\n{child.stderr[-3000:]}')

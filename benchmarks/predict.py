@@ -24,7 +24,6 @@ disturb less, but what overlaps counts twice, so that no must can be told from i
 
 import argparse
 import json
-import os
 import shutil
 import statistics
 import sys
@@ -37,6 +36,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 import torch
 from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
@@ -260,7 +260,7 @@ def measure(
                 run()
                 if number:  # the first one warms up
                     rates[name].append(count / (clock() - start))
-            say(f'{task}: round {number}/{rounds}, load {os.getloadavg()[0]:.1f}')
+            say(f'{task}: round {number}/{rounds}, load {psutil.getloadavg()[0]:.1f}')
     return rates
 
 
@@ -316,7 +316,7 @@ def main() -> int:
     if args.cpu_time:
         torch.set_num_threads(1)
     clock = time.process_time if args.cpu_time else time.perf_counter
-    begin = os.getloadavg()[0]
+    begin = psutil.getloadavg()[0]
     results = {
         task: measure(task, args.pictures, args.rounds, args.batch, clock, lambda text: print(text, file=sys.stderr))
         for task in args.tasks
@@ -325,7 +325,7 @@ def main() -> int:
     where = (
         f'{usable_cores()} cores of an {machine["cpu"]}, {machine["threads"]} threads, torch {machine["torch"]}, fp32'
     )
-    load = f'The load of the machine was {begin:.1f} before and {os.getloadavg()[0]:.1f} behind it.'
+    load = f'The load of the machine was {begin:.1f} before and {psutil.getloadavg()[0]:.1f} behind it.'
     text, holds = table(results, where, load, is_cpu_time=args.cpu_time)
     print(text)
     if args.out:

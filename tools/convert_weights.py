@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Fit published weights (Swin, ResNet, YOLOv5, BiSeNetV2) into the model of a config, for load_from.
+"""Fit published weights (Swin, ResNet, YOLOv5, BiSeNetV2, DiffBEV) into the model of a config, for load_from.
 
 python tools/convert_weights.py swin_tiny_patch4_window7_224.pth baseline/lss_swin_nuscenes --out swin.pth
 python tools/convert_weights.py yolov5m.pth baseline/yolov5m_fred_rgb --out yolov5m.pth --sha256 1a2b...
@@ -47,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         state_dict=dict(converted.state), meta=dict(origin=converted.origin.name, source_sha256=converted.sha256)
     )
     written = checkpoint_io.write_with_hash(Path(args.out), lambda path: checkpoint_io.save(path, content))
-    print(f'wrote {written}; in the config: load_from = {str(written)!r}')
+    print(f'wrote {written}; in the config:')
+    print(f'load_from = {str(written)!r}\nload_from_sha256 = {checkpoint_io.sha256_of(written)!r}')
     print(f'next: {tool_command("train", args.config, "--load-from", written, "--allow-partial", "--dry-run")}')
 
 

@@ -14,11 +14,12 @@ data_root = 'data/camvid'
 classes = [
     'sky', 'building', 'pole', 'road', 'pavement', 'tree', 'sign', 'fence', 'car', 'pedestrian', 'cyclist',
 ]  # fmt: skip
+crop_size = (256, 320)  # height and width
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadSegmentationLabel'),
     dict(type='LoadBorderDistance', cache_dir=None),  # 360x480: made in the time that a file is opened
-    dict(type='RandomScaleCropFlip', crop_size=(256, 320), scale_range=(0.6, 1.6)),
+    dict(type='RandomScaleCropFlip', crop_size='=crop_size', scale_range=(0.6, 1.6)),
     dict(type='BoundaryRegions'),
     dict(type='DrawPhotometric'),
     dict(type='PackInputs'),

@@ -1,6 +1,7 @@
 """What kinds of value the keys of a config take: a wrong one is refused by name, not by a TypeError further down."""
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -38,6 +39,7 @@ __all__ = [
     'RATIOS',
     'SCORE_NAME',
     'SEED',
+    'SHA256',
     'SHARE_BELOW_1',
     'SHARE_OF_HEIGHT',
     'STEPS',
@@ -84,6 +86,10 @@ def _is_positive(value: Any) -> bool:
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
+
+
+def _is_sha256(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch('[0-9a-fA-F]{64}', value) is not None
 
 
 def _is_dict(value: Any) -> bool:
@@ -161,6 +167,7 @@ BF16 = Kind('a dict, as a rule dict(); --precision bf16 stands for it', _is_dict
 DICTS = Kind('a list of dicts', _list_of(_is_dict))
 LIST = Kind('a list', _is_list)
 TEXT = Kind('a text', _is_text)
+SHA256 = Kind('a SHA-256 of 64 hexadecimal digits', _is_sha256)
 TEXTS = Kind('a list of texts', _list_of(_is_text))
 TEXT_OR_LIST = Kind('a text or a list of texts', _one_or_list(_is_text))
 POLICY = Kind('a dict with a policy', _is_dict)

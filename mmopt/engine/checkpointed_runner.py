@@ -151,6 +151,7 @@ class CheckpointedRunner(Runner):
                 return
             self.resume(path, resume_optimizer=self.cfg.get('resume_optimizer', True))
         elif self._load_from is not None:
+            checkpoint_io.check_sha256(self._load_from, self.cfg.get('load_from_sha256'))
             self.load_checkpoint(self._load_from)
 
     def load_checkpoint(

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from mmopt.utils.errors import UserError
 from mmopt.utils.platform import process_context
 
-__all__ = ['run_jobs']
+__all__ = ['run_jobs', 'stage_bar']
 
 
 def _context(module: str) -> multiprocessing.context.BaseContext:
@@ -32,6 +32,15 @@ def _start_worker() -> None:
     # Ctrl-C reaches the whole process group; the parent alone decides when to stop, after the jobs in work.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
+
+
+def stage_bar(total: int) -> tqdm:
+    """Return a progress bar of stages that each take their time; in a log file a line every half minute at most."""
+    return tqdm(total=total, unit='stage', mininterval=_seconds())
+
+
+def _seconds() -> float:
+    return 0.1 if sys.stderr.isatty() else 30
 
 
 def run_jobs(
@@ -52,9 +61,7 @@ def run_jobs(
     Raises:
         UserError: If a worker was killed.
     """
-    # In a log file a line every half minute is enough.
-    seconds = 0.1 if sys.stderr.isatty() else 30
-    with tqdm(total=len(jobs), unit=unit, desc=desc, mininterval=seconds, disable=not jobs) as bar:
+    with tqdm(total=len(jobs), unit=unit, desc=desc, mininterval=_seconds(), disable=not jobs) as bar:
         if num_workers == 0 or len(jobs) < 2:
             for job in jobs:
                 yield function(*job)

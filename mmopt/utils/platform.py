@@ -31,6 +31,7 @@ except ImportError:  # Windows
     resource = None
 
 __all__ = [
+    'KILL_SIGNAL',
     'SHARED_MEMORY',
     'STOPPING_SIGNALS',
     'allowed_cores',
@@ -56,6 +57,7 @@ __all__ = [
     'start_method',
     'sync_folder',
     'user_tag',
+    'was_killed',
     'write_at',
 ]
 
@@ -69,6 +71,9 @@ STOPPING_SIGNALS = tuple(
     getattr(signal, name) for name in ('SIGTERM', 'SIGINT', 'SIGUSR1', 'SIGBREAK') if hasattr(signal, name)
 )
 """What asks a process to stop: SIGUSR1 is missing on Windows, where Ctrl-Break (SIGBREAK) takes its place."""
+
+KILL_SIGNAL = getattr(signal, 'SIGKILL', signal.SIGTERM)
+"""What ends a process at once, whatever it does: on Windows every signal does."""
 
 _position_lock = Lock()
 _highest_resident = 0
@@ -125,6 +130,11 @@ def allowed_cores() -> int:
     if hasattr(process, 'cpu_affinity'):  # Windows; macOS has no masks
         return len(process.cpu_affinity()) or 1
     return os.cpu_count() or 1
+
+
+def was_killed(returncode: int | None) -> bool:
+    """Tell whether a child ended by :data:`KILL_SIGNAL` or ``Popen.kill``; on Windows a 1 may be its own."""
+    return returncode in ((-KILL_SIGNAL,) if os.name == 'posix' else (1, KILL_SIGNAL))
 
 
 def user_tag() -> str:

@@ -14,6 +14,7 @@ from mmopt.apis.weights.rules import ORIGINS, origin_of
 from mmopt.models.common.swin import _PatchMerging
 from mmopt.utils.errors import UserError
 from tests.conftest import load_script
+from tests.models.bev.test_diffbev_weights import by_diffbevs_names
 
 State = dict[str, Tensor]
 NORM = ('weight', 'bias', 'running_mean', 'running_var')
@@ -249,6 +250,19 @@ def test_every_weight_of_a_network_finds_its_place(models, make, name, config, p
     assert all(value.shape == own[key].shape for key, value in found.state.items())
 
 
+def test_a_checkpoint_of_diffbev_fills_the_whole_model_with_its_values(models):
+    model = models('lss_swin_nuscenes')
+    ours = {name: torch.rand(value.shape).to(value.dtype) for name, value in model.state_dict().items()}
+    theirs = {f'module.{name}': value for name, value in by_diffbevs_names(ours).items()}
+    found = fit_weights(theirs, model, 'x.pth')
+    assert found.origin.name == 'DiffBEV, Lift-Splat-Shoot'
+    assert found.num_filled == found.num_params == 29_558_009
+    assert found.missing == ()
+    assert all(torch.equal(value, ours[name]) for name, value in found.state.items())
+    computed = {'dx', 'bx', 'nx', 'frustum', 'relative_position_index'}
+    assert {name.rpartition('.')[2] for name in found.left_out} == computed
+
+
 def test_values_stay_what_they_are(models):
     state = yolov5m()
     found = fit_weights(state, models('yolov5m_fred_rgb'), 'x.pth').state
@@ -320,7 +334,8 @@ def test_the_tool_writes_what_load_from_takes(tmp_path, monkeypatch, capsys):
     assert 'BiSeNetV2, first public version' in told
     assert '(100.0%)' in told
     (written,) = tmp_path.glob('ours-*.pth')
-    assert f"load_from = '{written.name}'" in told
+    digest = hashlib.sha256(written.read_bytes()).hexdigest()
+    assert f"load_from = '{written.name}'\nload_from_sha256 = '{digest}'\n" in told
     cfg = load_config('baseline/bisenetv2_cityscapes')
     cfg.load_from = str(written)
     check_model(cfg, None)  # reads it

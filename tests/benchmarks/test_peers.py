@@ -2,12 +2,12 @@
 
 import json
 import os
-import signal
 import sys
 
 import pytest
 
-from tests.conftest import load_script
+from mmopt.utils.platform import KILL_SIGNAL
+from tests.conftest import forget_mmengine_globals, load_script
 
 SETTINGS = dict(
     task='toy', iters=30, save_every=None, resume=False, vary=False, num_workers=0, kill_after=0
@@ -22,6 +22,7 @@ def peers():
 
 
 def measure(peers, capsys, trainer, folder, **settings):
+    forget_mmengine_globals()  # every run is a process of its own, but for here
     folder.mkdir(exist_ok=True)
     peers.run_child(trainer, SETTINGS | dict(work_dir=str(folder)) | settings)
     return json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -44,7 +45,7 @@ def test_a_killed_run_ends_with_the_weights_of_a_whole_one(peers, trainer, tmp_p
         pass
 
     def kill(pid, number):
-        assert (pid, number) == (os.getpid(), signal.SIGKILL)
+        assert (pid, number) == (os.getpid(), KILL_SIGNAL)
         raise Killed
 
     monkeypatch.setattr(peers.os, 'kill', kill)

@@ -60,6 +60,7 @@ PROBES = {
         Beside('IterBasedRunner', dict(max_iters=3, max_epochs=None)),
         Beside('EpochBasedRunner', dict(max_epochs=3, max_iters=None)),
     ],
+    ('', 'load_from_sha256'): ['0' * 64, 'aF' * 32],
     ('', 'lr_config'): [dict(policy='fixed')],
     ('', 'momentum_config'): [dict(policy='cyclic')],
     ('', 'runner'): [

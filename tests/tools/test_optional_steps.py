@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import signal
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,20 @@ class FailsLast(Hook):
         raise RuntimeError('upload failed')
 
 
+@HOOKS.register_module()
+class EndsAt5(Hook):
+    """Ends a run before its sixth iteration as a scheduler would, or as a mistake would."""
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == 5 and self.how == 'error':
+            raise RuntimeError('the sixth batch is bad')
+        if runner.iter == 4 and self.how != 'error':
+            signal.raise_signal(getattr(signal, self.how))
+
+
 def summary(folder: str = 'runs/x') -> dict:
     return json.loads(Path(folder, 'summary.json').read_text())
 
@@ -64,9 +79,9 @@ def test_every_step_after_the_training_may_fail(tool, write_config, monkeypatch,
     def fail(*args, **kwargs):
         raise ValueError('broken')
 
-    names = ('plot_curves', 'read_time', 'save_pictures', '_peak_memory', 'median_iteration', 'read_run', 'RunLog.best')
-    for name in names:
+    for name in ('plot_curves', 'read_time', '_peak_memory', 'median_iteration', 'read_run', 'RunLog.best'):
         monkeypatch.setattr(f'mmopt.apis.run.train.{name}', fail)
+    monkeypatch.setattr('mmopt.apis.run.run_pictures.save_pictures', fail)
     assert tool('train').main([str(write_config()), '--work-dir', 'runs/x', *SHORT]) == 0
     saved = summary()
     assert saved['iters'] == 2
@@ -89,6 +104,50 @@ def test_a_hook_that_fails_at_the_very_end_is_an_error_after_the_summary(tool, w
         tool('train').main([str(config), '--work-dir', 'runs/x', *SHORT])
     assert summary()['metrics']['count'] == 6
     assert 'Done' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('how', 'text', 'ends_with'),
+    [
+        ('SIGTERM', 'stopped by SIGTERM after iteration 5; saved as ', SystemExit),
+        ('SIGINT', 'stopped by SIGINT after iteration 5; saved as ', SystemExit),
+        ('error', 'RuntimeError: the sixth batch is bad', RuntimeError),
+    ],
+)
+def test_a_run_that_is_stopped_leaves_its_report(tool, write_config, capsys, how, text, ends_with):
+    config = write_config(custom_hooks=[dict(type='EndsAt5', how=how)])
+    with pytest.raises(ends_with):
+        tool('train').main([str(config), '--work-dir', 'runs/x'])
+    page = Path('runs/x/report.html').read_text()
+    assert text in page
+    assert 'going on, or stopped before its end' in page
+    assert '--auto-resume' in page
+    assert summary()['iters'] == 5
+    assert summary()['stopped'].startswith(text)
+    assert 'Done' not in capsys.readouterr().out
+
+
+def test_the_report_of_a_run_that_went_on_after_it_was_stopped_does_not_say_so(tool, write_config):
+    config = write_config(custom_hooks=[dict(type='EndsAt5', how='error')])
+    with pytest.raises(RuntimeError):
+        tool('train').main([str(config), '--work-dir', 'runs/x'])
+    forget_mmengine_globals()
+    flags = ['--auto-resume', '--options', 'custom_hooks=[]']
+    assert tool('train').main([str(config), '--work-dir', 'runs/x', *flags]) == 0
+    page = Path('runs/x/report.html').read_text()
+    assert 'the sixth batch is bad' not in page
+    assert 'stopped before its end' not in page
+    assert summary()['stopped'] == ''
+
+
+def test_a_run_that_is_stopped_before_anything_is_logged_leaves_no_report(tool, write_config):
+    hooks = dict(logger=dict(type='LoggerHook', interval=50))
+    options = ['--options', 'train_cfg.val_interval=50']
+    config = write_config(custom_hooks=[dict(type='EndsAt5', how='error')], default_hooks=hooks)
+    with pytest.raises(RuntimeError):
+        tool('train').main([str(config), '--work-dir', 'runs/x', *options])
+    assert not Path('runs/x/report.html').exists()
+    assert 'left out' not in Path('runs/x/latest.log').read_text()
 
 
 def test_testing_without_pictures_keeps_the_metrics(tool, write_config, capsys):

@@ -28,6 +28,19 @@ def test_the_page_has_a_check_for_every_task():
     assert len(checked) == 5
 
 
+@pytest.mark.parametrize(
+    'config', ['baseline/bisenetv2_camvid', 'baseline/bisenetv2_cityscapes_max', 'demo/bisenetv2_cityscapes']
+)
+def test_one_line_sets_the_crop_of_a_segmentation(config):
+    cfg = load_config(REPO / 'configs' / f'{config}.py', options=['crop_size=(64, 96)'])
+    crops = [
+        list(step.crop_size)
+        for step in cfg.train_dataloader.dataset.pipeline
+        if step.type.endswith('RandomScaleCropFlip')
+    ]
+    assert crops == [[64, 96]]
+
+
 def test_the_config_of_the_page_sets_classes_anchors_and_size_once(tmp_path):
     text = re.search(r'```python\n(.*?)```', PAGE, re.DOTALL)[1]
     path = tmp_path / 'mine.py'

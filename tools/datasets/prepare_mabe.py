@@ -51,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(prepare(args.data_root, **shares, skip_missing=args.skip_missing, num_workers=max(args.workers, 0)))
         print(f'next: {tool_command("fit_anchors", "configs/baseline/tad_v7_mabe_5090.py")}')
         return
-    from mmopt.datasets.tad.prepare.session import Session, import_session
+    from mmopt.datasets.tad.prepare.session import NUM_STAGES, Session, import_session
+    from mmopt.utils.parallel import stage_bar
 
     chosen = {name: getattr(args, name) for name in ('min_likelihood', 'val_share', 'test_share')}
     session = Session(
@@ -61,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         pixels_per_cm=args.pix_per_cm,
         **{name: value for name, value in chosen.items() if value is not None},
     )
-    frames = import_session(session, args.data_root).frames
+    with stage_bar(NUM_STAGES) as bar:
+        frames = import_session(session, args.data_root, bar.write, bar.update).frames
     counts = f'{frames["train"]} frames to train on, {frames["val"]} to choose by, the last {frames["test"]} to report'
     print(f'wrote {args.data_root}: {counts}')
 

@@ -40,8 +40,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_folder(args.out, '--out')
     from mmopt.datasets.tad.prepare.annotations import declared_fps, times_are_seconds
     from mmopt.datasets.tad.prepare.recipe import plan, write_configs
-    from mmopt.datasets.tad.prepare.session import Session, import_session
+    from mmopt.datasets.tad.prepare.session import NUM_STAGES, Session, import_session
     from mmopt.utils.errors import UserError
+    from mmopt.utils.parallel import stage_bar
 
     declared = declared_fps(args.annotation)
     fps = args.fps or declared
@@ -62,8 +63,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         val_share=args.val_share,
         test_share=args.test_share,
     )
-    imported = import_session(session, args.out)
-    recipe = plan(args.out, imported)
+    with stage_bar(NUM_STAGES + 1) as bar:
+        imported = import_session(session, args.out, bar.write, bar.update)
+        recipe = plan(args.out, imported)  # anchors and windows are chosen by what they reach on the first part
+        bar.update()
     for path in write_configs(args.out, recipe, imported.frames['train'], str(args.out)):
         print(f'wrote {path}')
     print(f'next: {tool_command("train", args.out / "tad_v7.py")}')

@@ -2,12 +2,13 @@
 
 dataset_type = 'CityscapesDataset'
 data_root = 'data/cityscapes'
+crop_size = (512, 1024)  # height and width
 # The loader decodes and cuts; colors are distorted and normalized on the device.
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadSegmentationLabel'),
     dict(type='LoadBorderDistance', cache_dir='cache/distance'),  # 4 MiB per label, made in the first epoch
-    dict(type='RandomScaleCropFlip', crop_size=(512, 1024), scale_range=(0.25, 2.0)),
+    dict(type='RandomScaleCropFlip', crop_size='=crop_size', scale_range=(0.25, 2.0)),
     dict(type='BoundaryRegions', edge_width=2, near=0.3),
     dict(type='DrawPhotometric'),
     dict(type='PackInputs'),

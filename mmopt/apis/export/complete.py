@@ -2,7 +2,7 @@
 
 A model takes part with ``complete_graph``, see :mod:`mmopt.structures.complete_graph`; what it is asked for is all that
 is known of it here. The file says what its inputs and outputs are, and holds the test pipeline, so that
-:mod:`mmopt.apis.predict.exported` predicts with it alone.
+:mod:`mmopt.apis.predict.exported.model` predicts with it alone.
 """
 
 import copy

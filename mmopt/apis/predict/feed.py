@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from mmopt.apis.custom_imports import import_custom_modules
 from mmopt.apis.extension import provide_extension
-from mmopt.apis.predict.foreign import ForeignData, is_foreign
+from mmopt.apis.predict.foreign.data import ForeignData, is_foreign
 from mmopt.engine.resume.saved_config import saved_config
 from mmopt.registry import DATASETS
 from mmopt.utils.errors import DataError, UserError

@@ -20,11 +20,11 @@ from mmengine.registry import init_default_scope
 from mmopt.apis.config import load_config
 from mmopt.apis.custom_imports import import_custom_modules
 from mmopt.apis.predict.batch_size import BatchSize
-from mmopt.apis.predict.exported import ExportedModel, is_graph
+from mmopt.apis.predict.exported.model import ExportedModel, is_graph
 from mmopt.apis.predict.feed import build_dataset, evaluation_loader, innermost, metric_configs, own_config
 from mmopt.apis.predict.film.cut import Cut
 from mmopt.apis.predict.film.live import FilmEndedError
-from mmopt.apis.predict.foreign import ForeignData
+from mmopt.apis.predict.foreign.data import ForeignData
 from mmopt.apis.predict.items import Item, ItemList
 from mmopt.apis.predict.own_sources import configure, expand_sources, find_items, predict_cut
 from mmopt.apis.predict.read_ahead import Loaded, read_ahead

@@ -24,12 +24,12 @@ from tqdm import tqdm
 import mmopt
 from mmopt.apis.predict.film.cut import Cut
 from mmopt.apis.predict.film.file import FilmFile
+from mmopt.apis.predict.formats.writers import Plan
 from mmopt.apis.predict.items import Item, ItemList
 from mmopt.apis.predict.predictor import Predictor
 from mmopt.apis.predict.records import Records, remove_predictions
 from mmopt.apis.predict.skipped import Skipped
 from mmopt.apis.predict.write_behind import WriteBehind
-from mmopt.apis.predict.writers import Plan
 from mmopt.datasets.common.predict import Result
 from mmopt.engine.resume.saved_config import plain
 from mmopt.utils.errors import UserError

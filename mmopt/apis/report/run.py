@@ -27,7 +27,7 @@ class ReportedRun:
     Attributes:
         path: The work dir.
         log: Its curves; ``log.main`` is the metric that chooses the best checkpoint.
-        summary: What ``summary.json`` says; empty until a run is done.
+        summary: What ``summary.json`` says; empty until a run is done or stopped.
         time: Where its time went; None if it noted nothing.
         config_file: The config that the run took, with all options in it; None if there is none.
         config: Its values by dotted name.
@@ -52,7 +52,7 @@ class ReportedRun:
     @property
     def is_done(self) -> bool:
         """Whether it reached its end."""
-        return bool(self.summary)
+        return bool(self.summary) and not self.summary.get('stopped')
 
     def figures(self) -> dict[str, str]:
         """Return the headline figures as texts, by label."""

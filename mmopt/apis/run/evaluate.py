@@ -72,6 +72,7 @@ def evaluate(
     check_there(checkpoint)
     cfg.load_from, cfg.resume = checkpoint, False
     cfg.pop('auto_resume', None)
+    cfg.pop('load_from_sha256', None)  # of the weights that the training began with
     runner = build_runner(cfg)
     runner.register_hook(ProgressBar())
     metrics = scalars(runner.test())

@@ -14,9 +14,10 @@ from mmopt.engine import IterBasedRunner, checkpoint_io
 from mmopt.engine.resume.changes import changes_since, check_resumable, keeps_optimizer
 from mmopt.registry import RUNNERS
 from mmopt.utils.distributed import init_distributed
+from mmopt.utils.errors import UserError
 from mmopt.utils.seeding import prepare_determinism
 
-__all__ = ['build_runner', 'check_there', 'set_start', 'start_of']
+__all__ = ['build_runner', 'check_hash', 'check_there', 'set_start', 'start_of']
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -105,6 +106,23 @@ def check_there(checkpoint: str) -> None:
     """Refuse a checkpoint that does not exist, unless it is an address."""
     if '://' not in checkpoint and not Path(checkpoint).is_file():
         raise missing_file(checkpoint, 'checkpoint', suffix='.pth')
+
+
+def check_hash(cfg: Config) -> None:
+    """Refuse another file than ``load_from_sha256`` says; a run that goes on from a checkpoint reads no such file.
+
+    Raises:
+        UserError: If it is another one, or the config names none.
+    """
+    wanted = cfg.get('load_from_sha256')
+    if wanted is None or cfg.get('resume'):
+        return
+    if not cfg.get('load_from'):
+        raise UserError(
+            f'{cfg.filename}: load_from_sha256 says which file load_from must be, and there is no load_from: add it, '
+            'or drop load_from_sha256.'
+        )
+    checkpoint_io.check_sha256(cfg.load_from, wanted)
 
 
 def start_of(cfg: Config) -> Start | None:

@@ -68,6 +68,7 @@ class Summary:
         changes: What options and flags made another than the config file says: key -> the file's value, the run's.
         environment: Machine and versions.
         notes: What tables of metrics are about, by their names.
+        stopped: What ended the run before its last iteration; empty where it got there.
     """
 
     metrics: Mapping[str, float]
@@ -86,6 +87,7 @@ class Summary:
     changes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
+    stopped: str = ''
 
     @property
     def exit_code(self) -> int:

@@ -5,9 +5,10 @@ import shlex
 import sys
 import time
 import warnings
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from mmopt.apis.logs.curves import choose_keys, plot_curves
 from mmopt.apis.logs.read import RunLog, read_run
 from mmopt.apis.logs.time import Bottleneck, plot_time, read_time
 from mmopt.apis.memory.estimate import estimate_memory
-from mmopt.apis.pictures.save import NUM_PICTURES, can_draw, save_pictures
+from mmopt.apis.pictures.save import NUM_PICTURES
 from mmopt.apis.report.changes import changes_of
 from mmopt.apis.report.page import write_report
 from mmopt.apis.run.check_parts import check_parts
@@ -32,12 +33,14 @@ from mmopt.apis.run.facts import Facts, Start, collect_facts
 from mmopt.apis.run.preflight import Preflight, describe_run
 from mmopt.apis.run.progress import ProjectedEnd
 from mmopt.apis.run.remedies import with_estimates
-from mmopt.apis.run.start import build_runner, start_of
+from mmopt.apis.run.run_pictures import RunPictures
+from mmopt.apis.run.start import build_runner, check_hash, start_of
 from mmopt.apis.run.summary import Summary, median_iteration
 from mmopt.apis.run.work_dir import claimed_work_dir
 from mmopt.config.evaluation import main_metric
 from mmopt.config.spelling import spelled
 from mmopt.engine import IterBasedRunner, checkpoint_io
+from mmopt.engine.guards.signals import TrainingStopped
 from mmopt.engine.micro_batch import DoesNotFitError
 from mmopt.utils.distributed import rank_to_be
 from mmopt.utils.errors import UserError
@@ -45,6 +48,7 @@ from mmopt.utils.machine import describe_machine
 from mmopt.utils.optional import run_optional
 from mmopt.utils.seeding import prepare_determinism
 from mmopt.utils.shipped import tool_command
+from mmopt.utils.user_code import describe
 
 __all__ = ['preflight', 'train']
 
@@ -78,6 +82,7 @@ def _look(cfg: Config, start: Start | None, expectations: list[dict]) -> Facts:
             f'{cfg.filename}: expect needs an evaluation: add {spelled("val_dataloader.dataset")} and '
             f'{spelled("val_evaluator")}, or drop expect.'
         )
+    check_hash(cfg)
     check_hooks(cfg)
     check_parts(cfg)
     prepare_determinism(cfg.get('randomness'))  # looking at a GPU starts CUDA
@@ -120,6 +125,11 @@ def _train(cfg: Config, num_pictures: int) -> Summary:
     runner = build_runner(cfg)
     if isinstance(runner, IterBasedRunner):
         runner.use_datasets(facts.datasets)
+    reached = cache(
+        lambda: _save_reached(cfg, runner, start.iter if start else 0, wall_s=time.perf_counter() - started)
+    )
+    pictures = RunPictures(num_pictures, before=reached)
+    runner.register_hook(pictures)
     runner.register_hook(ProjectedEnd())
     runner.register_hook(ExpectedMetrics(expectations))
     with warnings.catch_warnings():
@@ -127,15 +137,18 @@ def _train(cfg: Config, num_pictures: int) -> Summary:
         warnings.filterwarnings('ignore', message='This DataLoader will create')
         try:
             runner.train()
-        except DoesNotFitError as error:
-            # Every process has failed; one of them says what would help.
-            raise (with_estimates(error, cfg, estimate_memory) if is_main_process() else error) from None
-        except Exception:
+        except (Exception, TrainingStopped) as error:
+            tell = runner.logger.warning
             if _is_trained(runner):  # what ended it came after the last iteration: a hook, the last evaluation
-                done = start.iter if start else 0, time.perf_counter() - started
-                run_optional('summary', runner.logger.warning, _finish, cfg, runner, *done, [], 0)
+                run_optional('summary', tell, _finish, cfg, runner, reached, [], pictures.folder)
+            elif _has_trained(runner, start):
+                with suppress(KeyboardInterrupt):  # whoever waits no longer: everything else is saved
+                    run_optional('report', tell, _finish_early, cfg, runner, reached, error)
+            if isinstance(error, DoesNotFitError) and is_main_process():
+                # Every process has failed; one of them says what would help.
+                raise with_estimates(error, cfg, estimate_memory) from None
             raise
-    return _finish(cfg, runner, start.iter if start else 0, time.perf_counter() - started, expectations, num_pictures)
+    return _finish(cfg, runner, reached, expectations, pictures.folder)
 
 
 def _is_trained(runner: Runner) -> bool:
@@ -144,19 +157,22 @@ def _is_trained(runner: Runner) -> bool:
     return iters > 0 and (iters >= loop.max_iters or loop.stop_training)
 
 
-def _finish(
-    cfg: Config, runner: Runner, start_iter: int, wall_s: float, expectations: list[dict], num_pictures: int
-) -> Summary:
-    """Save what the run reached, and then add what may fail: it is read, drawn and computed after a whole training."""
+def _has_trained(runner: Runner, start: Start | None) -> bool:
+    """Tell whether this session did iterations of which something is logged."""
+    iters = getattr(runner._train_loop, 'iters_done', 0)
+    return iters > (start.iter if start else 0) and _has_log(Path(runner.work_dir))
+
+
+def _save_reached(cfg: Config, runner: Runner, start_iter: int, wall_s: float) -> tuple[Summary, RunLog]:
+    """Save what the run reached, before anything is drawn or computed, which may fail after a whole training."""
     work_dir, tell = Path(cfg.work_dir), runner.logger.warning
     # Loops of other libraries keep no result.
     metrics = scalars(getattr(runner.val_loop, 'metrics', {}))
     main = main_metric(cfg, metrics)
-    rule = ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('rule')
     log = run_optional('curves', tell, _read_log, work_dir) or RunLog(work_dir.name)
     summary = Summary(
         metrics=metrics,
-        best=run_optional('best score', tell, log.best, main, rule) if main else None,
+        best=run_optional('best score', tell, log.best, main, _rule(cfg)) if main else None,
         main_metric=main,
         iters=runner.iter - start_iter,
         seconds_per_iter=run_optional('time per iteration', tell, _median_of_this_session, runner, start_iter),
@@ -172,7 +188,23 @@ def _finish(
     log.main = main or ''
     if is_main_process():
         summary.save(work_dir / 'summary.json')
-    pictures = run_optional('pictures', tell, _pictures, runner, work_dir / 'pictures', num_pictures)
+    return summary, log
+
+
+def _rule(cfg: Config) -> str | None:
+    return ((cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('rule')
+
+
+def _finish(
+    cfg: Config,
+    runner: Runner,
+    reached: Callable[[], tuple[Summary, RunLog]],
+    expectations: list[dict],
+    pictures: Path | None,
+) -> Summary:
+    """Add to what the run reached what is drawn and computed from it."""
+    work_dir, tell = Path(cfg.work_dir), runner.logger.warning
+    summary, log = reached()
     spent = run_optional('time split', tell, read_time, work_dir)
     places = dict(summary.places)
     if is_main_process():
@@ -182,7 +214,10 @@ def _finish(
         places['pictures'] = str(pictures)
     results = []
     if expectations and is_main_process():  # only its log has all evaluations
-        best = {key: (log.best(key, rule if key == main else None) or (0, value))[1] for key, value in metrics.items()}
+        best = {
+            key: (log.best(key, _rule(cfg) if key == summary.main_metric else None) or (0, value))[1]
+            for key, value in summary.metrics.items()
+        }
         results = check_expectations(expectations, best, runner.train_dataloader.dataset, runner.val_dataloader.dataset)
     summary = replace(
         summary,
@@ -200,8 +235,25 @@ def _finish(
     return summary
 
 
+def _finish_early(
+    cfg: Config, runner: Runner, reached: Callable[[], tuple[Summary, RunLog]], error: BaseException
+) -> None:
+    """Write what a run that is stopped reached, and its report; its loggers are told that nothing more comes."""
+    run_optional('loggers', runner.logger.warning, runner.visualizer.close)
+    summary, _ = reached()
+    if is_main_process():
+        work_dir = Path(cfg.work_dir)
+        stopped = str(error) if isinstance(error, TrainingStopped) else describe(error)
+        replace(summary, stopped=stopped).save(work_dir / 'summary.json')
+        write_report([work_dir], work_dir / 'report.html')
+
+
+def _has_log(work_dir: Path) -> bool:
+    return any(work_dir.glob('*/vis_data/scalars.json'))
+
+
 def _read_log(work_dir: Path) -> RunLog | None:
-    return read_run(work_dir) if any(work_dir.glob('*/vis_data/scalars.json')) else None
+    return read_run(work_dir) if _has_log(work_dir) else None
 
 
 def _median_of_this_session(runner: Runner, start_iter: int) -> float | None:
@@ -219,15 +271,6 @@ def _peak_memory(scalars: Mapping[str, Any]) -> tuple[str, float] | None:
             values, _ = scalars[f'train/{key}'].data
             return kind, float(max(values))
     return None
-
-
-def _pictures(runner: Runner, folder: Path, count: int) -> Path | None:
-    if runner.val_loop is None or not count or not is_main_process() or not isinstance(runner, IterBasedRunner):
-        return None
-    if not can_draw(runner.val_dataloader.dataset, runner.cfg):
-        return None
-    save_pictures(runner, runner.val_dataloader.dataset, runner.val_dataloader.collate_fn, folder, count)
-    return folder
 
 
 def _checkpoint_and_log(work_dir: Path) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """Fit a published checkpoint into a model: rename, resize, inflate, and say what fits and what does not."""
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from mmopt.utils.terminal import number, rows
 
 __all__ = ['Converted', 'convert_weights', 'fit_weights']
 
-_PREFIXES = ('module.', 'model.', 'backbone.')
+_PREFIXES = ('module.', 'model.')
 _TABLE = 'relative_position_bias_table'
 _NUM_SHOWN = 6
 
@@ -87,15 +86,12 @@ def convert_weights(path: str | Path, cfg: Config, *, sha256: str | None = None)
         UserError: If the file is another than the publisher's, nobody we know made it, or the model has nothing of it.
     """
     path = Path(path)
-    with path.open('rb') as file:
-        found = hashlib.file_digest(file, 'sha256').hexdigest()
-    if sha256 is not None and sha256.lower() != found:
-        raise UserError(f'{path} is not the file that was meant: its SHA-256 is {found}, not {sha256}. Get it again.')
+    checkpoint_io.check_sha256(path, sha256)
     state = checkpoint_io.load(path)['state_dict']
     converted = fit_weights(
         {name: value for name, value in state.items() if isinstance(value, Tensor)}, outline(cfg), str(path)
     )
-    return Converted(**{**vars(converted), 'sha256': found})
+    return Converted(**{**vars(converted), 'sha256': checkpoint_io.sha256_of(path)})
 
 
 def fit_weights(state: Mapping[str, Tensor], model: nn.Module, source: str) -> Converted:
@@ -113,22 +109,24 @@ def fit_weights(state: Mapping[str, Tensor], model: nn.Module, source: str) -> C
         UserError: If nobody we know made it, or the model has nothing of it.
     """
     state = _without_prefixes(state)
-    origin = origin_of(state)
+    network = {name.removeprefix('backbone.'): value for name, value in state.items()}
+    origin = origin_of(network)
     if origin is None:
         known = ', '.join(origin.name for origin in ORIGINS)
-        raise UserError(f'{source}: its names (as {next(iter(state), "none")}) are of no layout we know: {known}.')
+        raise UserError(f'{source}: its names (as {next(iter(network), "none")}) are of no layout we know: {known}.')
     wanted = model.state_dict()
     places = [name.removesuffix(origin.probe) for name in wanted if name.endswith(origin.probe)]
     if not places:
         raise UserError(f'{source} holds {origin.name}, and the model has no {origin.network}.')
     filled: dict[str, Tensor] = {}
     changed: dict[str, int] = {}
-    left_out: dict[str, str] = {}
-    for name, value in state.items():
-        ours = origin.rename(name)
-        if ours is None:
-            left_out[name] = 'not of the network'
-            continue
+    published = network if origin.convert is None else state
+    left_out = {name: 'not of the network' for name in published if origin.rename(name) is None}
+    kept: Mapping[str, Tensor] = {name: value for name, value in published.items() if name not in left_out}
+    if origin.convert is not None:
+        kept = origin.convert(kept)
+    for name, value in kept.items():
+        ours = str(origin.rename(name))
         for place in places:
             target = wanted.get(f'{place}{ours}')
             if target is None:
@@ -154,12 +152,12 @@ def fit_weights(state: Mapping[str, Tensor], model: nn.Module, source: str) -> C
 
 
 def _without_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Take off what training code puts before all names, and ``backbone.`` where it stands."""
+    """Take off what training code puts before all names."""
     names = {name: name for name in state}
-    for prefix in _PREFIXES[:2] * 2:
+    for prefix in _PREFIXES * 2:
         if names and all(short.startswith(prefix) for short in names.values()):
             names = {name: short.removeprefix(prefix) for name, short in names.items()}
-    return {short.removeprefix(_PREFIXES[2]): state[name] for name, short in names.items()}
+    return {short: state[name] for name, short in names.items()}
 
 
 def _reordered(name: str, value: Tensor, origin: Origin) -> Tensor:

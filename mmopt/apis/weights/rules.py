@@ -5,8 +5,12 @@ and its replacement; a name that no rule of its origin matches stays as it is, a
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+
+from torch import Tensor
+
+from mmopt.models.bev.diffbev_weights import convert_diffbev
 
 __all__ = ['ORIGINS', 'Origin', 'origin_of']
 
@@ -20,10 +24,12 @@ class Origin:
 
     Attributes:
         name: What people call it.
-        network: What it is: ``Swin``, ``ResNet``, ``YOLOv5`` or ``BiSeNetV2``.
+        network: What it is: ``Swin``, ``ResNet``, ``YOLOv5``, ``BiSeNetV2`` or ``LSSSegmentor``.
         marks: Regular expressions, each of which some name of such a file matches.
         rules: (expression, replacement), of which the first that matches is applied; None leaves the entry out.
         probe: A name of the network in our models: what stands before it there is put before all others.
+        convert: Renames the entries that ``rules`` keep, with ``backbone.`` before them, and changes values where ours
+            lie otherwise; None where names tell all.
     """
 
     name: str
@@ -31,6 +37,7 @@ class Origin:
     marks: tuple[str, ...]
     rules: tuple[tuple[str, str | None], ...]
     probe: str
+    convert: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] | None = None
 
     def rename(self, name: str) -> str | None:
         """Return our name of an entry, without what stands before the network; None if it is left out."""
@@ -259,6 +266,14 @@ _BISENET_MMSEG: tuple[tuple[str, str | None], ...] = (
 )
 
 ORIGINS = (
+    Origin(
+        'DiffBEV, Lift-Splat-Shoot',
+        'LSSSegmentor',
+        (r'^transformer\.depthnet\.', r'^decode_head\.topdown\.'),
+        ((_BUFFERS, None), (r'^transformer\.(dx|bx|nx|frustum)$', None)),
+        'neck.depthnet.weight',
+        convert_diffbev,
+    ),
     Origin(
         'torchvision Swin',
         'Swin',

@@ -18,6 +18,7 @@ from mmopt.config.values import (
     POLICY,
     PRECISION,
     SEED,
+    SHA256,
     STRICT_SWITCH,
     SWITCH,
     TEXT,
@@ -82,6 +83,9 @@ _SHARED = {
         "Usually found out by itself. mmopt's addition.",
     ),
     'load_from': Key(TEXT, 'load_from', 'Begin with the weights of this checkpoint.'),
+    'load_from_sha256': Key(
+        SHA256, SAME, "Refuse another file than the one with this hash as `load_from`. mmopt's addition."
+    ),
     'resume_from': Key(TEXT, ('load_from', 'resume'), 'Go on where this checkpoint stopped.'),
     'auto_resume': Key(
         SWITCH, ('resume', 'auto_resume'), "Go on from the work dir's newest checkpoint if there is one."

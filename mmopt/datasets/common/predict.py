@@ -55,7 +55,7 @@ class Result(ABC):
     """
 
     task: str
-    """Chooses the writers of :mod:`mmopt.apis.predict.writers`."""
+    """Chooses the writers of :mod:`mmopt.apis.predict.formats.writers`."""
     lacks: frozenset[str] = frozenset()
     """Formats of the task that cannot be written of these results."""
     file: str | None = None

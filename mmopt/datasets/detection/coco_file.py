@@ -91,11 +91,54 @@ class _Reader:
         return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+@dataclass
+class _Twins:
+    """Annotations that share an id.
+
+    Equal ones are one, written twice. Those of different images were numbered per image or come from joined files:
+    their ids are of no use, their boxes are. Different ones of one image may be an old and a corrected box: nobody
+    knows.
+    """
+
+    reader: _Reader
+    seen: dict[str, dict[Any, tuple]] = field(default_factory=dict)
+    equal: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
+
+    def is_new(self, entry: str, key: Any, image_id: Any, row: tuple) -> bool:
+        """Tell whether an annotation is none of those before; one that contradicts another is refused."""
+        if key is None:
+            return True
+        of_id = self.seen.setdefault(str(key), {})  # "7" is 7
+        if image_id not in of_id:
+            if of_id:
+                self.elsewhere.append(entry)
+            of_id[image_id] = row
+            return True
+        if of_id[image_id] != row:
+            raise self.reader.fail(
+                entry,
+                f'two annotations of image {image_id} have this id and differ: bbox {list(of_id[image_id][:4])} and '
+                f'{list(row[:4])}. Remove one, or give each an id of its own.',
+            )
+        self.equal.append(entry)
+        return False
+
+    def tell(self) -> None:
+        counts = self.reader.counts
+        if self.equal:
+            counts[f'annotations are there twice and count once, the first: {self.equal[0]}'] = len(self.equal)
+        if self.elsewhere:
+            what = f'annotations have the id of one of another image and count as well, the first: {self.elsewhere[0]}'
+            counts[what] = len(self.elsewhere)
+
+
 def read_coco(path: str | Path, bbox_format: str | None = None) -> CocoFile:
     """Read a json of COCO's format.
 
     Cleaned and counted: numbers and ids written as text, ``iscrowd`` that is null or a truth value, categories of one
-    name (they are one class), and Roboflow's category 0, which is the others' supercategory and has no box.
+    name (they are one class), Roboflow's category 0, which is the others' supercategory and has no box, and annotations
+    whose id another one has, in another image or with the same box.
 
     Args:
         bbox_format: What ``bbox`` holds: ``'xywh'`` (x, y, width, height, as COCO says) or ``'xyxy'`` (two corners);
@@ -114,13 +157,17 @@ def read_coco(path: str | Path, bbox_format: str | None = None) -> CocoFile:
     names, label_of = _read_categories(reader, coco)
     sizes = {key: (image['height'], image['width']) for key, image in coco['images'].items()}
     rows: dict[Any, list] = defaultdict(list)
+    twins = _Twins(reader)
     for number, item in enumerate(coco['annotations']):
         entry = f'annotation {item.get("id", f"number {number}")}'
         image_id, category = reader.key(item['image_id']), reader.key(item['category_id'])
         if image_id not in sizes or category not in label_of:
             raise reader.fail(entry, f'category {category} of image {image_id}: one of them is not listed.')
         box = _read_box(reader, entry, item['bbox'])
-        rows[image_id].append((entry, *box, label_of[category], _read_crowd(reader, entry, item.get('iscrowd'))))
+        row = (*box, label_of[category], _read_crowd(reader, entry, item.get('iscrowd')))
+        if twins.is_new(entry, item.get('id'), image_id, row):
+            rows[image_id].append((entry, *row))
+    twins.tell()
     boxes = {key: np.array([row[1:] for row in of_image], dtype=np.float64) for key, of_image in rows.items()}
     _check_format(reader, rows, boxes, sizes, bbox_format)
     if bbox_format != 'xyxy':

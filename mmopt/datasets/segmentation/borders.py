@@ -10,18 +10,18 @@ Shape letters: H W label.
 import cv2
 import numpy as np
 
+from mmopt.structures.pixel_labels import ignored_label
+
 __all__ = ['NO_BORDER', 'UNITS_PER_PIXEL', 'border_distance', 'border_pixels', 'border_regions']
 
 UNITS_PER_PIXEL = 16
 NO_BORDER = 65535
 """Distance where an image has no border at all."""
 
-_IGNORE = 255
-
 
 def border_pixels(label_HW: np.ndarray) -> np.ndarray:
     """Mark the pixels with a 4-neighbor of another class, bool (H, W)."""
-    valid = label_HW != _IGNORE
+    valid = label_HW != ignored_label(label_HW.dtype)
     border = np.zeros(label_HW.shape, bool)
     for axis in (0, 1):
         firsts, seconds = [slice(None), slice(None)], [slice(None), slice(None)]
@@ -37,7 +37,7 @@ def border_distance(label_HW: np.ndarray) -> np.ndarray:
     """Measure every pixel's distance to the nearest border pixel.
 
     Args:
-        label_HW: uint8 classes, 255 is ignored.
+        label_HW: Classes, of :func:`~mmopt.structures.pixel_labels.label_type`.
 
     Returns:
         uint16 sixteenths of a pixel (rounded down); :data:`NO_BORDER` throughout where there is no border.

@@ -41,7 +41,7 @@ def distance_map(label_HW: np.ndarray, folder: str | os.PathLike | None) -> tupl
     """Return the distance map of a label, from the cache where it is there.
 
     Args:
-        label_HW: uint8 classes, 255 is ignored.
+        label_HW: Classes, of :func:`~mmopt.structures.pixel_labels.label_type`.
         folder: The cache; made if need be. None computes the map.
 
     Returns:

@@ -6,6 +6,7 @@ import torch
 
 from mmopt.datasets.common.example import find_transform, image_size
 from mmopt.structures import DataSample
+from mmopt.structures.pixel_labels import label_type
 
 __all__ = ['example_segmentation', 'host_bytes_segmentation']
 
@@ -13,6 +14,11 @@ __all__ = ['example_segmentation', 'host_bytes_segmentation']
 def _size(config: Mapping, name: str) -> tuple[int, int]:
     crop = find_transform(config['pipeline'], 'RandomScaleCropFlip')
     return image_size(config['pipeline'], name) if crop is None else tuple(crop['crop_size'])
+
+
+def _label_type(config: Mapping) -> torch.dtype:
+    classes = (config.get('metainfo') or {}).get('classes') or ()
+    return getattr(torch, label_type(len(classes)))
 
 
 def example_segmentation(config: Mapping, name: str) -> dict:
@@ -29,7 +35,7 @@ def example_segmentation(config: Mapping, name: str) -> dict:
     height, width = _size(config, name)
     normalized = find_transform(pipeline, 'Normalize')
     sample = DataSample(metainfo={} if normalized is None else dict(img_norm_cfg=dict(normalized)))
-    sample.label = torch.zeros(height, width, dtype=torch.uint8)
+    sample.label = torch.zeros(height, width, dtype=_label_type(config))
     if find_transform(pipeline, 'BoundaryRegions') is not None:
         sample.regions = torch.full((height, width), 3, dtype=torch.uint8)
     if find_transform(pipeline, 'DrawPhotometric') is not None:
@@ -41,4 +47,5 @@ def example_segmentation(config: Mapping, name: str) -> dict:
 def host_bytes_segmentation(config: Mapping, name: str) -> dict[str, int]:
     """Return what a loader process holds per sample: a 2048x1024 image twice, its label and distances, and the crop."""
     height, width = _size(config, name)
-    return dict(sample=2048 * 1024 * (2 * 3 + 1 + 2) + 2 * height * width * 5)
+    label = _label_type(config).itemsize
+    return dict(sample=2048 * 1024 * (2 * 3 + label + 2) + 2 * height * width * (4 + label))

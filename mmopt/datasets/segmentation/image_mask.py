@@ -14,11 +14,12 @@ from mmopt.datasets.common.facts import SampleFacts
 from mmopt.datasets.common.pictures import to_uint8_image
 from mmopt.datasets.common.predict import Source, picture_info, read_picture
 from mmopt.datasets.segmentation.example import example_segmentation, host_bytes_segmentation
-from mmopt.datasets.segmentation.masks import UNKNOWN, read_label, read_mask
+from mmopt.datasets.segmentation.masks import IGNORED_16, read_label, read_mask, unknown_label
 from mmopt.datasets.segmentation.pictures import draw_segmentation, palette_of
 from mmopt.datasets.segmentation.result import SegmentationResult
 from mmopt.registry import DATASETS
 from mmopt.structures import DataSample
+from mmopt.structures.pixel_labels import MOST_CLASSES, ignored_label, label_type
 from mmopt.utils.errors import DataError, DataNotFoundError
 from mmopt.utils.shipped import tool_command
 
@@ -26,7 +27,7 @@ __all__ = ['ImageMaskDataset', 'SegmentationDataset', 'label_table']
 
 _IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp')
 _MASK_SUFFIXES = ('.png', '.bmp')
-_IGNORE = 255
+_IGNORED_8 = 255
 _LOOKED_AT = 8
 """Masks that are looked at before a run; one with something to learn ends the search."""
 
@@ -36,30 +37,39 @@ def label_table(num_classes: int, label_map: Mapping[int, int] | None = None) ->
 
     Args:
         num_classes: Classes, 0 to ``num_classes - 1``.
-        label_map: Value -> class, or 255 to ignore. Values that are no key stand for themselves.
+        label_map: Value of a mask, of 8 or 16 bits, -> class, or 255 to ignore (65535 where 255 is a class). Values
+            that are no key stand for themselves.
 
     Returns:
-        uint8 (256,); values that are neither a class nor ignored give
-        :data:`~mmopt.datasets.segmentation.masks.UNKNOWN`.
+        (V,) of :func:`~mmopt.structures.pixel_labels.label_type`, V at least 256 and only so long as classes and map
+        need. Values that are neither a class nor ignored give
+        :func:`~mmopt.datasets.segmentation.masks.unknown_label`; beyond the table, 65535 is ignored where there are
+        more classes than 8 bits hold, and the others are unknown.
 
     Raises:
         ValueError: If an entry of the map is no value or no class, or there are more classes than a label can hold.
     """
-    if num_classes > UNKNOWN:
+    if num_classes > MOST_CLASSES:
         raise ValueError(
-            f'{num_classes} classes: a label has 8 bits, of which 255 ignores, so there are at most {UNKNOWN}. Join '
-            'rare classes with label_map.'
+            f'{num_classes} classes: a label has at most {MOST_CLASSES}. Join rare classes with label_map.'
         )
-    table = np.full(256, UNKNOWN, np.uint8)
-    table[:num_classes] = np.arange(num_classes)
-    table[_IGNORE] = _IGNORE
-    for value, target in (label_map or {}).items():
-        if not 0 <= int(value) <= 255 or not (0 <= target < num_classes or target == _IGNORE):
+    dtype = np.dtype(label_type(num_classes))
+    voids = [_IGNORED_8] if num_classes <= _IGNORED_8 else []
+    if dtype != np.uint8:
+        voids.append(IGNORED_16)
+    numbers = {int(value): target for value, target in (label_map or {}).items()}
+    for value, target in numbers.items():
+        if not 0 <= value <= np.iinfo(np.uint16).max or not (0 <= target < num_classes or target in voids):
             raise ValueError(
-                f'label_map: {value} -> {target} is not allowed: values are 0-255, classes 0-{num_classes - 1}, and '
-                '255 ignores.'
+                f'label_map: {value} -> {target} is not allowed: values are 0-65535, classes 0-{num_classes - 1}, and '
+                f'{voids[0]} ignores.'
             )
-        table[int(value)] = target
+    ignored = ignored_label(dtype)
+    table = np.full(max(256, num_classes, *(value + 1 for value in numbers)), unknown_label(dtype), dtype)
+    table[:num_classes] = np.arange(num_classes)
+    table[[value for value in voids if value < len(table)]] = ignored
+    for value, target in numbers.items():
+        table[value] = ignored if target in voids else target
     return table
 
 
@@ -104,14 +114,13 @@ class SegmentationDataset(SeededDataset):
                 f"{type(self).__name__}: no classes; give metainfo=dict(classes=('road', ...)) in the order of the "
                 'class numbers.'
             )
-        table = label_table(len(classes), self.label_map)
+        self._label_table = label_table(len(classes), self.label_map)
         pairs = self.list_pairs()
-        self._check_binary([mask for _, mask in pairs], len(classes))
+        self._check_255([mask for _, mask in pairs], len(classes))
         return [
             dict(
                 img_path=image,
                 label_path=mask,
-                label_table=table,
                 num_classes=len(classes),
                 mask_palette=self.palette,
                 data_root=self.data_root or '',
@@ -119,32 +128,51 @@ class SegmentationDataset(SeededDataset):
             for image, mask in pairs
         ]
 
-    def _check_binary(self, masks: Sequence[str], num_classes: int) -> None:
-        """Refuse masks of 0 and 255 alone, whose foreground would be ignored, unless the map says what 255 is."""
-        if num_classes < 2 or self.palette is not None or _IGNORE in self.label_map:
+    def get_data_info(self, idx: int) -> dict:
+        """Return what the pipeline starts from, the table of label values included."""
+        # Not in the list: that pickles each sample by itself, and a table of 16 bits has up to 128 KiB.
+        return super().get_data_info(idx) | dict(label_table=self._label_table)
+
+    def _check_255(self, masks: Sequence[str], num_classes: int) -> None:
+        """Refuse masks in which nobody knows whether 255 is ignored, unless the map says what it is.
+
+        Those of 0 and 255 alone, whose foreground would be ignored; and those of 8 bits where 255 is a class.
+        """
+        if num_classes < 2 or self.palette is not None or _IGNORED_8 in self.label_map:
             return
         seen: set[int] = set()
         for path in masks[:_LOOKED_AT]:
             try:
-                seen |= set(np.unique(read_mask(path)).tolist())
+                mask_HW = read_mask(path)
             except (DataError, DataNotFoundError):
                 return  # found with its name when it is loaded
-            if not seen <= {0, _IGNORE}:
+            values = set(np.unique(mask_HW).tolist())
+            if num_classes > _IGNORED_8:
+                if mask_HW.dtype == np.uint8 and _IGNORED_8 in values:
+                    raise DataError(
+                        f'{path}: a mask of 8 bits holds 255, by which such masks ignore, and with {num_classes} '
+                        'classes it is one of them. Say in the data set which it is: label_map={255: 65535} ignores '
+                        'it, label_map={255: 255} is the class.'
+                    )
+                continue
+            seen |= values
+            if not seen <= {0, _IGNORED_8}:
                 return
-        if seen == {0, _IGNORE}:
+        if seen == {0, _IGNORED_8}:
             raise DataError(
                 f'{masks[0]}: the masks hold 0 and 255 alone, and 255 ignores. If it is the foreground, say '
                 'label_map={255: 1} in the data set; if it is to be ignored, label_map={255: 255}.'
             )
 
     def read_label(self, info: Mapping) -> np.ndarray:
-        """Read the label of a sample, uint8 (H, W), in the size of its file.
+        """Read the label of a sample, (H, W), in the size of its file.
 
         Args:
             info: What :meth:`get_data_info` returns.
 
         Returns:
-            Classes, 255 where they are ignored.
+            Classes, of :func:`~mmopt.structures.pixel_labels.label_type`;
+            :func:`~mmopt.structures.pixel_labels.ignored_label` where they are ignored.
         """
         return read_label(info['label_path'], info['label_table'], self.palette)
 
@@ -157,11 +185,11 @@ class SegmentationDataset(SeededDataset):
                 label_HW = self.read_label(info)
             except (DataError, DataNotFoundError):  # which the run reports, or skips if it is told to
                 return ''
-            if (label_HW != _IGNORE).any():
+            if (label_HW != ignored_label(label_HW.dtype)).any():
                 return ''
         return (
             f'{infos[0]["label_path"]}: every pixel of it and of the {len(infos) - 1} masks behind it is ignored '
-            '(255, by itself or through label_map).'
+            '(by itself or through label_map).'
         )
 
     @classmethod
@@ -180,13 +208,14 @@ class SegmentationDataset(SeededDataset):
         self.full_init()
         info = self.get_data_info(index)
         label_HW = read_label(info['label_path'], info['label_table'], info.get('mask_palette'))
-        counts = np.bincount(label_HW.ravel(), minlength=256) / label_HW.size
+        ignored = ignored_label(label_HW.dtype)
+        counts = np.bincount(label_HW.ravel(), minlength=ignored + 1) / label_HW.size
         classes = self.metainfo['classes']
         targets = {name: float(share) for name, share in zip(classes, counts, strict=False) if share}
         height, width = label_HW.shape
-        numbers = {'width px': float(width), 'height px': float(height), 'ignored share': float(counts[_IGNORE])}
-        notes = ('every pixel is ignored',) if counts[_IGNORE] == 1 else ()
-        if len(targets) == 1 and len(classes) > 1 and not counts[_IGNORE]:
+        numbers = {'width px': float(width), 'height px': float(height), 'ignored share': float(counts[ignored])}
+        notes = ('every pixel is ignored',) if counts[ignored] == 1 else ()
+        if len(targets) == 1 and len(classes) > 1 and not counts[ignored]:
             notes = (f'every pixel is {next(iter(targets))}',)
         return SampleFacts(info['img_path'], targets, numbers | dict(classes=float(len(targets))), notes)
 
@@ -224,8 +253,8 @@ class ImageMaskDataset(SegmentationDataset):
         ann_dir: Folder of masks: class numbers as gray values or palette indices, or colors (``palette``).
         mask_suffix: What the name of a mask has after the name of its image, before the ending: ``'_mask'``.
         pipeline: Transforms or their configs.
-        **kwargs: ``label_map`` (value -> class, 255 ignores: ``{11: 255}`` for CamVid, ``{255: 1}`` for binary masks),
-            ``palette`` (colors of the classes in the masks),
+        **kwargs: ``label_map`` (value -> class, 255 ignores, or 65535 where 255 is a class: ``{11: 255}`` for CamVid,
+            ``{255: 1}`` for binary masks), ``palette`` (colors of the classes in the masks),
             ``metainfo=dict(classes=..., palette=...)`` and what :class:`mmengine.dataset.BaseDataset` takes.
 
     Raises:

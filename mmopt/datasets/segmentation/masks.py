@@ -11,39 +11,50 @@ import numpy as np
 from PIL import Image
 
 from mmopt.datasets.common.decode import check_png, decode, read_encoded
+from mmopt.structures.pixel_labels import ignored_label
 from mmopt.utils.errors import DataError
 
-__all__ = ['UNKNOWN', 'read_label', 'read_mask']
+__all__ = ['IGNORED_16', 'read_label', 'read_mask', 'unknown_label']
 
-UNKNOWN = 254
-"""What a data set's table gives for values that no label may have."""
+IGNORED_16 = 65535
+"""The value of a mask that is ignored where there are more classes than 8 bits hold."""
+
+
+def unknown_label(dtype: np.dtype) -> int:
+    """Return what a data set's table gives for values that no label may have."""
+    return ignored_label(dtype) - 1
 
 
 def read_label(path: str, label_table: np.ndarray, palette: Sequence[Sequence[int]] | None = None) -> np.ndarray:
     """Read a mask and turn its values into classes.
 
     Args:
-        label_table: uint8 (256,): value -> class, 255 to ignore, :data:`UNKNOWN` for what may not occur.
+        label_table: From :func:`~mmopt.datasets.segmentation.image_mask.label_table`.
         palette: See :func:`read_mask`.
 
     Returns:
-        uint8 (H, W).
+        (H, W) of the table's type.
 
     Raises:
         DataNotFoundError: If the file is not there.
         DataError: If it cannot be read as a mask or holds a value that may not occur.
     """
     raw_HW = read_mask(path, palette)
+    unknown = unknown_label(label_table.dtype)
     if raw_HW.dtype == np.uint8:
-        label_HW = cv2.LUT(raw_HW, label_table)
+        label_HW = cv2.LUT(raw_HW, label_table[:256])
     else:
-        label_HW = np.where(raw_HW < 256, label_table[np.minimum(raw_HW, 255)], np.uint8(UNKNOWN))
-    if label_HW.max() >= UNKNOWN and (label_HW == UNKNOWN).any():
-        values = np.unique(raw_HW[label_HW == UNKNOWN]).tolist()
+        last = len(label_table) - 1
+        label_HW = label_table[np.minimum(raw_HW, last)]
+        label_HW[raw_HW > last] = unknown
+        if last < IGNORED_16 and label_table.dtype != np.uint8:
+            label_HW[raw_HW == IGNORED_16] = ignored_label(label_table.dtype)
+    if label_HW.max() >= unknown and (label_HW == unknown).any():
+        values = np.unique(raw_HW[label_HW == unknown]).tolist()
         shown = f'{values[:8]} and {len(values) - 8} more values' if len(values) > 8 else f'{values}'
         raise DataError(
             f'{path}: holds {shown}, which are neither classes nor to be ignored. Add them to label_map of the data '
-            'set (255 ignores), or mend the mask.'
+            f'set ({"255" if label_table.dtype == np.uint8 else IGNORED_16} ignores), or mend the mask.'
         )
     return label_HW
 
@@ -112,4 +123,4 @@ def _find_colors(path: str, rgb_HW3: np.ndarray, palette: Sequence[Sequence[int]
             f'{", ".join(map(str, colors))}. Add them, with label_map={{place in the palette: 255}} where they are to '
             'be ignored. (A mask that was saved as JPEG or resized smoothly has mixed colors.)'
         )
-    return index_HW.astype(np.uint8)
+    return index_HW.astype(np.uint8 if len(palette) <= 256 else np.uint16)

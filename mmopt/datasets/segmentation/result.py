@@ -18,7 +18,7 @@ class SegmentationResult(Result):
     """A class per pixel.
 
     Args:
-        label: uint8 (H, W): class numbers, in the size of the file.
+        label: (H, W): class numbers of :func:`~mmopt.structures.pixel_labels.label_type`, in the size of the file.
         classes: Names, by class number.
         palette: Red, green and blue, by class number; None: distinct colors.
         load: Reads the picture.

@@ -15,16 +15,15 @@ from mmopt.datasets.segmentation.borders import NO_BORDER, border_regions
 from mmopt.datasets.segmentation.distance_cache import distance_map
 from mmopt.datasets.segmentation.masks import read_label
 from mmopt.registry import TRANSFORMS
+from mmopt.structures.pixel_labels import ignored_label
 from mmopt.utils.errors import DataError
 
 __all__ = ['BoundaryRegions', 'LoadBorderDistance', 'LoadSegmentationLabel', 'RandomScaleCropFlip']
 
-_IGNORE = 255
-
 
 @TRANSFORMS.register_module()
 class LoadSegmentationLabel(BaseTransform):
-    """Load ``results['label_path']`` as ``label``, uint8 (H, W); see :mod:`mmopt.datasets.segmentation.masks`.
+    """Load ``results['label_path']`` as ``label`` (H, W); see :mod:`mmopt.datasets.segmentation.masks`.
 
     ``results['label_table']`` maps values of the file to classes; ``results['mask_palette']`` names the colors of a
     mask that holds colors.
@@ -148,7 +147,7 @@ class RandomScaleCropFlip(BaseTransform):
         results['img'] = warp(results['img'], cv2.INTER_LINEAR, self.pad_value)
         results['img_shape'] = self.crop_size
         if 'label' in results:
-            results['label'] = warp(results['label'], cv2.INTER_NEAREST, _IGNORE)
+            results['label'] = warp(results['label'], cv2.INTER_NEAREST, ignored_label(results['label'].dtype))
         if 'border_distance' in results:
             results['border_distance'] = warp(np.asarray(results['border_distance']), cv2.INTER_NEAREST, NO_BORDER)
             results['distance_scale'] = results.get('distance_scale', 1.0) * scale

@@ -16,7 +16,7 @@ from mmopt.engine.checkpoint_io.formats import normalize
 from mmopt.engine.checkpoint_io.optimizer import remap_optimizer_state
 from mmopt.engine.checkpoint_io.plain import message_hub_state, restore_message_hub, to_plain
 from mmopt.engine.checkpoint_io.prefixes import fit_names
-from mmopt.engine.checkpoint_io.published import publish, write_with_hash
+from mmopt.engine.checkpoint_io.published import check_sha256, publish, sha256_of, write_with_hash
 from mmopt.engine.checkpoint_io.read import UnsafeCheckpointError, allow_harmless_types, load
 from mmopt.engine.checkpoint_io.rng import rng_state, set_rng_state
 from mmopt.engine.checkpoint_io.store import Store, open_store
@@ -33,6 +33,7 @@ __all__ = [
     'Store',
     'UnsafeCheckpointError',
     'allow_harmless_types',
+    'check_sha256',
     'find_latest',
     'fit_names',
     'load',
@@ -50,6 +51,7 @@ __all__ = [
     'save',
     'save_to',
     'set_rng_state',
+    'sha256_of',
     'switch_link',
     'to_plain',
     'verify',

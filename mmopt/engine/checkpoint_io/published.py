@@ -7,10 +7,36 @@ from pathlib import Path
 
 from mmopt.engine.checkpoint_io.read import load
 from mmopt.engine.checkpoint_io.write import save
+from mmopt.utils.errors import UserError
 
-__all__ = ['publish', 'write_with_hash']
+__all__ = ['check_sha256', 'publish', 'sha256_of', 'write_with_hash']
 
 _DIGITS = 8
+
+
+def sha256_of(path: Path) -> str:
+    """Return a file's SHA-256 in hexadecimal digits."""
+    with path.open('rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def check_sha256(path: str | Path, wanted: str | None) -> None:
+    """Refuse another file than the one that was meant.
+
+    Args:
+        path: A file that is there.
+        wanted: Its SHA-256; None lets every file pass.
+
+    Raises:
+        UserError: If it is another file, or an address.
+    """
+    if wanted is None:
+        return
+    if '://' in str(path):
+        raise UserError(f'{path} is an address, of which no SHA-256 is checked: download it, and name the file.')
+    found = sha256_of(Path(path))
+    if found != wanted.lower():
+        raise UserError(f'{path} is not the file that was meant: its SHA-256 is {found}, not {wanted}. Get it again.')
 
 
 def write_with_hash(out: Path, write: Callable[[Path], None]) -> Path:
@@ -28,9 +54,7 @@ def write_with_hash(out: Path, write: Callable[[Path], None]) -> Path:
     draft = out.with_name(f'.{out.name}.{os.getpid()}.draft{out.suffix}')
     try:
         write(draft)
-        with draft.open('rb') as file:
-            digest = hashlib.file_digest(file, 'sha256').hexdigest()
-        published = out.with_name(f'{out.stem}-{digest[:_DIGITS]}{out.suffix}')
+        published = out.with_name(f'{out.stem}-{sha256_of(draft)[:_DIGITS]}{out.suffix}')
         os.replace(draft, published)
     finally:
         if draft.is_file():

@@ -12,6 +12,7 @@ import torch
 
 from mmopt.evaluation.segmentation.iou import confusion_matrix, segmentation_scores
 from mmopt.registry import FUNCTIONS
+from mmopt.structures.pixel_labels import label_type
 
 __all__ = ['majority_map']
 
@@ -42,7 +43,7 @@ def majority_map(train_dataset: Any, val_dataset: Any) -> dict[str, float]:
         for index in np.unique(label_HW[label_HW < len(classes)]):
             votes_KHW[index] += label_HW == index
     assert votes_KHW is not None, 'nobody trains on no image'
-    map_HW = votes_KHW.argmax(axis=0).astype(np.uint8)
+    map_HW = votes_KHW.argmax(axis=0).astype(label_type(len(classes)))
     confusion_KK = torch.zeros(len(classes), len(classes), dtype=torch.int64)
     for label_HW in _labels(val_dataset):
         pred_HW = _fit(map_HW, label_HW.shape)

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from mmopt.evaluation.class_names import class_names
 from mmopt.registry import METRICS
+from mmopt.structures.pixel_labels import ignored_label
 from mmopt.utils.mps import to_float64
 
 __all__ = ['SegmentationIoU', 'confusion_matrix', 'segmentation_scores']
 
-_IGNORE = 255
 _EDGE_MASK = 0b01  # bit 0 of a region map: the band around borders
 
 
@@ -119,7 +119,9 @@ class SegmentationIoU:
                 counts.append(torch.zeros_like(counts[0]))
             else:
                 on_edge = (regions.to(pred.device) & _EDGE_MASK).bool()
-                counts.append(confusion_matrix(pred, torch.where(on_edge, label, _IGNORE), num_classes))
+                counts.append(
+                    confusion_matrix(pred, torch.where(on_edge, label, ignored_label(label.dtype)), num_classes)
+                )
             update = torch.stack(counts)
             self._counts = update if self._counts is None else self._counts.to(update.device) + update
 

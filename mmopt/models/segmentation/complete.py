@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from mmopt.models.segmentation.inference import average_probabilities
 from mmopt.structures import DataSample
 from mmopt.structures.complete_graph import CompleteGraph, preprocess
+from mmopt.structures.pixel_labels import label_type
 
 if TYPE_CHECKING:
     from mmopt.models.segmentation.segmentor import BoundarySegmentor
@@ -51,7 +52,7 @@ class _SegmentationGraph(nn.Module):
         self.segmentor = segmentor
 
     def forward(self, inputs: Tensor, size_B2: Tensor | None = None) -> dict[str, Tensor]:
-        """Return the class of every pixel, uint8 (B, H, W), or (B, h, w) where the size of the files is given."""
+        """Return the class of every pixel, (B, H, W), or (B, h, w) where the size of the files is given."""
         segmentor = self.segmentor
         images = preprocess(segmentor, inputs)
         probability_BKHW = average_probabilities(segmentor, images, **segmentor.eval_options)
@@ -64,4 +65,5 @@ class _SegmentationGraph(nn.Module):
                 torch._check(length >= 1)
                 torch._check(length <= 1 << 16)
             probability_BKHW = F.interpolate(probability_BKHW, (rows, columns), mode='bilinear', align_corners=False)
-        return dict(pred_label=probability_BKHW.argmax(dim=1).to(torch.uint8))
+        dtype = getattr(torch, label_type(segmentor.num_classes))
+        return dict(pred_label=probability_BKHW.argmax(dim=1).to(dtype))

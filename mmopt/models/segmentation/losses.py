@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 IGNORE_INDEX = 255
-"""Label of pixels that do not count."""
+"""Label of pixels that do not count, where a byte holds the classes."""
 
 EDGE_BIT, NEAR_BIT = 0, 1
 """Bits of a region map: on the band around class borders; within the distance of the boundary loss."""
@@ -58,20 +58,23 @@ def enlarge(logits_BKhw: Tensor, size: Sequence[int]) -> Tensor:
     return rows_hH.T @ (logits_BKhw @ columns_wW)
 
 
-def _cross_entropy(logits_BKhw: Tensor, label_BHW: Tensor) -> Tensor:
+def _cross_entropy(logits_BKhw: Tensor, label_BHW: Tensor, ignored: int) -> Tensor:
     # A channels-last layout would survive interpolation, and log-softmax over it takes a multiple of the time on a CPU.
     logits = logits_BKhw.float().contiguous()
     if logits.shape[-2:] != label_BHW.shape[-2:]:
         logits = enlarge(logits, label_BHW.shape[-2:])
-    return F.cross_entropy(logits, label_BHW, ignore_index=IGNORE_INDEX, reduction='none')
+    return F.cross_entropy(logits, label_BHW, ignore_index=ignored, reduction='none')
 
 
-def pixel_cross_entropy(logits_BKhw: Tensor, label_BHW: Tensor, *, recompute: bool = False) -> Tensor:
+def pixel_cross_entropy(
+    logits_BKhw: Tensor, label_BHW: Tensor, *, ignored: int = IGNORE_INDEX, recompute: bool = False
+) -> Tensor:
     """Compute each pixel's cross-entropy in float32, 0 where the label is ignored.
 
     Args:
         logits_BKhw: Logits of any size; they are brought to the label's bilinearly.
         label_BHW: int64.
+        ignored: Label of pixels that do not count.
         recompute: Keep the small logits alone for backward, and enlarge them again there: the enlarged logits and
             their softmax are the largest tensors of a training step.
 
@@ -79,8 +82,10 @@ def pixel_cross_entropy(logits_BKhw: Tensor, label_BHW: Tensor, *, recompute: bo
         Losses (B, H, W).
     """
     if recompute and logits_BKhw.requires_grad:
-        return checkpoint(_cross_entropy, logits_BKhw, label_BHW, use_reentrant=False, preserve_rng_state=False)
-    return _cross_entropy(logits_BKhw, label_BHW)
+        return checkpoint(
+            _cross_entropy, logits_BKhw, label_BHW, ignored, use_reentrant=False, preserve_rng_state=False
+        )
+    return _cross_entropy(logits_BKhw, label_BHW, ignored)
 
 
 def kth_largest(values: Tensor, k: Tensor) -> Tensor:

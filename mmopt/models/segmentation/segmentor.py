@@ -18,7 +18,6 @@ from mmopt.models.segmentation.complete import complete_segmentor
 from mmopt.models.segmentation.inference import average_probabilities
 from mmopt.models.segmentation.losses import (
     EDGE_BIT,
-    IGNORE_INDEX,
     NEAR_BIT,
     count_regions,
     hard_pixel_mean,
@@ -29,6 +28,7 @@ from mmopt.models.segmentation.point_head import labels_at
 from mmopt.registry import MODELS
 from mmopt.structures import DataSample, require_samples
 from mmopt.structures.complete_graph import CompleteGraph
+from mmopt.structures.pixel_labels import ignored_label, label_type
 
 __all__ = ['BoundarySegmentor']
 
@@ -39,8 +39,9 @@ _STAGES = ('stem', 's3', 's4', 's5')
 class BoundarySegmentor(BaseModel):
     """Give every pixel one class.
 
-    Samples carry ``label`` (uint8 ``(H, W)``, 255 where nothing counts) and, with a boundary term, ``regions`` (uint8
-    ``(H, W)``, see :class:`~mmopt.datasets.segmentation.BoundaryRegions`). Predictions are ``pred_label``, uint8 at the
+    Samples carry ``label`` (uint8 ``(H, W)``, 255 where nothing counts; with more than 254 classes int16 and 32767)
+    and, with a boundary term, ``regions`` (uint8 ``(H, W)``, see
+    :class:`~mmopt.datasets.segmentation.BoundaryRegions`). Predictions are ``pred_label``, of the label's type, at the
     size of the image on disk.
 
     Gradients of micro-batches equal those of the batch (BatchNorm and dropout aside) except with hard pixel mining:
@@ -199,7 +200,7 @@ class BoundarySegmentor(BaseModel):
             float32 scalars on the samples' device, at least 1: ``num_valid``, with a boundary term ``num_edge`` and
             ``num_near``, with a point head ``num_points``.
         """
-        valid_BHW = self._field(data_samples, 'label') != IGNORE_INDEX
+        valid_BHW = self._field(data_samples, 'label') != ignored_label(data_samples[0].label.dtype)
         normalizers = dict(num_valid=valid_BHW.sum().clamp(min=1).float())
         if self.needs_regions:
             regions_BHW = self._field(data_samples, 'regions')
@@ -215,7 +216,8 @@ class BoundarySegmentor(BaseModel):
         self, features: BilateralFeatures, data_samples: Sequence[DataSample], normalizers: dict[str, Tensor]
     ) -> dict[str, Tensor]:
         label_BHW = self._field(data_samples, 'label').long()
-        valid_BHW = label_BHW != IGNORE_INDEX
+        ignored = ignored_label(data_samples[0].label.dtype)
+        valid_BHW = label_BHW != ignored
         logits = self.head(features.fused_BCHW)
         auxiliary = {
             stage: self.auxiliary[f'{stage}_head'](feat)
@@ -225,10 +227,10 @@ class BoundarySegmentor(BaseModel):
         # Autocast off: exponentials and sums over millions of pixels are made in float32.
         with torch.autocast(logits.device.type, enabled=False):
             losses = {}
-            pixels_BHW = self._pixels(logits, label_BHW)
+            pixels_BHW = self._pixels(logits, label_BHW, ignored)
             losses['loss_main'] = self._mean(pixels_BHW, valid_BHW, normalizers)
             for stage, stage_logits in auxiliary.items():
-                stage_pixels_BHW = self._pixels(stage_logits, label_BHW)
+                stage_pixels_BHW = self._pixels(stage_logits, label_BHW, ignored)
                 losses[f'loss_{stage}'] = self.auxiliary_weight * self._mean(stage_pixels_BHW, valid_BHW, normalizers)
             if self.needs_regions:
                 regions_BHW = self._field(data_samples, 'regions')
@@ -236,11 +238,11 @@ class BoundarySegmentor(BaseModel):
                 edge = region_sum(pixels_BHW, regions_BHW, EDGE_BIT) / normalizers['num_edge']
                 losses |= dict(loss_edge=self.edge_loss_factor * edge, loss_distance=self.distance_loss_weight * near)
         if self.point_head is not None:
-            losses['loss_point'] = self._point_loss(features.fine_BCHW, logits, label_BHW, normalizers)
+            losses['loss_point'] = self._point_loss(features.fine_BCHW, logits, label_BHW, normalizers, ignored)
         return losses
 
-    def _pixels(self, logits_BKhw: Tensor, label_BHW: Tensor) -> Tensor:
-        return pixel_cross_entropy(logits_BKhw, label_BHW, recompute=self.recompute_logits)
+    def _pixels(self, logits_BKhw: Tensor, label_BHW: Tensor, ignored: int) -> Tensor:
+        return pixel_cross_entropy(logits_BKhw, label_BHW, ignored=ignored, recompute=self.recompute_logits)
 
     def _mean(self, pixels_BHW: Tensor, valid_BHW: Tensor, normalizers: dict[str, Tensor]) -> Tensor:
         if self.ohem_threshold is None:
@@ -249,14 +251,14 @@ class BoundarySegmentor(BaseModel):
         return mean * (valid_BHW.sum() / normalizers['num_valid'])
 
     def _point_loss(
-        self, fine_BChw: Tensor, coarse_BKhw: Tensor, label_BHW: Tensor, normalizers: dict[str, Tensor]
+        self, fine_BChw: Tensor, coarse_BKhw: Tensor, label_BHW: Tensor, normalizers: dict[str, Tensor], ignored: int
     ) -> Tensor:
         assert self.point_head is not None
         points_BN2 = self.point_head.draw_points(coarse_BKhw)
         logits_BKN = self.point_head.point_logits(fine_BChw, coarse_BKhw, points_BN2)
         with torch.autocast(coarse_BKhw.device.type, enabled=False):
             total = F.cross_entropy(
-                logits_BKN.float(), labels_at(label_BHW, points_BN2), ignore_index=IGNORE_INDEX, reduction='sum'
+                logits_BKN.float(), labels_at(label_BHW, points_BN2), ignore_index=ignored, reduction='sum'
             )
             return self.point_loss_weight * (total / normalizers['num_points'])
 
@@ -298,7 +300,7 @@ class BoundarySegmentor(BaseModel):
             size = tuple(sample.get('ori_shape', (height, width)))
             if size != (height, width):
                 probability_KHW = F.interpolate(probability_KHW[None], size, mode='bilinear', align_corners=False)[0]
-            sample.pred_label = probability_KHW.argmax(dim=0).to(torch.uint8)
+            sample.pred_label = probability_KHW.argmax(dim=0).to(getattr(torch, label_type(self.num_classes)))
             if self.keep_probabilities:
                 sample.pred_probability = probability_KHW.half()
         return samples

@@ -12,7 +12,7 @@ import torch
 
 from mmopt.apis import Predictor, load_config
 from mmopt.apis.export.complete import export_complete
-from mmopt.apis.predict.exported import ExportedModel
+from mmopt.apis.predict.exported.model import ExportedModel
 from mmopt.apis.predict.run import predict_into
 from mmopt.utils.errors import UserError
 from tests.apis.predict.trained_recordings import make_actions, make_behaviors, make_maps

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from mmopt.apis import Predictor, evaluate, load_config
+from mmopt.apis.predict.formats.writers import choose_formats
 from mmopt.apis.predict.run import predict_into
-from mmopt.apis.predict.writers import choose_formats
 from mmopt.apis.run.facts import build_dataset
 from mmopt.datasets.common.predict import Result
 from mmopt.datasets.detection.coco_file import read_coco

@@ -75,6 +75,31 @@ def test_what_is_unambiguous_is_read_and_counted(read, change, note, crowd):
     assert note is None or any(line.startswith(note) for line in found.notes)
 
 
+def add_box(**changes):
+    return lambda coco: coco['annotations'].append(coco['annotations'][0] | changes)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'boxes', 'notes'),
+    [
+        ({}, (1, 0), ('1 annotations are there twice and count once, the first: annotation 7.',)),
+        (dict(id='7', bbox=[10.0, 10, 20, 30]), (1, 0), ('1 annotations are there twice and count once',)),
+        (
+            dict(image_id=2),
+            (1, 1),
+            ('1 annotations have the id of one of another image and count as well, the first: annotation 7.',),
+        ),
+        (dict(id=8), (2, 0), ()),
+        (dict(id=None), (2, 0), ()),
+    ],
+)
+def test_annotations_of_one_id_are_counted_and_equal_ones_taken_once(read, changes, boxes, notes):
+    found = read(add_box(**changes))
+    assert tuple(len(image.boxes_M6) for image in found.images) == boxes
+    assert len(found.notes) == len(notes)
+    assert all(got.startswith(note) for got, note in zip(found.notes, notes, strict=True))
+
+
 def test_a_category_0_that_has_boxes_is_a_class(read):
     def first(coco):
         GROUP(coco)
@@ -98,6 +123,11 @@ def test_a_category_0_that_has_boxes_is_a_class(read):
         ),
         (change_box(bbox=[50, 20, 90, 60]), "annotation 7: 1 of 1 boxes reach out .* Say bbox_format='xyxy'"),
         (change_box(bbox=[30, 20, -10, 20]), 'annotation 7: bbox .* has a negative width or height'),
+        (
+            add_box(bbox=[11, 10, 20, 30]),
+            r'annotation 7: two annotations of image 1 have this id and differ: bbox \[10, 10, 20, 30\] and \[11, 10',
+        ),
+        (add_box(iscrowd=1), 'annotation 7: two annotations of image 1 have this id and differ'),
         (change_box(category_id=2), 'annotation 7: category 2 of image 1: one of them is not listed'),
         (change_image(file_name=None), 'image 1: file_name is None, it must be the path of a picture'),
         (change_image(file_name=''), "image 1: file_name is '', it must be the path of a picture"),

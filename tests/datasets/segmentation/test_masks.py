@@ -8,6 +8,7 @@ from PIL import Image
 from mmopt.datasets.segmentation import ImageMaskDataset
 from mmopt.datasets.segmentation.image_mask import label_table
 from mmopt.datasets.segmentation.masks import read_label, read_mask
+from mmopt.structures.pixel_labels import ignored_label
 from mmopt.utils.errors import DataError
 
 INDICES = np.arange(48, dtype=np.uint8).reshape(6, 8) % 3
@@ -60,9 +61,44 @@ def test_sixteen_bits_hold_the_same_classes(path):
         read_label(path, label_table(3))
 
 
+def test_labels_take_two_bytes_only_where_one_does_not_hold_the_classes(path):
+    cv2.imwrite(path, np.array([[0, 253, 255]], np.uint16))
+    assert label_table(254).nbytes == 256
+    assert read_label(path, label_table(254)).dtype == np.uint8
+    values = np.array([[0, 254, 255, 256, 299, 65535]], np.uint16)
+    cv2.imwrite(path, values)
+    label_HW = read_label(path, label_table(300))
+    assert label_HW.dtype == np.int16
+    assert label_HW.tolist() == [[0, 254, 255, 256, 299, ignored_label(label_HW.dtype)]]
+    with pytest.raises(DataError, match=r'holds \[299\], which are neither .* \(65535 ignores\)'):
+        read_label(path, label_table(299))
+
+
+def test_masks_of_8_bits_serve_many_classes_and_255_is_ignored_where_it_is_none(path):
+    cv2.imwrite(path, np.array([[0, 254, 255]], np.uint8))
+    assert read_label(path, label_table(256)).tolist() == [[0, 254, 255]]
+    assert read_label(path, label_table(255)).tolist() == [[0, 254, ignored_label(np.dtype(np.int16))]]
+    assert read_label(path, label_table(300, {255: 299, 0: 65535})).tolist() == [[32767, 254, 299]]
+
+
+def test_the_map_names_values_of_16_bits(path):
+    cv2.imwrite(path, np.array([[0, 1000, 65535]], np.uint16))
+    assert read_label(path, label_table(2, {1000: 1, 65535: 255})).tolist() == [[0, 1, 255]]
+    assert read_label(path, label_table(300, {1000: 299})).tolist() == [[0, 299, 32767]]
+    assert read_label(path, label_table(300, {1000: 299, 65535: 7})).tolist() == [[0, 299, 7]]
+    with pytest.raises(ValueError, match=r'1000 -> 300 is not allowed: values are 0-65535, classes 0-19, and 255'):
+        label_table(20, {1000: 300})
+
+
+def test_more_than_256_colors_have_places_of_16_bits(path):
+    palette = [(index // 256, index % 256, 7) for index in range(300)]
+    cv2.imwrite(path, np.array([[palette[299][::-1], palette[256][::-1], palette[0][::-1]]], np.uint8))
+    assert read_mask(path, palette).tolist() == [[299, 256, 0]]
+
+
 def test_more_classes_than_a_label_holds_are_refused():
-    with pytest.raises(ValueError, match='300 classes: a label has 8 bits, of which 255 ignores, .* at most 254'):
-        label_table(300)
+    with pytest.raises(ValueError, match='32767 classes: a label has at most 32766'):
+        label_table(32767)
 
 
 @pytest.fixture
@@ -115,6 +151,18 @@ def test_masks_of_others_are_refused(shared_dir, name, message):
         ImageMaskDataset(
             str(shared_dir / 'cases' / 'masks' / name), pipeline=pipeline, metainfo=dict(classes=('a', 'b', 'c'))
         )[0]
+
+
+def test_a_mask_of_8_bits_says_what_255_is_where_it_is_a_class(shared_dir):
+    root = shared_dir / 'cases' / 'masks' / 'classes_300'
+    facts = dict(
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadSegmentationLabel')],
+        metainfo=dict(classes=[str(index) for index in range(300)]),
+    )
+    with pytest.raises(DataError, match=r'a.png: a mask of 8 bits holds 255, .* with 300 classes it is one of them'):
+        ImageMaskDataset(str(root), **facts)
+    values = [np.unique(ImageMaskDataset(str(root), label_map={255: to}, **facts)[0]['label']) for to in (255, 65535)]
+    assert [got.tolist() for got in values] == [[0, 1, 255], [0, 1, 32767]]
 
 
 def test_the_palette_of_pascal_voc_is_read(shared_dir):

@@ -219,7 +219,7 @@ def test_the_first_errors_leave_a_snapshot_in_the_work_dir(runner, monkeypatch, 
     monkeypatch.setattr(torch.cuda.memory, '_record_memory_history', lambda **options: recording.append(options))
     monkeypatch.setattr(torch._C, '_cuda_attach_out_of_memory_observer', observers.append, raising=False)
     card = SimpleNamespace(device=torch.device('cuda'))
-    runner.model = SimpleNamespace(parameters=lambda: iter([card]))
+    runner.model = SimpleNamespace(parameters=lambda: iter([card]), buffers=lambda: iter(()))
     runner.work_dir = tmp_path
     hook = MemorySnapshotHook(max_snapshots=2, max_entries=7)
     hook.before_train(runner)

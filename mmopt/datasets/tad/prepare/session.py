@@ -16,9 +16,11 @@ from mmopt.datasets.tad.tables import write_table, write_tracks
 from mmopt.utils.errors import DataError, UserError
 from mmopt.utils.whole_file import write_whole
 
-__all__ = ['ImportedSession', 'Session', 'import_session']
+__all__ = ['NUM_STAGES', 'ImportedSession', 'Session', 'import_session']
 
 _SPLITS = ('train', 'val', 'test')
+NUM_STAGES = 2 + len(_SPLITS)
+"""What :func:`import_session` does one after another: it reads two files and writes each part."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,12 @@ class ImportedSession:
     num_mice: int
 
 
-def import_session(session: Session, out_dir: str | Path, say: Callable[[str], object] = print) -> ImportedSession:
+def import_session(
+    session: Session,
+    out_dir: str | Path,
+    say: Callable[[str], object] = print,
+    advance: Callable[[], object] = lambda: None,
+) -> ImportedSession:
     """Write a session as three videos, ``<name>_train``, ``_val`` and ``_test``: no window then spans a cut.
 
     ``splits`` has a file for each, and ``train_val.txt`` for the last training, when the settings are chosen. The arena
@@ -87,6 +94,7 @@ def import_session(session: Session, out_dir: str | Path, say: Callable[[str], o
         session: Raw files and facts.
         out_dir: Data root to make.
         say: Takes lines for the user: what was odd about the files.
+        advance: Called after each of :data:`NUM_STAGES` stages.
 
     Returns:
         What was written.
@@ -97,8 +105,10 @@ def import_session(session: Session, out_dir: str | Path, say: Callable[[str], o
     """
     out_dir = Path(out_dir)
     tracks = read_poses(session.pose, session.min_likelihood)
+    advance()
     num_frames = len(tracks.position_TMP2)
     intervals = read_annotations(session.annotation, session.fps).within(num_frames, session.annotation)
+    advance()
     events = intervals.events
     for path, notes in ((session.pose, tracks.notes), (session.annotation, intervals.notes)):
         for note in notes:
@@ -148,6 +158,7 @@ def import_session(session: Session, out_dir: str | Path, say: Callable[[str], o
                 behaviors_labeled=json.dumps([f'all,all,{name}' for name in classes]),
             )
         )
+        advance()
     both = ''.join(f'{session.name}_{split}\n' for split in _SPLITS[:2])
     write_whole(out_dir / 'splits' / 'train_val.txt', both)
     write_videos(out_dir / 'train.csv', rows)

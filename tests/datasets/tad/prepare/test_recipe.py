@@ -1,5 +1,7 @@
 """What a session's frames, animals and intervals say about its config."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -36,7 +38,7 @@ def test_a_part_of_the_session_without_a_behavior_scores_nothing():
 
 @pytest.fixture
 def run(tmp_path, capsys):
-    """Call the tool on a session of mice; returns what it printed and the text of the config."""
+    """Call the tool on a session of mice; returns what it printed, the text of the config, and the bar."""
 
     def call(num_frames: int, *flags: str, kind: str = 'mice'):
         session = make_session(kind, tmp_path / 'raw', num_frames)
@@ -44,24 +46,26 @@ def run(tmp_path, capsys):
         load_script('tools/datasets/prepare_session.py').main(
             [str(session.pose), str(session.annotation), '--out', str(out), *flags]
         )
-        return capsys.readouterr().out, (out / 'tad_v7.py').read_text()
+        printed = capsys.readouterr()
+        return printed.out, (out / 'tad_v7.py').read_text(), printed.err
 
     return call
 
 
-def test_what_no_file_says_is_taken_and_said(run):
-    said, _ = run(2400)
+def test_what_no_file_says_is_taken_and_said_beside_a_bar(run):
+    said, _, bar = run(2400)
+    assert re.search(r'100%.* 6/6 ', bar)
     assert 'No file says the frames per second: 30 is taken' in said
     assert 'No scale is given' in said
 
 
 def test_the_frame_rate_of_a_boris_file_is_read(run):
-    said, _ = run(3000, '--pix-per-cm', '20', kind='fish')
+    said, _, _ = run(3000, '--pix-per-cm', '20', kind='fish')
     assert 'frames per second' not in said
 
 
 def test_a_frame_rate_that_contradicts_the_file_is_said(run):
-    said, _ = run(3000, '--pix-per-cm', '20', '--fps', '50', kind='fish')
+    said, _, _ = run(3000, '--pix-per-cm', '20', '--fps', '50', kind='fish')
     assert 'says 60 frames per second; --fps 50 counts' in said
 
 

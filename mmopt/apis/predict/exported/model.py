@@ -12,7 +12,7 @@ from mmengine.config import Config
 from torch import Tensor
 
 from mmopt.apis.export.tensors import give_predictions, graph_inputs, unequal_inputs
-from mmopt.apis.predict.graph_files import open_onnx, open_pt2
+from mmopt.apis.predict.exported.files import open_onnx, open_pt2
 from mmopt.structures import batch_size, split_batch
 from mmopt.utils.errors import UserError
 

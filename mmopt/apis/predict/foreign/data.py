@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from mmopt.apis.pictures.painter import find_painter
-from mmopt.apis.predict.foreign_results import ForeignResult, result_type_of
+from mmopt.apis.predict.foreign.results import ForeignResult, result_type_of
 from mmopt.datasets.common import SeededDataset, decode_file
 from mmopt.datasets.common.predict import Source, picture_info, predict_sample
 from mmopt.registry import DATASETS, TRANSFORMS

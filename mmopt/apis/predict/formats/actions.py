@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmopt.apis.predict.writers import JSON, Format, Records, draw_result, write_rows
+from mmopt.apis.predict.formats.writers import JSON, Format, Records, draw_result, write_rows
 from mmopt.datasets.video.predict.result import ActionResult
 
 __all__ = ['FORMATS', 'TASK']

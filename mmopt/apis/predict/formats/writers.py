@@ -143,7 +143,8 @@ def draw_result(result: Any, path: Path) -> None:
 
 
 def _write_label(result: Any, path: Path) -> None:
-    write_picture(path, result.label)
+    # A PNG has 8 or 16 bits, none of them a sign.
+    write_picture(path, result.label if result.label.dtype == np.uint8 else result.label.astype(np.uint16))
 
 
 def _write_color(result: Any, path: Path) -> None:
@@ -314,7 +315,7 @@ _FORMATS: dict[str, dict[str, Format]] = dict(
 @cache
 def _all_formats() -> dict[str, dict[str, Format]]:
     # Here: these modules are made of what this one has.
-    from mmopt.apis.predict import action_formats, behavior_formats, bev_formats
+    from mmopt.apis.predict.formats import actions, behaviors, maps
 
-    others = (action_formats, behavior_formats, bev_formats)
+    others = (actions, behaviors, maps)
     return _FORMATS | {module.TASK: module.FORMATS for module in others}

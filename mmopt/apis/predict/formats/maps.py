@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mmopt.apis.predict.writers import JSON, MP4, Format, Records, draw_result, write_picture, write_table
+from mmopt.apis.predict.formats.writers import JSON, MP4, Format, Records, draw_result, write_picture, write_table
 from mmopt.datasets.bev.predict.result import BEVResult
 
 __all__ = ['FORMATS', 'TASK']

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from mmengine.structures import BaseDataElement, InstanceData
 
-from mmopt.apis.predict.plain_values import large_arrays, plain_sample, to_array
+from mmopt.apis.predict.foreign.plain_values import large_arrays, plain_sample, to_array
 from mmopt.datasets.common.pictures import write_text
 from mmopt.datasets.common.predict import Result
 from mmopt.datasets.detection.result import DetectionResult
 from mmopt.datasets.segmentation.result import SegmentationResult
+from mmopt.structures.pixel_labels import label_type
 
 __all__ = ['ForeignResult', 'result_type_of']
 
@@ -120,8 +121,9 @@ class _ClassMap(ForeignResult):
 
     @property
     def label(self) -> np.ndarray:
-        """uint8 (H, W): class numbers."""
-        return to_array(self.sample.pred_sem_seg.data)[0].astype(np.uint8)
+        """(H, W): class numbers, of :func:`~mmopt.structures.pixel_labels.label_type`."""
+        number_HW = to_array(self.sample.pred_sem_seg.data)[0]
+        return number_HW.astype(label_type(max(len(self.classes), int(number_HW.max()) + 1)))
 
     def _own(self) -> SegmentationResult:
         palette = self.palette if isinstance(self.palette, list | tuple) else None

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mmopt.apis.predict.writers import JSON, Format, Records, draw_result, write_rows
+from mmopt.apis.predict.formats.writers import JSON, Format, Records, draw_result, write_rows
 from mmopt.datasets.tad.predict.result import BehaviorResult
 from mmopt.evaluation.tad.kaggle import Event, short_names, to_events, write_submission
 

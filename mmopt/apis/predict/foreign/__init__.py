@@ -1,0 +1,1 @@
+"""Models and data sets of libraries that are built on MMEngine."""

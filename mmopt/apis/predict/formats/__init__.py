@@ -1,0 +1,1 @@
+"""What is written of predictions: a file of formats per task."""
