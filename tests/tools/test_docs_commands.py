@@ -45,7 +45,7 @@ def commands_of(page: Path) -> list[tuple[str, tuple[str, ...]]]:
     """Return the tools that a page calls, each with its arguments."""
     text = page.read_text(encoding='utf-8')
     lines = [line for block in BLOCK.findall(text) for line in re.sub(r'\\\n\s*', ' ', block).splitlines()[1:-1]]
-    inline = [code for code in words_of_code(text) if code.startswith(('python tools/', 'tools/', 'mmopt '))]
+    inline = [code for code in sorted(words_of_code(text)) if code.startswith(('python tools/', 'tools/', 'mmopt '))]
     found = {}
     for words in (piece for line in [*lines, *inline] for piece in pieces(line)):
         call = call_of(words)
