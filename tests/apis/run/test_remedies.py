@@ -1,3 +1,4 @@
+import logging
 from types import SimpleNamespace
 
 import pytest
@@ -74,11 +75,18 @@ def test_an_estimate_that_fails_leaves_the_error_as_it_was(estimate):
     assert with_estimates(error, config(), fail) is error
 
 
-def test_a_run_that_does_not_fit_ends_with_the_ranked_remedies(monkeypatch, estimate):
+def test_a_run_that_does_not_fit_ends_with_the_ranked_remedies(monkeypatch, tmp_path, estimate):
     def train():
         raise DoesNotFitError('CUDA out of memory.', 'advice')
 
-    runner = SimpleNamespace(train=train, use_datasets=lambda datasets: None, register_hook=lambda hook: None)
+    runner = SimpleNamespace(
+        train=train,
+        use_datasets=lambda datasets: None,
+        register_hook=lambda hook: None,
+        logger=logging.getLogger(__name__),
+        work_dir=tmp_path,
+        _train_loop={},
+    )
     for name, value in dict(
         build_runner=runner, _look=SimpleNamespace(datasets={}), describe_run='', start_of=None
     ).items():
