@@ -2,12 +2,9 @@
 
 import shutil
 
-import torch
 from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration, set_seed
-from mmengine.dataset import pseudo_collate
 from mmengine.model import BaseModel
-from torch.utils.data import DataLoader
 
 from .protocol import LOG_EVERY, Run
 from .tasks import batch_loss, build_network
@@ -20,19 +17,8 @@ def train(run: Run) -> BaseModel:
     accelerator = Accelerator(dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True))
     set_seed(0)
     network = build_network(run.task)
-    settings = dict(run.task.optimizer)
-    optimizer = getattr(torch.optim, settings.pop('type'))(network.parameters(), **settings)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, run.iters)
-    loader = DataLoader(
-        run.samples(),
-        batch_size=run.task.batch_size,
-        shuffle=run.vary,
-        num_workers=run.num_workers,
-        persistent_workers=run.num_workers > 0,
-        drop_last=True,
-        pin_memory=torch.cuda.is_available(),
-        collate_fn=pseudo_collate,
-    )
+    optimizer, schedule = run.optimizer(network)
+    loader = run.loader()
     network, optimizer, loader, schedule = accelerator.prepare(network, optimizer, loader, schedule)
     folder = run.work_dir / 'state'
     iteration = 0

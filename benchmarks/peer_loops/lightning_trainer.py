@@ -6,10 +6,8 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
-from mmengine.dataset import pseudo_collate
 from mmengine.model import BaseModel
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from .protocol import LOG_EVERY, Run
 from .tasks import batch_loss, build_network
@@ -29,9 +27,7 @@ class _Module(lightning.LightningModule):
         return loss
 
     def configure_optimizers(self) -> dict[str, Any]:
-        settings = dict(self.run.task.optimizer)
-        optimizer = getattr(torch.optim, settings.pop('type'))(self.network.parameters(), **settings)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.run.iters)
+        optimizer, schedule = self.run.optimizer(self.network)
         return dict(optimizer=optimizer, lr_scheduler=dict(scheduler=schedule, interval='step'))
 
     def transfer_batch_to_device(self, batch: dict, device: torch.device, dataloader_idx: int) -> dict:
@@ -64,16 +60,7 @@ def train(run: Run) -> BaseModel:
         enable_model_summary=False,
         default_root_dir=run.work_dir,
     )
-    loader = DataLoader(
-        run.samples(),
-        batch_size=run.task.batch_size,
-        shuffle=run.vary,
-        num_workers=run.num_workers,
-        persistent_workers=run.num_workers > 0,
-        drop_last=True,
-        pin_memory=torch.cuda.is_available(),
-        collate_fn=pseudo_collate,
-    )
+    loader = run.loader()
     newest = next(iter(run.work_dir.glob('*.ckpt'))) if run.resume else None
     trainer.fit(module, loader, ckpt_path=newest)
     return module.network

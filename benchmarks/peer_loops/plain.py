@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dataset import pseudo_collate
 from mmengine.model import BaseModel
-from torch.utils.data import DataLoader
 
 from .protocol import LOG_EVERY, Run
 from .tasks import batch_loss, build_network
@@ -33,19 +31,8 @@ def train(run: Run) -> BaseModel:
     torch.manual_seed(0)
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     network = build_network(run.task).to(device).train()
-    settings = dict(run.task.optimizer)
-    optimizer = getattr(torch.optim, settings.pop('type'))(network.parameters(), **settings)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, run.iters)
-    loader = DataLoader(
-        run.samples(),
-        batch_size=run.task.batch_size,
-        shuffle=run.vary,
-        num_workers=run.num_workers,
-        persistent_workers=run.num_workers > 0,
-        drop_last=True,
-        pin_memory=device.type == 'cuda',
-        collate_fn=pseudo_collate,
-    )
+    optimizer, schedule = run.optimizer(network)
+    loader = run.loader()
     path = run.work_dir / 'last.pt'
     iteration, done_of_epoch = 0, 0
     state: dict[str, Any] = {}

@@ -4,8 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
-from torch.utils.data import Dataset
+import torch
+from mmengine.dataset import pseudo_collate
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.utils.data import DataLoader, Dataset
 
 from .tasks import Samples, Task
 
@@ -45,3 +49,22 @@ class Run:
     def samples(self) -> Dataset:
         """Return the data set."""
         return Samples(self.task.make_sample, self.epoch_length, noise=self.vary)
+
+    def loader(self) -> DataLoader:
+        """Return torch's loader, for trainers that make none themselves."""
+        return DataLoader(
+            self.samples(),
+            batch_size=self.task.batch_size,
+            shuffle=self.vary,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            drop_last=True,
+            pin_memory=torch.cuda.is_available(),
+            collate_fn=pseudo_collate,
+        )
+
+    def optimizer(self, network: nn.Module) -> tuple[Optimizer, CosineAnnealingLR]:
+        """Return torch's optimizer and schedule, for trainers that make none themselves."""
+        settings = dict(self.task.optimizer)
+        optimizer = getattr(torch.optim, settings.pop('type'))(network.parameters(), **settings)
+        return optimizer, CosineAnnealingLR(optimizer, self.iters)
