@@ -11,7 +11,8 @@ from typing import Any
 
 from mmopt.apis.config import missing_file
 from mmopt.apis.predict.items import Item, ItemList
-from mmopt.apis.predict.sources import LISTS, Names, read_list
+from mmopt.apis.predict.names import Names
+from mmopt.apis.predict.sources import LISTS, read_list
 from mmopt.datasets.common.cut_source import CutSource, FoundSource
 from mmopt.datasets.common.predict import Result, predict_sample
 from mmopt.utils.errors import UserError

@@ -17,6 +17,7 @@ from mmopt.apis.predict.film.cut import Cut
 from mmopt.apis.predict.film.live import open_camera, open_stream
 from mmopt.apis.predict.film.video import BrokenFilm, OpenFilm, VideoFilm
 from mmopt.apis.predict.items import Film, FrameFolder, Item, ItemList
+from mmopt.apis.predict.names import Names
 from mmopt.datasets.common.predict import Source
 from mmopt.utils.errors import DataError, UserError
 
@@ -26,7 +27,6 @@ __all__ = [
     'SUFFIXES',
     'Item',
     'ItemList',
-    'Names',
     'Sources',
     'as_arrays',
     'list_items',
@@ -366,36 +366,3 @@ def _named(found: Sequence[_Found], how: Sources) -> ItemList:
     if listed.live is None and not len(listed):
         raise UserError(f'{found[0].path}: no frame lies between --start and --end.')
     return listed
-
-
-class Names:
-    """Names that are taken; a film's frames lie in a folder of its name, which no picture may be called or lie in."""
-
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
-        self._parents: set[str] = set()
-        self._films: set[str] = set()
-
-    def take(self, name: str, *, is_folder: bool) -> str:
-        """Return a free name like the given one, which has an ending, without it."""
-        stem, ending = os.path.splitext(name)
-        if any(parent in self._films for parent in _parents(stem.casefold())):
-            stem = stem.replace('/', '_')  # the folder of a film's frames is no folder of pictures
-        choice, number = stem, 1
-        while not self._is_free(choice.casefold(), is_folder):
-            choice = f'{stem}_{ending[1:]}' if number == 1 and ending else f'{stem}_{number}'
-            number += 1
-        key = choice.casefold()
-        self._taken.add(key)
-        self._parents.update(_parents(key))
-        if is_folder:
-            self._films.add(key)
-        return choice
-
-    def _is_free(self, key: str, is_folder: bool) -> bool:
-        return not (key in self._taken or (is_folder and key in self._parents))
-
-
-def _parents(key: str) -> list[str]:
-    parts = key.split('/')
-    return ['/'.join(parts[:number]) for number in range(1, len(parts))]
